@@ -1,0 +1,1 @@
+//! The admin API: reads the view, writes through ports.

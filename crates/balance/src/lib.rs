@@ -1,0 +1,1 @@
+//! Picks an endpoint: slots, per-worker gauges, ejection and the algorithms.

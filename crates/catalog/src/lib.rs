@@ -1,0 +1,1 @@
+//! Folds the events of every source into one catalogue: source contract, guard, journal.

@@ -1,0 +1,1 @@
+//! Reads text and stored objects into one checked plan, with findings.

@@ -1,0 +1,1 @@
+//! Listeners, workers and the walk of a request.

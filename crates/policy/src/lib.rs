@@ -1,0 +1,1 @@
+//! What a policy is: phase, exchange, chain and fault.

@@ -1,0 +1,1 @@
+//! Instances that register with us: leases, health checks and the native API.

@@ -1,0 +1,1 @@
+//! Compiles routes into a matcher.

@@ -1,0 +1,1 @@
+//! The port to the outside of pure code: clock, dice, tasks, sockets, drain.

@@ -1,0 +1,1 @@
+//! Plan and catalogue become one immutable snapshot, swapped once.

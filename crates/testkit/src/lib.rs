@@ -1,0 +1,1 @@
+//! Builders, virtual clock and fake upstreams for tests.
