@@ -1,0 +1,334 @@
+//! Header and trailer fields as one run of bytes with an index.
+
+use std::fmt;
+
+/// A name or value that may not stand in a head. The fault of whoever made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// The name is no token (RFC 9110, section 5.6.2).
+    #[error("a field name is not a token")]
+    Name,
+    /// The value holds a control character, or ends in blanks.
+    #[error("a field value holds a forbidden character")]
+    Value,
+    /// Over 16 MiB in all.
+    #[error("the fields are too large")]
+    TooLarge,
+}
+
+macro_rules! known {
+    ($($variant:ident = $text:literal;)+) => {
+        /// Names that the gateway itself looks at, recognised once when a field is added.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Known {
+            $(#[doc = concat!("`", $text, "`.")] $variant,)+
+            /// Any other name.
+            Other,
+        }
+
+        impl Known {
+            /// The lower-case name; empty for [`Known::Other`].
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ Self::Other => "" }
+            }
+
+            fn of(name: &[u8]) -> Self {
+                // The length alone rules out nearly all candidates.
+                $(if name.len() == $text.len() && name.eq_ignore_ascii_case($text.as_bytes()) {
+                    return Self::$variant;
+                })+
+                Self::Other
+            }
+        }
+    };
+}
+
+known! {
+    Host = "host";
+    Connection = "connection";
+    ContentLength = "content-length";
+    TransferEncoding = "transfer-encoding";
+    KeepAlive = "keep-alive";
+    ProxyConnection = "proxy-connection";
+    ProxyAuthenticate = "proxy-authenticate";
+    ProxyAuthorization = "proxy-authorization";
+    Te = "te";
+    Trailer = "trailer";
+    Upgrade = "upgrade";
+    Expect = "expect";
+    Http2Settings = "http2-settings";
+    Forwarded = "forwarded";
+    XForwardedFor = "x-forwarded-for";
+    XForwardedProto = "x-forwarded-proto";
+    XForwardedHost = "x-forwarded-host";
+    XForwardedPort = "x-forwarded-port";
+    XForwardedPrefix = "x-forwarded-prefix";
+    XRequestId = "x-request-id";
+    Via = "via";
+    Traceparent = "traceparent";
+    ContentType = "content-type";
+    Cookie = "cookie";
+    Date = "date";
+    Server = "server";
+    MaxForwards = "max-forwards";
+}
+
+#[derive(Clone, Copy)]
+struct Line {
+    start: u32,
+    name_bytes: u16,
+    value_bytes: u32,
+    known: Known,
+}
+
+/// One field, borrowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name as received; compare without regard to case.
+    pub name: &'a str,
+    /// The value, without blanks around it.
+    pub value: &'a [u8],
+    /// The name, recognised.
+    pub known: Known,
+}
+
+/// An ordered list of fields. Names keep their spelling and compare without case.
+#[derive(Clone, Default)]
+pub struct Fields {
+    text: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+/// Most bytes that one head's fields may take together; far above any sane limit.
+const TEXT_BYTES_MAX: usize = 16 << 20;
+
+impl Fields {
+    /// Forgets all fields and keeps the memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.lines.clear();
+    }
+
+    /// How many fields there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Adds a field after checking it.
+    ///
+    /// # Errors
+    /// [`FieldError`] if name or value may not stand in a head.
+    pub fn push(&mut self, name: &str, value: &[u8]) -> Result<(), FieldError> {
+        if !is_token(name.as_bytes()) {
+            return Err(FieldError::Name);
+        }
+        if !is_value(value) {
+            return Err(FieldError::Value);
+        }
+        self.push_checked(name, value)
+    }
+
+    /// Adds a field whose name and value a parser has already checked.
+    ///
+    /// # Errors
+    /// [`FieldError::TooLarge`] when the sum is out of bounds.
+    pub fn push_checked(&mut self, name: &str, value: &[u8]) -> Result<(), FieldError> {
+        let start = self.text.len();
+        if start + name.len() + value.len() > TEXT_BYTES_MAX {
+            return Err(FieldError::TooLarge);
+        }
+        let (Ok(start), Ok(name_bytes), Ok(value_bytes)) = (
+            u32::try_from(start),
+            u16::try_from(name.len()),
+            u32::try_from(value.len()),
+        ) else {
+            return Err(FieldError::TooLarge);
+        };
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(value);
+        let known = Known::of(name.as_bytes());
+        self.lines.push(Line {
+            start,
+            name_bytes,
+            value_bytes,
+            known,
+        });
+        Ok(())
+    }
+
+    /// Removes every field of that name and adds one.
+    ///
+    /// # Errors
+    /// [`FieldError`] if name or value may not stand in a head; nothing is changed then.
+    pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), FieldError> {
+        if !is_token(name.as_bytes()) {
+            return Err(FieldError::Name);
+        }
+        if !is_value(value) {
+            return Err(FieldError::Value);
+        }
+        self.remove(name);
+        self.push_checked(name, value)
+    }
+
+    /// The value of the first field of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter()
+            .find(|f| f.name.eq_ignore_ascii_case(name))
+            .map(|f| f.value)
+    }
+
+    /// The values of all fields of that name, in order.
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |f| f.name.eq_ignore_ascii_case(name))
+            .map(|f| f.value)
+    }
+
+    /// The value of the first field of that known name.
+    #[must_use]
+    pub fn known(&self, known: Known) -> Option<&[u8]> {
+        self.all_known(known).next()
+    }
+
+    /// The values of all fields of that known name, in order.
+    pub fn all_known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.lines
+            .iter()
+            .filter(move |line| line.known == known)
+            .map(|line| self.field(line).value)
+    }
+
+    /// Removes every field of that name. Says whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.retain(|field| !field.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Removes every field of that known name. Says whether there was one.
+    pub fn remove_known(&mut self, known: Known) -> bool {
+        let before = self.lines.len();
+        self.lines.retain(|line| line.known != known);
+        self.lines.len() != before
+    }
+
+    /// Keeps the fields that `keep` wants. Says whether one went.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) -> bool {
+        let before = self.lines.len();
+        let text = &self.text;
+        self.lines.retain(|line| keep(field_of(text, line)));
+        self.lines.len() != before
+    }
+
+    /// All fields, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.lines.iter().map(|line| self.field(line))
+    }
+
+    fn field(&self, line: &Line) -> Field<'_> {
+        field_of(&self.text, line)
+    }
+}
+
+fn field_of<'a>(text: &'a [u8], line: &Line) -> Field<'a> {
+    let start = line.start as usize;
+    let middle = start + usize::from(line.name_bytes);
+    let end = middle + line.value_bytes as usize;
+    // Names are tokens, so they are UTF-8.
+    let name = std::str::from_utf8(&text[start..middle]).unwrap_or_default();
+    Field {
+        name,
+        value: &text[middle..end],
+        known: line.known,
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |field: Field<'_>| String::from_utf8_lossy(field.value).into_owned();
+        f.debug_map()
+            .entries(self.iter().map(|field| (field.name, value(field))))
+            .finish()
+    }
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.lines.len() == other.lines.len()
+            && self
+                .iter()
+                .zip(other.iter())
+                .all(|(a, b)| a.name.eq_ignore_ascii_case(b.name) && a.value == b.value)
+    }
+}
+
+/// Whether `text` is a token (RFC 9110, section 5.6.2) of a length that fits.
+pub(super) fn is_token(text: &[u8]) -> bool {
+    const fn tchar(byte: u8) -> bool {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+    }
+    !text.is_empty() && text.len() <= 256 && text.iter().all(|byte| tchar(*byte))
+}
+
+/// Whether `value` may stand in a field: no control character but tab, and no
+/// blank at either end (RFC 9110, section 5.5).
+fn is_value(value: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let allowed = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    value.iter().all(allowed) && !blank(value.first()) && !blank(value.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_keep_order_and_ignore_case() {
+        let mut fields = Fields::default();
+        fields.push("Host", b"a").unwrap();
+        fields.push("X-A", b"1").unwrap();
+        fields.push("x-a", b"2").unwrap();
+        assert_eq!(fields.known(Known::Host), Some(&b"a"[..]));
+        assert_eq!(fields.get_all("X-a").collect::<Vec<_>>(), [b"1", b"2"]);
+        fields.set("x-A", b"3").unwrap();
+        assert_eq!(fields.get_all("x-a").collect::<Vec<_>>(), [b"3"]);
+        assert!(fields.remove_known(Known::Host));
+        assert!(!fields.remove("host"));
+    }
+
+    #[test]
+    fn what_would_split_a_head_is_refused() {
+        let mut fields = Fields::default();
+        assert_eq!(fields.push("a b", b""), Err(FieldError::Name));
+        assert_eq!(fields.push("", b""), Err(FieldError::Name));
+        for bad in [&b"a\r\nb: c"[..], b"a\0", b" a", b"a\t", b"\x7f"] {
+            assert_eq!(fields.push("a", bad), Err(FieldError::Value), "{bad:?}");
+        }
+        assert!(fields.push("a", "grüße\tx".as_bytes()).is_ok());
+    }
+}

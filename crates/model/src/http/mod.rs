@@ -1,0 +1,18 @@
+//! HTTP heads, the same for HTTP/1, HTTP/2 and what follows.
+//!
+//! A head keeps its fields as one run of bytes with an index ([`Fields`]): a
+//! gateway mostly forwards them, and a hash map per request costs more than it
+//! gives. Heads are made once per connection and refilled, so that a request on
+//! a kept connection allocates nothing.
+
+mod fields;
+mod method;
+mod request;
+mod response;
+mod target;
+
+pub use fields::{Field, FieldError, Fields, Known};
+pub use method::Method;
+pub use request::{RequestHead, Scheme, Version};
+pub use response::{ResponseHead, Status};
+pub use target::{BadTarget, PathBuffer, normalise_authority};

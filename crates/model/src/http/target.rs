@@ -1,0 +1,334 @@
+//! Path and query of a request, in one canonical form.
+//!
+//! Routing, policies and the upstream must all see the same path, or a rule can
+//! be walked around. Percent-encoded unreserved characters are decoded, other
+//! escapes get upper-case digits, dot segments are resolved, bytes above ASCII
+//! are escaped (RFC 3986, section 6.2.2). An encoded slash stays encoded.
+
+use std::fmt;
+
+/// A target that cannot be made canonical. The client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    /// Does not begin with `/`.
+    #[error("a path does not begin with a slash")]
+    NotAPath,
+    /// Holds a control character, a space or a fragment.
+    #[error("a path holds a forbidden character")]
+    Character,
+    /// A percent sign without two hexadecimal digits, or an encoded NUL.
+    #[error("a path holds a broken escape")]
+    Escape,
+    /// More `..` than there are segments.
+    #[error("a path climbs above its root")]
+    AboveRoot,
+}
+
+/// A canonical path with its query; the memory is reused from request to request.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PathBuffer {
+    text: String,
+    path_bytes: usize,
+}
+
+impl PathBuffer {
+    /// Forgets the target and keeps the memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.path_bytes = 0;
+    }
+
+    /// Takes an origin-form target (`/path?query`) or `*`.
+    ///
+    /// # Errors
+    /// [`BadTarget`] says what is wrong; the buffer is then empty.
+    pub fn set(&mut self, target: &[u8]) -> Result<(), BadTarget> {
+        self.clear();
+        if target == b"*" {
+            self.text.push('*');
+            self.path_bytes = 1;
+            return Ok(());
+        }
+        let (path, query) = match target.iter().position(|byte| *byte == b'?') {
+            Some(at) => (&target[..at], Some(&target[at + 1..])),
+            None => (target, None),
+        };
+        let done = push_path(&mut self.text, path).and_then(|()| {
+            self.path_bytes = self.text.len();
+            let Some(query) = query else { return Ok(()) };
+            self.text.push('?');
+            push_query(&mut self.text, query)
+        });
+        if done.is_err() {
+            self.clear();
+        }
+        done
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.text[..self.path_bytes]
+    }
+
+    /// The query, without the `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.text.get(self.path_bytes + 1..)
+    }
+
+    /// Path and query as they go on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Removes the first `bytes` of the path, as a prefix route does; the rest begins with `/`.
+    pub fn strip_prefix(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.path_bytes);
+        self.text.replace_range(..bytes, "");
+        self.path_bytes -= bytes;
+        if !self.text.starts_with('/') {
+            self.text.insert(0, '/');
+            self.path_bytes += 1;
+        }
+    }
+
+    /// Puts another path in place of the path, keeping the query.
+    ///
+    /// # Errors
+    /// [`BadTarget`] if `path` is not one; nothing is changed then.
+    pub fn set_path(&mut self, path: &str) -> Result<(), BadTarget> {
+        let mut text = String::with_capacity(path.len() + self.text.len() - self.path_bytes);
+        push_path(&mut text, path.as_bytes())?;
+        let path_bytes = text.len();
+        text.push_str(&self.text[self.path_bytes..]);
+        (self.text, self.path_bytes) = (text, path_bytes);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PathBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+const fn is_forbidden(byte: u8) -> bool {
+    byte <= b' ' || byte == 0x7f || byte == b'#'
+}
+
+fn push_path(out: &mut String, path: &[u8]) -> Result<(), BadTarget> {
+    if path.first() != Some(&b'/') {
+        return Err(BadTarget::NotAPath);
+    }
+    let mut previous = b'/';
+    let mut plain = true;
+    for byte in path {
+        if is_forbidden(*byte) {
+            return Err(BadTarget::Character);
+        }
+        let dotted = *byte == b'.' && previous == b'/';
+        plain &= !(dotted || *byte == b'%' || *byte >= 0x80 || *byte == b'\\');
+        previous = *byte;
+    }
+    if plain {
+        // Nothing to normalise: ASCII without escapes and dot segments.
+        out.push_str(std::str::from_utf8(path).map_err(|_| BadTarget::Character)?);
+        return Ok(());
+    }
+    push_normalised(out, path)
+}
+
+fn push_normalised(out: &mut String, path: &[u8]) -> Result<(), BadTarget> {
+    let mut decoded = String::with_capacity(path.len());
+    push_escaped(&mut decoded, path, true)?;
+    let root = out.len();
+    let mut segments = decoded[1..].split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => {
+                let Some(at) = out[root..].rfind('/') else {
+                    return Err(BadTarget::AboveRoot);
+                };
+                out.truncate(root + at);
+            }
+            _ => {
+                out.push('/');
+                out.push_str(segment);
+            }
+        }
+        if is_last && matches!(segment, "." | "..") {
+            out.push('/');
+        }
+    }
+    Ok(())
+}
+
+fn push_query(out: &mut String, query: &[u8]) -> Result<(), BadTarget> {
+    if query.iter().any(|byte| is_forbidden(*byte)) {
+        return Err(BadTarget::Character);
+    }
+    // A query is the application's own: only what is not ASCII is escaped.
+    for chunk in query.chunk_by(|a, b| a.is_ascii() == b.is_ascii()) {
+        match std::str::from_utf8(chunk) {
+            Ok(text) if chunk.is_ascii() => out.push_str(text),
+            Ok(_) | Err(_) => chunk.iter().for_each(|byte| push_escape(out, *byte)),
+        }
+    }
+    Ok(())
+}
+
+fn push_escaped(out: &mut String, text: &[u8], decode: bool) -> Result<(), BadTarget> {
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' if decode => {
+                let (high, low) = (rest.next().copied(), rest.next().copied());
+                let value = hex(high).zip(hex(low)).map(|(high, low)| high << 4 | low);
+                match value {
+                    None | Some(0) => return Err(BadTarget::Escape),
+                    Some(value) if is_unreserved(value) => out.push(char::from(value)),
+                    Some(value) => push_escape(out, value),
+                }
+            }
+            // Some origins take a backslash for a slash: keep it from meaning one.
+            b'\\' => push_escape(out, *byte),
+            0x80.. => push_escape(out, *byte),
+            _ => out.push(char::from(*byte)),
+        }
+    }
+    Ok(())
+}
+
+fn push_escape(out: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+fn hex(byte: Option<u8>) -> Option<u8> {
+    let digit = char::from(byte?).to_digit(16)?;
+    u8::try_from(digit).ok()
+}
+
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Reads an authority (`host`, `host:port`, `[v6]:port`) into lower case, appended to `out`.
+///
+/// Returns `false`, and leaves `out` as it was, if it is none: user information, an empty
+/// host, a bad port, a character that no host has.
+#[must_use]
+pub fn normalise_authority(out: &mut String, authority: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(authority) else {
+        return false;
+    };
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+                (&text[..host.len() + 2], port)
+            }
+            Some(_) | None => return false,
+        },
+        None => text.find(':').map_or((text, ""), |at| text.split_at(at)),
+    };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%".contains(c);
+    let plain = host.starts_with('[') || (!host.is_empty() && host.chars().all(is_host));
+    let port_is_good =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|digits| is_port(digits));
+    if !plain || !port_is_good {
+        return false;
+    }
+    let from = out.len();
+    out.push_str(text);
+    out[from..].make_ascii_lowercase();
+    true
+}
+
+fn is_port(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(target: &str) -> Result<String, BadTarget> {
+        let mut buffer = PathBuffer::default();
+        buffer.set(target.as_bytes())?;
+        Ok(buffer.as_str().to_owned())
+    }
+
+    #[test]
+    fn paths_become_canonical() {
+        for (given, expected) in [
+            ("/", "/"),
+            ("/a/b?c=d%2f#", "!"),
+            ("/a/b?c=/../d%2f", "/a/b?c=/../d%2f"),
+            ("/a/./b/../c", "/a/c"),
+            ("/a/%2e%2e/b", "/b"),
+            ("/a/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("/%7Euser/%2f%c3%a9", "/~user/%2F%C3%A9"),
+            ("/é", "/%C3%A9"),
+            ("/a\\..\\b", "/a%5C..%5Cb"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("//a//b", "//a//b"),
+            ("*", "*"),
+        ] {
+            let result = canonical(given).unwrap_or_else(|_| "!".to_owned());
+            assert_eq!(result, expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn hostile_paths_are_refused() {
+        for (given, expected) in [
+            ("", BadTarget::NotAPath),
+            ("a", BadTarget::NotAPath),
+            ("/a b", BadTarget::Character),
+            ("/a\tb", BadTarget::Character),
+            ("/%zz", BadTarget::Escape),
+            ("/%0", BadTarget::Escape),
+            ("/%00", BadTarget::Escape),
+            ("/..", BadTarget::AboveRoot),
+            ("/a/../../b", BadTarget::AboveRoot),
+        ] {
+            assert_eq!(canonical(given), Err(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn stripping_leaves_a_path() {
+        let mut buffer = PathBuffer::default();
+        buffer.set(b"/orders/1?x=y").unwrap();
+        buffer.strip_prefix("/orders".len());
+        assert_eq!((buffer.path(), buffer.query()), ("/1", Some("x=y")));
+        buffer.set(b"/orders").unwrap();
+        buffer.strip_prefix("/orders".len());
+        assert_eq!(buffer.as_str(), "/");
+    }
+
+    #[test]
+    fn authorities_are_checked() {
+        let read = |text: &str| {
+            let mut out = String::new();
+            normalise_authority(&mut out, text.as_bytes()).then_some(out)
+        };
+        assert_eq!(
+            read("Shop.Example:8080").as_deref(),
+            Some("shop.example:8080")
+        );
+        assert_eq!(read("[::1]:80").as_deref(), Some("[::1]:80"));
+        for bad in [
+            "", "a@b", "a:b", "a:99999", "[::1", "a b", "a/b", ":80", "[x]",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

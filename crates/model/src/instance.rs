@@ -1,0 +1,123 @@
+//! One running copy of a service.
+
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU16, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{InstanceId, Name, ServiceKey, SourceId, State};
+
+/// Free key-value pairs of an instance; sorted, so that equal sets are equal bytes.
+pub type Metadata = BTreeMap<Arc<str>, Arc<str>>;
+
+/// Share of traffic relative to the other instances of the service; 100 is normal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Weight(NonZeroU16);
+
+impl Weight {
+    /// What an instance has that says nothing.
+    pub const NORMAL: Self = Self(NonZeroU16::new(100).expect("100 is not zero"));
+
+    /// A weight from 1 to 65535; zero is no weight (use an override to take an instance out).
+    #[must_use]
+    pub const fn new(share: u16) -> Option<Self> {
+        match NonZeroU16::new(share) {
+            Some(share) => Some(Self(share)),
+            None => None,
+        }
+    }
+
+    /// The share.
+    #[must_use]
+    pub const fn as_u16(self) -> u16 {
+        self.0.get()
+    }
+
+    /// A tenth of it, but at least 1: the share of an instance that is held or warns.
+    #[must_use]
+    pub const fn reduced(self) -> Self {
+        match NonZeroU16::new(self.0.get() / 10) {
+            Some(share) => Self(share),
+            None => Self(NonZeroU16::MIN),
+        }
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self::NORMAL
+    }
+}
+
+/// A named port of an instance and where it listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NamedPort {
+    /// `http`, `grpc`, `secure`, …; an instance's only port is called `default`.
+    pub name: Name,
+    /// Where to connect.
+    pub address: SocketAddr,
+}
+
+/// One running copy of a service, as its source describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The service.
+    pub key: ServiceKey,
+    /// The id, unique within the service.
+    pub id: InstanceId,
+    /// Its ports, at least one; the first is the one used when nobody names another.
+    pub endpoints: Vec<NamedPort>,
+    /// Availability zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Arc<str>>,
+    /// Version of the software.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Arc<str>>,
+    /// Relative share of traffic.
+    #[serde(default)]
+    pub weight: Weight,
+    /// Flat labels (Consul's tags).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Arc<str>>,
+    /// Key-value labels: the routing language.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: Metadata,
+    /// Which source said so.
+    pub source: SourceId,
+    /// Health and the other axes.
+    #[serde(default)]
+    pub state: State,
+}
+
+impl Instance {
+    /// Where the port of that name listens; the first port if no name is given.
+    #[must_use]
+    pub fn address(&self, port: Option<&Name>) -> Option<SocketAddr> {
+        let found = match port {
+            None => self.endpoints.first(),
+            Some(name) => self.endpoints.iter().find(|e| e.name == *name),
+        };
+        found.map(|endpoint| endpoint.address)
+    }
+
+    /// The value of a label: metadata first, then `version` and `zone` by these names.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        if let Some(value) = self.metadata.get(key) {
+            return Some(value);
+        }
+        match key {
+            "version" => self.version.as_deref(),
+            "zone" => self.zone.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether every pair of `wanted` is a label of this instance.
+    #[must_use]
+    pub fn matches(&self, wanted: &Metadata) -> bool {
+        wanted
+            .iter()
+            .all(|(key, value)| self.label(key) == Some(value))
+    }
+}

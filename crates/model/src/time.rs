@@ -1,0 +1,215 @@
+//! Points in time, spans written by people, and revisions.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time: milliseconds since the Unix epoch, UTC.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// From milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// This time plus a span; stops at the end of time.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-23T12:03:11.207Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, millis) = (self.0 / 86_400_000, self.0 % 86_400_000);
+        let (year, month, day) = civil_from_days(days);
+        let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
+        let (second, fraction) = (millis / 1000 % 60, millis % 1000);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:03}Z"
+        )
+    }
+}
+
+/// Days since 1970-01-01 to (year, month, day) of the Gregorian calendar.
+/// Source: H. Hinnant, "chrono-compatible low-level date algorithms".
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+/// A point in the catalogue's history.
+///
+/// 41 bits of milliseconds since 2026-01-01T00:00:00Z and 12 bits of counter:
+/// always below 2^53, so that every JSON reader keeps it whole; never 0; monotone
+/// over restarts because the clock is. It is the watch cursor and the answer to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// Before everything: what an empty catalogue has.
+    pub const FIRST: Self = Self(1);
+    /// 2026-01-01T00:00:00Z in milliseconds since the Unix epoch.
+    const EPOCH_MILLIS: u64 = 1_767_225_600_000;
+    const COUNTER_BITS: u32 = 12;
+
+    /// A revision that somebody sent back; 0 becomes [`Self::FIRST`].
+    #[must_use]
+    pub const fn from_u64(raw: u64) -> Self {
+        if raw == 0 { Self::FIRST } else { Self(raw) }
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Hands out revisions, each greater than the one before, whatever the clock does.
+#[derive(Debug)]
+pub struct RevisionClock {
+    last: Revision,
+}
+
+impl RevisionClock {
+    /// Continues after `last`.
+    #[must_use]
+    pub const fn new(last: Revision) -> Self {
+        Self { last }
+    }
+
+    /// The next revision at the time `now`. A clock that stands still or goes back
+    /// is bridged by the counter, which may run ahead of it.
+    pub fn next(&mut self, now: Timestamp) -> Revision {
+        let millis = now.as_millis().saturating_sub(Revision::EPOCH_MILLIS);
+        let from_clock = millis << Revision::COUNTER_BITS;
+        self.last = Revision(from_clock.max(self.last.0 + 1));
+        self.last
+    }
+}
+
+/// A text that is not a span of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a duration; write a number with ms, s, m, h or d, like `30s`")]
+pub struct BadSpan {
+    /// What was given.
+    pub text: String,
+}
+
+/// Reads `250ms`, `30s`, `5m`, `2h`, `1d` or a sum like `1m30s`.
+///
+/// # Errors
+/// [`BadSpan`] names the offending text; a bare number is refused, since its unit is a guess.
+pub fn parse_span(text: &str) -> Result<Duration, BadSpan> {
+    let bad = || BadSpan {
+        text: text.to_owned(),
+    };
+    let mut rest = text;
+    let mut millis: u64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let scale = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(bad()),
+        };
+        let number: u64 = number.parse().map_err(|_| bad())?;
+        let part = number.checked_mul(scale).ok_or_else(bad)?;
+        millis = millis.checked_add(part).ok_or_else(bad)?;
+        rest = tail;
+    }
+    if text.is_empty() {
+        Err(bad())
+    } else {
+        Ok(Duration::from_millis(millis))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_rise_even_when_the_clock_goes_back() {
+        let mut clock = RevisionClock::new(Revision::FIRST);
+        let a = clock.next(Timestamp::from_millis(1_800_000_000_000));
+        let b = clock.next(Timestamp::from_millis(1_700_000_000_000));
+        assert!(b > a);
+        assert!(b.as_u64() < 1 << 53);
+    }
+
+    #[test]
+    fn timestamps_print_as_rfc_3339() {
+        assert_eq!(
+            Timestamp::from_millis(0).to_string(),
+            "1970-01-01T00:00:00.000Z"
+        );
+        assert_eq!(
+            Timestamp::from_millis(1_767_225_600_000).to_string(),
+            "2026-01-01T00:00:00.000Z"
+        );
+        assert_eq!(
+            Timestamp::from_millis(951_782_400_123).to_string(),
+            "2000-02-29T00:00:00.123Z"
+        );
+    }
+
+    #[test]
+    fn spans_need_a_unit() {
+        assert_eq!(parse_span("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_span("250ms"), Ok(Duration::from_millis(250)));
+        for bad in ["", "5", "s", "5 s", "-1s", "1y", "99999999999999999999s"] {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
+    }
+}
