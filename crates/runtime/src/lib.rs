@@ -1,1 +1,13 @@
 //! The port to the outside of pure code: clock, dice, tasks, sockets, drain.
+//!
+//! Only this crate reads a clock, draws chance and spawns tasks. Everything else
+//! asks an [`Env`], so that a test can put in its own time and replay a seed.
+
+mod dice;
+pub mod drain;
+mod env;
+mod task;
+
+pub use dice::Dice;
+pub use env::{Elapsed, Env};
+pub use task::Task;
