@@ -177,8 +177,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(60),
-            idle: Duration::from_secs(300),
+            first_byte: Duration::from_mins(1),
+            idle: Duration::from_mins(5),
             total: None,
         }
     }

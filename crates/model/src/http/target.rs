@@ -142,7 +142,7 @@ fn push_path(out: &mut String, path: &[u8]) -> Result<(), BadTarget> {
 
 fn push_normalised(out: &mut String, path: &[u8]) -> Result<(), BadTarget> {
     let mut decoded = String::with_capacity(path.len());
-    push_escaped(&mut decoded, path, true)?;
+    push_escaped(&mut decoded, path)?;
     let root = out.len();
     let mut segments = decoded[1..].split('/').peekable();
     while let Some(segment) = segments.next() {
@@ -181,11 +181,11 @@ fn push_query(out: &mut String, query: &[u8]) -> Result<(), BadTarget> {
     Ok(())
 }
 
-fn push_escaped(out: &mut String, text: &[u8], decode: bool) -> Result<(), BadTarget> {
+fn push_escaped(out: &mut String, text: &[u8]) -> Result<(), BadTarget> {
     let mut rest = text.iter();
     while let Some(byte) = rest.next() {
         match byte {
-            b'%' if decode => {
+            b'%' => {
                 let (high, low) = (rest.next().copied(), rest.next().copied());
                 let value = hex(high).zip(hex(low)).map(|(high, low)| high << 4 | low);
                 match value {
@@ -195,8 +195,7 @@ fn push_escaped(out: &mut String, text: &[u8], decode: bool) -> Result<(), BadTa
                 }
             }
             // Some origins take a backslash for a slash: keep it from meaning one.
-            b'\\' => push_escape(out, *byte),
-            0x80.. => push_escape(out, *byte),
+            b'\\' | 0x80.. => push_escape(out, *byte),
             _ => out.push(char::from(*byte)),
         }
     }
@@ -239,8 +238,7 @@ pub fn normalise_authority(out: &mut String, authority: &[u8]) -> bool {
     };
     let is_host = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%".contains(c);
     let plain = host.starts_with('[') || (!host.is_empty() && host.chars().all(is_host));
-    let port_is_good =
-        port.is_empty() || port.strip_prefix(':').is_some_and(|digits| is_port(digits));
+    let port_is_good = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     if !plain || !port_is_good {
         return false;
     }
