@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Metadata, Name, ServiceKey, Spec, http::Method};
+use crate::{ByteSize, Metadata, Name, ServiceKey, Spec, http::Method};
 
 /// A route: which requests, what happens to them, where they go.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub struct Match {
     pub headers: Vec<FieldMatch>,
     /// Query parameters, all of these; the first value of a parameter counts.
     pub query: Vec<FieldMatch>,
+    /// The body; the router asks for it only when everything else holds.
+    pub body: Option<BodyMatch>,
 }
 
 /// A condition over a path, in canonical form.
@@ -66,8 +68,17 @@ impl Default for PathMatch {
     }
 }
 
+/// A condition over a whole request body.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BodyMatch {
+    /// The largest body that is looked at; a larger one does not match.
+    pub limit: ByteSize,
+    /// The body; [`TextMatch::Present`] wants at least one byte.
+    pub value: TextMatch,
+}
+
 /// A condition over a header field or a query parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldMatch {
     /// The name; a header's is compared without case.
     pub name: String,
@@ -76,7 +87,7 @@ pub struct FieldMatch {
 }
 
 /// A condition over a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TextMatch {
     /// Equal to this.
     Exact(String),
