@@ -1,1 +1,20 @@
 //! Picks an endpoint: slots, per-worker gauges, ejection and the algorithms.
+//!
+//! What is measured about an endpoint lives in a table of each worker, which only
+//! that worker writes; a pick reads its own table and, relaxed, the others'. So no
+//! two cores ever write one word on the request path.
+//!
+//! The shelf of algorithms is [`KINDS`]: one file each.
+
+mod budget;
+mod gauges;
+mod kind;
+mod latency;
+mod pool;
+mod random;
+mod round_robin;
+
+pub use budget::Budget;
+pub use gauges::{Board, InFlight, Millis, WorkerGauges};
+pub use kind::{Balance, BalanceKind, BalanceSpec, KINDS, ParsedBalance, Turn};
+pub use pool::{Endpoint, Excluded, Pool, Slot, SlotTable};

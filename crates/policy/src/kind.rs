@@ -25,16 +25,13 @@ pub enum Phase {
 pub trait Policy: Debug + Send + Sync {
     /// Called once a request, in the order of the chain, until one does not answer
     /// [`Flow::Next`]. Must not block the thread; waits in [`Answer::Later`].
-    fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Answer<'a> {
-        let _unchanged = exchange;
+    fn request<'a>(&'a self, _exchange: &'a mut Exchange) -> Answer<'a> {
         Answer::Now(Flow::Next)
     }
 
     /// Called once for the final head of an answer, in the reverse order of the chain,
     /// also for answers that the gateway or a policy made. Must not block.
-    fn response(&self, exchange: &Exchange, head: &mut ResponseHead) {
-        let _unchanged = (exchange, head);
-    }
+    fn response(&self, _exchange: &Exchange, _head: &mut ResponseHead) {}
 }
 
 /// Parsed settings of a policy: proof that it can be built.
@@ -45,6 +42,9 @@ pub trait PolicySpec: Debug + Send + Sync {
     /// Makes the policy. Called when the plan changes.
     fn build(&self, env: &Env) -> Arc<dyn Policy>;
 }
+
+/// Parsed settings, or everything that is wrong with them.
+pub type ParsedPolicy = Result<Arc<dyn PolicySpec>, Vec<Problem>>;
 
 /// A row of the shelf of policies.
 #[derive(Clone, Copy, Debug)]
@@ -60,5 +60,5 @@ pub struct PolicyKind {
     /// Settings that are refused, as YAML.
     pub bad_example: &'static str,
     /// Reads settings.
-    pub parse: fn(&Value) -> Result<Arc<dyn PolicySpec>, Vec<Problem>>,
+    pub parse: fn(&Value) -> ParsedPolicy,
 }

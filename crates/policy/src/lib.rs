@@ -13,4 +13,4 @@ mod kind;
 pub use chain::{Chain, Placed};
 pub use exchange::{Answer, Exchange, Flow, LaterFlow, Reply};
 pub use fault::Fault;
-pub use kind::{Phase, Policy, PolicyKind, PolicySpec};
+pub use kind::{ParsedPolicy, Phase, Policy, PolicyKind, PolicySpec};

@@ -1,0 +1,339 @@
+//! What workers measure about endpoints: in flight, latency, ejection.
+//!
+//! One table a worker, written by that worker alone with plain loads and stores,
+//! read by all. Tables grow by chunks that never move, so readers need no lock.
+//!
+//! Invariant: only the thread that owns a [`WorkerGauges`] writes its table.
+//! Source of the latency gauge: peak EWMA as in Finagle and linkerd2-proxy.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::Slot;
+
+/// Milliseconds since the gateway started, from a coarse clock.
+pub type Millis = u64;
+
+/// Gauges a chunk; a chunk is 32 KiB.
+const CHUNK: usize = 1024;
+/// Most chunks a worker: 2 million endpoints.
+const CHUNKS_MAX: usize = 2048;
+/// How fast a latency sample loses its weight.
+const DECAY: f32 = 10_000.0;
+
+#[derive(Debug, Default)]
+struct Gauge {
+    epoch: AtomicU32,
+    in_flight: AtomicU32,
+    /// Moving average of the time to the first byte, microseconds, as bits of an f32; 0 = no sample.
+    latency: AtomicU32,
+    /// Times ejected in a row.
+    ejections: AtomicU32,
+    sampled_at: AtomicU64,
+    ejected_until: AtomicU64,
+}
+
+type Chunk = Box<[Gauge]>;
+
+#[derive(Debug)]
+struct Table(Box<[OnceLock<Chunk>]>);
+
+impl Table {
+    fn new() -> Self {
+        Self((0..CHUNKS_MAX).map(|_| OnceLock::new()).collect())
+    }
+
+    /// The gauge, if the owner has written it in this epoch.
+    fn read(&self, slot: Slot) -> Option<&Gauge> {
+        let index = slot.index as usize;
+        let gauge = self.0.get(index / CHUNK)?.get()?.get(index % CHUNK)?;
+        (gauge.epoch.load(Relaxed) == slot.epoch).then_some(gauge)
+    }
+
+    /// The gauge, made new if its place was used by another endpoint before.
+    fn write(&self, slot: Slot) -> Option<&Gauge> {
+        let index = slot.index as usize;
+        let chunk = self.0.get(index / CHUNK)?;
+        let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| Gauge::default()).collect());
+        let gauge = chunk.get(index % CHUNK)?;
+        if gauge.epoch.load(Relaxed) != slot.epoch {
+            gauge.in_flight.store(0, Relaxed);
+            gauge.latency.store(0, Relaxed);
+            gauge.ejections.store(0, Relaxed);
+            gauge.sampled_at.store(0, Relaxed);
+            gauge.ejected_until.store(0, Relaxed);
+            gauge.epoch.store(slot.epoch, Relaxed);
+        }
+        Some(gauge)
+    }
+}
+
+/// The tables of all workers.
+#[derive(Debug)]
+pub struct Board {
+    tables: Box<[Table]>,
+}
+
+impl Board {
+    /// A board for that many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            tables: (0..workers.max(1)).map(|_| Table::new()).collect(),
+        })
+    }
+
+    /// How many workers write here.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// Requests under way at the endpoint, from all workers.
+    #[must_use]
+    pub fn in_flight(&self, slot: Slot) -> u32 {
+        let count = |table: &Table| {
+            table
+                .read(slot)
+                .map_or(0, |gauge| gauge.in_flight.load(Relaxed))
+        };
+        self.tables.iter().map(count).sum()
+    }
+
+    /// Until when the endpoint is ejected, the longest of all workers; 0 if it is not.
+    #[must_use]
+    pub fn ejected_until(&self, slot: Slot) -> Millis {
+        let until = |table: &Table| {
+            table
+                .read(slot)
+                .map_or(0, |g| g.ejected_until.load(Relaxed))
+        };
+        self.tables.iter().map(until).max().unwrap_or(0)
+    }
+}
+
+/// One worker's pen on the board. Not `Send`: there is one writer.
+#[derive(Clone, Debug)]
+pub struct WorkerGauges(Rc<Pen>);
+
+#[derive(Debug)]
+struct Pen {
+    board: Arc<Board>,
+    worker: usize,
+}
+
+/// How loaded and how slow an endpoint looks to a worker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Look {
+    /// Requests under way, from all workers.
+    pub(crate) in_flight: u32,
+    /// Latency in microseconds, faded by its age; `None` without a sample.
+    pub(crate) latency: Option<f32>,
+    /// Whether it is ejected at the moment.
+    pub(crate) ejected: bool,
+}
+
+impl WorkerGauges {
+    /// The pen of that worker. Make one a worker, on its thread.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    #[must_use]
+    pub fn new(board: Arc<Board>, worker: usize) -> Self {
+        assert!(worker < board.workers(), "worker {worker} has no table");
+        Self(Rc::new(Pen { board, worker }))
+    }
+
+    /// The worker's index.
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.0.worker
+    }
+
+    /// The tables of all workers.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.0.board
+    }
+
+    fn table(&self) -> &Table {
+        &self.0.board.tables[self.0.worker]
+    }
+
+    /// Counts a request until the answer is dropped.
+    #[must_use]
+    pub fn begin(&self, slot: Slot) -> InFlight {
+        if let Some(gauge) = self.table().write(slot) {
+            gauge
+                .in_flight
+                .store(gauge.in_flight.load(Relaxed) + 1, Relaxed);
+        }
+        InFlight {
+            gauges: self.clone(),
+            slot,
+        }
+    }
+
+    /// Takes in how long an endpoint took to its first byte.
+    pub fn observe(&self, slot: Slot, latency: Duration, now: Millis) {
+        let Some(gauge) = self.table().write(slot) else {
+            return;
+        };
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "an estimate needs no more than 24 bits"
+        )]
+        let sample = latency.as_micros().max(1) as f32;
+        let before = f32::from_bits(gauge.latency.load(Relaxed));
+        let age = age(gauge, now);
+        // A peak counts at once; from there the average comes down as samples do.
+        let average = if before == 0.0 || sample > before {
+            sample
+        } else {
+            let keep = DECAY / (DECAY + age.max(1.0) * 10.0);
+            before * keep + sample * (1.0 - keep)
+        };
+        gauge.latency.store(average.to_bits(), Relaxed);
+        gauge.sampled_at.store(now, Relaxed);
+        if gauge.ejections.load(Relaxed) != 0 {
+            gauge.ejections.store(0, Relaxed);
+        }
+    }
+
+    /// Ejects an endpoint that refused a connection: `base`, times how often in a row, at most
+    /// ten times.
+    pub fn eject(&self, slot: Slot, base: Duration, now: Millis) {
+        let Some(gauge) = self.table().write(slot) else {
+            return;
+        };
+        let times = gauge.ejections.load(Relaxed).saturating_add(1).min(10);
+        gauge.ejections.store(times, Relaxed);
+        let span = u64::try_from(base.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(times.into());
+        gauge.ejected_until.store(now.saturating_add(span), Relaxed);
+    }
+
+    pub(crate) fn look(&self, slot: Slot, now: Millis) -> Look {
+        let mut look = Look {
+            in_flight: 0,
+            latency: None,
+            ejected: false,
+        };
+        for (index, table) in self.0.board.tables.iter().enumerate() {
+            let Some(gauge) = table.read(slot) else {
+                continue;
+            };
+            look.in_flight += gauge.in_flight.load(Relaxed);
+            look.ejected |= gauge.ejected_until.load(Relaxed) > now;
+            let latency = f32::from_bits(gauge.latency.load(Relaxed));
+            if latency > 0.0 && (index == self.0.worker || look.latency.is_none()) {
+                look.latency = Some(latency * DECAY / (DECAY + age(gauge, now)));
+            }
+        }
+        look
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "an estimate needs no more than 24 bits"
+)]
+fn age(gauge: &Gauge, now: Millis) -> f32 {
+    now.saturating_sub(gauge.sampled_at.load(Relaxed)) as f32
+}
+
+/// A request under way at an endpoint; dropping it ends the count.
+#[derive(Debug)]
+pub struct InFlight {
+    gauges: WorkerGauges,
+    slot: Slot,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // After the place was given to another endpoint there is nothing to count down.
+        if let Some(gauge) = self.gauges.table().read(self.slot) {
+            gauge
+                .in_flight
+                .store(gauge.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOT: Slot = Slot {
+        index: 1500,
+        epoch: 7,
+    };
+
+    #[test]
+    fn in_flight_is_the_sum_of_all_workers() {
+        let board = Board::new(2);
+        let (a, b) = (
+            WorkerGauges::new(Arc::clone(&board), 0),
+            WorkerGauges::new(Arc::clone(&board), 1),
+        );
+        let (one, two) = (a.begin(SLOT), b.begin(SLOT));
+        assert_eq!(a.look(SLOT, 0).in_flight, 2);
+        drop(one);
+        assert_eq!(board.in_flight(SLOT), 1);
+        drop(two);
+        assert_eq!(board.in_flight(SLOT), 0);
+    }
+
+    #[test]
+    fn a_new_epoch_starts_from_nothing() {
+        let gauges = WorkerGauges::new(Board::new(1), 0);
+        let old = gauges.begin(SLOT);
+        gauges.eject(SLOT, Duration::from_secs(10), 0);
+        let reused = Slot { epoch: 8, ..SLOT };
+        let new = gauges.begin(reused);
+        assert_eq!(
+            gauges.look(reused, 0),
+            Look {
+                in_flight: 1,
+                latency: None,
+                ejected: false
+            }
+        );
+        drop(old);
+        assert_eq!(gauges.look(reused, 0).in_flight, 1);
+        drop(new);
+        assert_eq!(gauges.look(reused, 0).in_flight, 0);
+    }
+
+    #[test]
+    fn ejection_grows_and_ends() {
+        let gauges = WorkerGauges::new(Board::new(1), 0);
+        gauges.eject(SLOT, Duration::from_secs(1), 0);
+        assert!(gauges.look(SLOT, 999).ejected);
+        assert!(!gauges.look(SLOT, 1000).ejected);
+        gauges.eject(SLOT, Duration::from_secs(1), 1000);
+        assert!(gauges.look(SLOT, 2999).ejected);
+        assert!(!gauges.look(SLOT, 3000).ejected);
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_fades() {
+        let gauges = WorkerGauges::new(Board::new(1), 0);
+        let latency = |now| gauges.look(SLOT, now).latency.unwrap_or_default();
+        gauges.observe(SLOT, Duration::from_millis(1), 0);
+        gauges.observe(SLOT, Duration::from_millis(100), 10);
+        assert!((latency(10) - 100_000.0).abs() < 1.0);
+        assert!(latency(10_010) < 51_000.0);
+        for step in 0..100 {
+            gauges.observe(SLOT, Duration::from_millis(1), 10_020 + step * 100);
+        }
+        assert!(latency(20_000) < 2_000.0);
+    }
+}

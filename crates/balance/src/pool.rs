@@ -1,0 +1,108 @@
+//! The endpoints that a pick chooses from, and the slots of their gauges.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use portolan_model::{Instance, InstanceId, ServiceKey, Traffic, Weight};
+
+/// Place of an endpoint's gauges in every worker's table.
+///
+/// The index is used again after an endpoint is gone; the epoch tells the uses apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// Place in the table.
+    pub index: u32,
+    /// Which use of the place this is.
+    pub epoch: u32,
+}
+
+/// An address that may get traffic.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Whose address it is.
+    pub instance: Arc<Instance>,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Where its gauges are.
+    pub slot: Slot,
+    /// Its share, after the reductions of its state.
+    pub weight: Weight,
+}
+
+/// An instance that gets no traffic, and why.
+#[derive(Clone, Debug)]
+pub struct Excluded {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// The reason: never [`Traffic::Full`] or [`Traffic::Reduced`]; `None` if it lacks the port.
+    pub reason: Option<Traffic>,
+}
+
+/// The endpoints of an upstream at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    /// Those that may get traffic.
+    pub endpoints: Box<[Endpoint]>,
+    /// Those that may not.
+    pub excluded: Box<[Excluded]>,
+}
+
+type Owner = (ServiceKey, InstanceId, SocketAddr);
+
+/// Gives each (service, instance, address) its slot. Owned by the publisher.
+#[derive(Debug, Default)]
+pub struct SlotTable {
+    taken: HashMap<Owner, Slot>,
+    free: Vec<u32>,
+    next: u32,
+    epoch: u32,
+}
+
+impl SlotTable {
+    /// The slot of that address; the same as before if it has one.
+    pub fn slot(&mut self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) -> Slot {
+        let owner = (key.clone(), id.clone(), address);
+        if let Some(slot) = self.taken.get(&owner) {
+            return *slot;
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        self.epoch = self.epoch.wrapping_add(1);
+        let slot = Slot {
+            index,
+            epoch: self.epoch,
+        };
+        self.taken.insert(owner, slot);
+        slot
+    }
+
+    /// Takes back the slot of an address that is gone.
+    pub fn release(&mut self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) {
+        if let Some(slot) = self.taken.remove(&(key.clone(), id.clone(), address)) {
+            self.free.push(slot.index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_place_has_another_epoch() {
+        let mut slots = SlotTable::default();
+        let key = ServiceKey::parse("a").unwrap();
+        let id = InstanceId::parse("1").unwrap();
+        let (first, second) = (
+            "127.0.0.1:1".parse().unwrap(),
+            "127.0.0.1:2".parse().unwrap(),
+        );
+        let slot = slots.slot(&key, &id, first);
+        assert_eq!(slots.slot(&key, &id, first), slot);
+        slots.release(&key, &id, first);
+        let other = slots.slot(&key, &id, second);
+        assert_eq!(other.index, slot.index);
+        assert_ne!(other.epoch, slot.epoch);
+    }
+}
