@@ -1,1 +1,6 @@
 //! HTTP/1 codec, HTTP/2, TLS, upstream connections, and the server of control listeners.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+pub mod h1;
+pub mod proxy_protocol;
