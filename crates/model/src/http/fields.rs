@@ -33,13 +33,7 @@ macro_rules! known {
                 match self { $(Self::$variant => $text,)+ Self::Other => "" }
             }
 
-            fn of(name: &[u8]) -> Self {
-                // The length alone rules out nearly all candidates.
-                $(if name.len() == $text.len() && name.eq_ignore_ascii_case($text.as_bytes()) {
-                    return Self::$variant;
-                })+
-                Self::Other
-            }
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
         }
     };
 }
@@ -72,6 +66,53 @@ known! {
     Date = "date";
     Server = "server";
     MaxForwards = "max-forwards";
+}
+
+impl Known {
+    /// Each name in the slot that [`slot`] finds for it: one look and one comparison tell.
+    const SLOTS: [Self; SLOTS] = {
+        let mut slots = [Self::Other; SLOTS];
+        let mut at = 0;
+        while at < Self::ALL.len() {
+            let known = Self::ALL[at];
+            let slot = slot(known.as_str().as_bytes());
+            assert!(
+                matches!(slots[slot], Self::Other),
+                "two names share a slot: choose other factors"
+            );
+            slots[slot] = known;
+            at += 1;
+        }
+        slots
+    };
+
+    /// Recognises a name, whatever its case.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let known = Self::SLOTS[slot(name.as_bytes())];
+        if known.as_str().eq_ignore_ascii_case(name) {
+            known
+        } else {
+            Self::Other
+        }
+    }
+}
+
+const SLOTS: usize = 64;
+
+/// A perfect hash over the known names: length and three characters, case put aside.
+/// The factors are found by trial; [`Known::SLOTS`] does not compile with wrong ones.
+const fn slot(name: &[u8]) -> usize {
+    let count = name.len();
+    if count == 0 {
+        return 0;
+    }
+    let (first, last, late) = (name[0], name[count - 1], name[count * 3 / 4]);
+    let sum = count * 3
+        + (first | 0x20) as usize * 5
+        + (last | 0x20) as usize * 13
+        + (late | 0x20) as usize;
+    sum % SLOTS
 }
 
 #[derive(Clone, Copy)]
@@ -141,6 +182,19 @@ impl Fields {
     /// # Errors
     /// [`FieldError::TooLarge`] when the sum is out of bounds.
     pub fn push_checked(&mut self, name: &str, value: &[u8]) -> Result<(), FieldError> {
+        self.push_recognised(Known::of(name), name, value)
+    }
+
+    /// Adds a field that a parser has checked and recognised: `known` is [`Known::of`] `name`.
+    ///
+    /// # Errors
+    /// [`FieldError::TooLarge`] when the sum is out of bounds.
+    pub fn push_recognised(
+        &mut self,
+        known: Known,
+        name: &str,
+        value: &[u8],
+    ) -> Result<(), FieldError> {
         let start = self.text.len();
         if start + name.len() + value.len() > TEXT_BYTES_MAX {
             return Err(FieldError::TooLarge);
@@ -154,7 +208,6 @@ impl Fields {
         };
         self.text.extend_from_slice(name.as_bytes());
         self.text.extend_from_slice(value);
-        let known = Known::of(name.as_bytes());
         self.lines.push(Line {
             start,
             name_bytes,
@@ -319,6 +372,19 @@ mod tests {
         assert_eq!(fields.get_all("x-a").collect::<Vec<_>>(), [b"3"]);
         assert!(fields.remove_known(Known::Host));
         assert!(!fields.remove("host"));
+    }
+
+    #[test]
+    fn known_names_are_recognised_in_any_case() {
+        for known in Known::ALL {
+            let name = known.as_str();
+            assert_eq!(Known::of(name), *known);
+            assert_eq!(Known::of(&name.to_ascii_uppercase()), *known);
+            assert_eq!(Known::of(&format!("{name}x")), Known::Other);
+        }
+        for name in ["", "a", "Hosts", "x-forwarded-fox", "\u{e4}\u{20ac}"] {
+            assert_eq!(Known::of(name), Known::Other, "{name}");
+        }
     }
 
     #[test]
