@@ -7,7 +7,9 @@ mod dice;
 pub mod drain;
 mod env;
 mod task;
+mod ticker;
 
 pub use dice::Dice;
 pub use env::{Elapsed, Env};
 pub use task::Task;
+pub use ticker::{Alarm, TICK, Ticker};
