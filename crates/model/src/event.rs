@@ -70,12 +70,12 @@ pub enum Change {
         /// Every service that exists, with or without instances.
         services: Vec<ServiceKey>,
         /// Every instance.
-        instances: Vec<Instance>,
+        instances: Vec<Arc<Instance>>,
     },
     /// This instance is so; new or changed.
     Put {
         /// The instance, whole.
-        instance: Box<Instance>,
+        instance: Arc<Instance>,
     },
     /// This instance is gone.
     Remove {

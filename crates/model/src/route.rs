@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{ByteSize, Metadata, Name, ServiceKey, Spec, http::Method};
+use crate::{BadName, ByteSize, Metadata, Name, ServiceKey, Spec, http::Method};
 
 /// A route: which requests, what happens to them, where they go.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,6 +157,22 @@ pub struct HostPort {
     pub host: String,
     /// The port.
     pub port: u16,
+}
+
+impl HostPort {
+    /// Namespace of the services that stand for host names.
+    pub const NAMESPACE: &'static str = "dns";
+
+    /// The service whose instances are what the name resolves to: `dns/<host>:<port>`.
+    ///
+    /// # Errors
+    /// [`BadName`] if the host is longer than a name can be, or is not a host name.
+    pub fn service_key(&self) -> Result<ServiceKey, BadName> {
+        Ok(ServiceKey {
+            namespace: Name::parse(Self::NAMESPACE)?,
+            name: Name::parse(&format!("{}:{}", self.host, self.port))?,
+        })
+    }
 }
 
 /// What is spoken to an instance.
