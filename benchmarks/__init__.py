@@ -1,0 +1,1 @@
+"""The harness behind ./bench: starts real servers, loads them, prints tables."""

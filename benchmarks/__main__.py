@@ -1,0 +1,38 @@
+"""Command line of ./bench."""
+
+import argparse
+import sys
+
+from benchmarks import convergence, gateway, memory, parts, processes, soak
+
+
+def main() -> int:
+    arguments = parse()
+    processes.raise_descriptor_limit()
+    try:
+        with processes.Cleanup():
+            return arguments.run(arguments)
+    except parts.MissingPart as missing:
+        print(f"bench: {missing}", file=sys.stderr)
+        return 2
+    except processes.ServerFailed as failed:
+        print(f"bench: {failed}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bench: interrupted; every server it started is stopped", file=sys.stderr)
+        return 130
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./bench",
+        description="Measures Portolan beside real proxies, on loopback, on this machine.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (gateway, convergence, soak, memory):
+        module.add_command(commands)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+"""./bench gateway: one table from one interleaved run.
+
+Every round visits every workload, and within it every proxy, one after the other, so that a
+slow minute of the machine meets all of them. Ratios are taken within a round and only then
+summed up. CPU per request is the figure to trust: with two cores, load and backend share one,
+so requests per second also measure them.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks import figures, loads, machine, memory, parts, peers, processes
+
+FOREIGN_CORES_MAX = 0.2
+RETRIES_MAX = 3
+WARM_UP_SECONDS = 1.0
+EVERYTHING = [*loads.WORKLOADS, "latency", "idle-10k"]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One proxy under one workload, once."""
+
+    workload: str
+    proxy: str
+    number: int
+    rate: float
+    cpu_us: float
+    instructions: float | None
+    resident_bytes: int
+    failed: int
+    foreign_cores: float
+
+
+@dataclass(frozen=True)
+class LatencyRound:
+    """One proxy at a constant rate, once."""
+
+    proxy: str
+    number: int
+    rate: float
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    failed: int
+    unsent: int
+    foreign_cores: float
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("gateway", help="speed beside nginx, HAProxy, Envoy and others")
+    parser.add_argument("--rounds", type=int, default=9, help="paired rounds (default 9)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds of load a round")
+    parser.add_argument("--peers", default="all", help=f"of {','.join(peers.PEERS)}")
+    parser.add_argument("--workloads", default="all", help=f"of {','.join(EVERYTHING)}")
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=1)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    selected = EVERYTHING if arguments.workloads == "all" else arguments.workloads.split(",")
+    unknown = set(selected) - set(EVERYTHING)
+    if unknown:
+        raise parts.MissingPart(f"unknown workload {', '.join(sorted(unknown))}")
+    chosen = peers.chosen(arguments.peers)
+    _backend, ports = peers.start_backend()
+    proxies = [peers.start(peer, ports, arguments.workers) for peer in chosen]
+    print_setting(arguments, proxies)
+    bench = Bench(arguments, proxies, ports)
+    workloads = [loads.WORKLOADS[name] for name in selected if name in loads.WORKLOADS]
+    for number in range(arguments.rounds):
+        parts.say(f"round {number + 1} of {arguments.rounds}")
+        bench.round(number, workloads)
+    print_workloads(bench, workloads)
+    if "latency" in selected:
+        bench.latency()
+        print_latency(bench)
+    if "idle-10k" in selected:
+        for proxy in proxies:
+            proxy.server.stop()
+        memory.print_idle(chosen, ports, connections=10_000)
+    save(bench)
+    return 0
+
+
+class Bench:
+    """The run so far."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, proxies: list[peers.Proxy], backend: dict[str, int]
+    ) -> None:
+        self.rounds_planned = arguments.rounds
+        self.seconds = arguments.seconds
+        self.proxies = proxies
+        self.backend = backend
+        self.load_cores = {peers.LOAD_CORE} if arguments.workers == 1 else {0, 1}
+        self.instructions = machine.Instructions()
+        self.rounds: list[Round] = []
+        self.latencies: list[LatencyRound] = []
+        self.warm: set[tuple[str, str]] = set()
+
+    def round(self, number: int, workloads: list[loads.Workload]) -> None:
+        for workload in workloads:
+            for proxy in _rotated(self.proxies, number):
+                result = self._quiet(lambda: self._measure(workload, proxy, number))
+                self.rounds.append(result)
+
+    def latency(self) -> None:
+        """Rounds by open loop, at half of nginx's rate (the first proxy's without nginx)."""
+        rate = 0.5 * median(self._full_rates())
+        for number in range(self.rounds_planned):
+            parts.say(f"latency round {number + 1} of {self.rounds_planned}")
+            direct = ("direct", self.backend["BACKEND"])
+            named = [(proxy.name, proxy.ports["PLAIN"]) for proxy in self.proxies]
+            for name, port in [direct, *_rotated(named, number)]:
+                result = self._quiet(lambda: self._measure_latency(name, port, rate, number))
+                self.latencies.append(result)
+
+    def of(self, workload: str, proxy: str) -> list[Round]:
+        return [r for r in self.rounds if r.workload == workload and r.proxy == proxy]
+
+    def reference(self) -> str:
+        names = [proxy.name for proxy in self.proxies]
+        return "nginx" if "nginx" in names else names[0]
+
+    def _full_rates(self) -> list[float]:
+        reference = self.reference()
+        rounds = self.of("http1-1k", reference)
+        if not rounds:
+            workload = loads.WORKLOADS["http1-1k"]
+            proxy = next(proxy for proxy in self.proxies if proxy.name == reference)
+            rounds = [self._measure(workload, proxy, number) for number in range(3)]
+        return [r.rate for r in rounds]
+
+    def _quiet(self, measure):
+        """Measures again while others use the machine."""
+        for attempt in range(RETRIES_MAX + 1):
+            result = measure()
+            if result.foreign_cores <= FOREIGN_CORES_MAX:
+                return result
+            parts.say(
+                f"  {result.proxy}: foreign CPU {result.foreign_cores:.2f} cores"
+                + (", again" if attempt < RETRIES_MAX else ", kept")
+            )
+        return result
+
+    def _measure(self, workload: loads.Workload, proxy: peers.Proxy, number: int) -> Round:
+        if (workload.name, proxy.name) not in self.warm:
+            loads.run(workload, proxy.ports, WARM_UP_SECONDS, self.load_cores)
+            self.warm.add((workload.name, proxy.name))
+        foreign = machine.ForeignCpu()
+        counter = self.instructions.start(proxy.server.pids())
+        before = proxy.server.cpu_seconds()
+        load = loads.run(workload, proxy.ports, self.seconds, self.load_cores)
+        cpu = proxy.server.cpu_seconds() - before
+        counted = self.instructions.finish(counter)
+        if not proxy.server.is_alive():
+            raise processes.ServerFailed(f"{proxy.name} died under {workload.name}")
+        requests = max(1, load.requests)
+        return Round(
+            workload=workload.name,
+            proxy=proxy.name,
+            number=number,
+            rate=load.requests / load.seconds,
+            cpu_us=cpu / requests * 1e6,
+            instructions=None if counted is None else counted / requests,
+            resident_bytes=proxy.server.resident_bytes(),
+            failed=load.failed,
+            foreign_cores=foreign.cores(),
+        )
+
+    def _measure_latency(self, name: str, port: int, rate: float, number: int) -> LatencyRound:
+        foreign = machine.ForeignCpu()
+        result = loads.open_loop(port, rate, self.seconds, self.load_cores)
+        return LatencyRound(
+            proxy=name,
+            number=number,
+            rate=rate,
+            p50_us=result["p50_us"],
+            p99_us=result["p99_us"],
+            p999_us=result["p999_us"],
+            failed=result["failed_idempotent"] + result["failed_other"],
+            unsent=result["unsent"],
+            foreign_cores=foreign.cores(),
+        )
+
+
+def print_setting(arguments: argparse.Namespace, proxies: list[peers.Proxy]) -> None:
+    print(f"# ./bench gateway, {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}\n")
+    print(f"{machine.describe()}.")
+    if arguments.workers == 1:
+        print("One worker per proxy, alone on core 0; load and backend (nginx, 1 worker) on core 1.")
+    else:
+        print("Two workers per proxy on both cores; load and backend on both cores too.")
+    print(
+        f"{arguments.rounds} paired rounds of {arguments.seconds:g} s. Figures are medians; a ratio\n"
+        "is the median of the ratios of each round, with a 90 % interval of order statistics.\n"
+        "CPU is user + system time of the proxy's processes over requests answered. Resident\n"
+        "memory is its largest process, under load.\n"
+    )
+    rows = []
+    for proxy in proxies:
+        files = ", ".join(
+            str((proxy.server.directory / name).relative_to(parts.ROOT)) for name in proxy.peer.files
+        )
+        tls = peers.negotiated_tls(proxy.ports["TLS"])
+        rows.append([proxy.name, peers.version(proxy.peer), tls, files])
+    print(figures.table(["proxy", "version", "TLS agreed on", "configuration"], rows), flush=True)
+
+
+def print_workloads(bench: Bench, workloads: list[loads.Workload]) -> None:
+    counts = bench.instructions.available
+    head = ["proxy", "requests/s", "CPU us/request", f"CPU / {bench.reference()}"]
+    head += ["user instructions/request"] if counts else []
+    head += ["resident MiB", "failed", "foreign CPU"]
+    for workload in workloads:
+        print(f"\n## {workload.title}\n")
+        base = bench.of(workload.name, bench.reference())
+        rows = []
+        for proxy in bench.proxies:
+            mine = bench.of(workload.name, proxy.name)
+            ratios = [
+                a.cpu_us / b.cpu_us for a in mine for b in base if a.number == b.number and b.cpu_us
+            ]
+            row = [
+                proxy.name,
+                f"{median(r.rate for r in mine):.0f}",
+                f"{median(r.cpu_us for r in mine):.2f}",
+                figures.median_interval(ratios).text(),
+            ]
+            row += [f"{median(r.instructions or 0 for r in mine):.0f}"] if counts else []
+            row += [
+                figures.mebibytes(median(r.resident_bytes for r in mine)),
+                str(sum(r.failed for r in mine)),
+                f"{max(r.foreign_cores for r in mine):.2f}",
+            ]
+            rows.append(row)
+        print(figures.table(head, rows), flush=True)
+    if not counts:
+        print("\nUser instructions: not counted, this machine has no counter for them.")
+
+
+def print_latency(bench: Bench) -> None:
+    rate = bench.latencies[0].rate
+    print(f"\n## Latency by open loop at {rate:.0f} requests/s, half of {bench.reference()}'s rate\n")
+    print("1 KiB over HTTP/1.1, 64 connections; counted from the moment a request was due.\n")
+    base = {r.number: r for r in bench.latencies if r.proxy == bench.reference()}
+    rows = []
+    for name in ["direct", *(proxy.name for proxy in bench.proxies)]:
+        mine = [r for r in bench.latencies if r.proxy == name]
+        ratios = [r.p99_us / base[r.number].p99_us for r in mine]
+        rows.append(
+            [
+                name,
+                *(f"{median(getattr(r, q) for r in mine):.0f}" for q in ("p50_us", "p99_us", "p999_us")),
+                figures.median_interval(ratios).text(),
+                str(sum(r.failed + r.unsent for r in mine)),
+                f"{max(r.foreign_cores for r in mine):.2f}",
+            ]
+        )
+    head = ["proxy", "p50 us", "p99 us", "p99.9 us", f"p99 / {bench.reference()}", "failed"]
+    print(figures.table([*head, "foreign CPU"], rows), flush=True)
+    print("\n`direct` is the backend without a proxy: what load and backend cost by themselves.")
+
+
+def save(bench: Bench) -> None:
+    """Keeps every round, for another look."""
+    parts.RESULTS.mkdir(parents=True, exist_ok=True)
+    path = parts.RESULTS / time.strftime("gateway-%Y%m%d-%H%M%S.json", time.gmtime())
+    rounds = [vars(r) for r in [*bench.rounds, *bench.latencies]]
+    path.write_text(json.dumps(rounds, indent=1))
+    print(f"\nEvery round: {path.relative_to(parts.ROOT)}")
+
+
+def _rotated(items: list, number: int) -> list:
+    """Another proxy goes first in every round."""
+    cut = number % len(items)
+    return items[cut:] + items[:cut]
