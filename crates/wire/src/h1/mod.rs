@@ -12,8 +12,12 @@
 //! Source: RFC 9110 and RFC 9112; nginx's answer, or a stricter one.
 
 mod body;
+mod chunked;
+mod hop;
 mod request;
 mod response;
+mod scan;
+mod trailers;
 mod write;
 
 pub use body::{BodyDecoder, Decoded};
@@ -88,8 +92,36 @@ pub struct Refusal {
     pub detail: &'static str,
 }
 
-impl Refusal {
-    const fn new(cause: Cause, detail: &'static str) -> Self {
-        Self { cause, detail }
+/// Who sent what is being read, and so whose fault a flaw is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Client,
+    Upstream,
+}
+
+impl Sender {
+    const fn malformed(self, detail: &'static str) -> Refusal {
+        let cause = match self {
+            Self::Client => Cause::RequestMalformed,
+            Self::Upstream => Cause::ResponseMalformed,
+        };
+        Refusal { cause, detail }
+    }
+
+    const fn too_large(self, detail: &'static str) -> Refusal {
+        let cause = match self {
+            Self::Client => Cause::HeadTooLarge,
+            Self::Upstream => Cause::ResponseHeadTooLarge,
+        };
+        Refusal { cause, detail }
+    }
+
+    const fn incomplete(self) -> Refusal {
+        let cause = match self {
+            Self::Client => Cause::RequestMalformed,
+            Self::Upstream => Cause::ResponseIncomplete,
+        };
+        let detail = "the connection ended within a body";
+        Refusal { cause, detail }
     }
 }
