@@ -32,9 +32,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     os.sched_setaffinity(0, {peers.LOAD_CORE})
-    print(f"# ./bench convergence, {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}\n")
-    print(f"{machine.describe()}. Portolan {peers.version(peers.PEERS['portolan'])},")
-    print(f"{arguments.workers} worker(s), its own defaults otherwise.\n", flush=True)
+    machine.print_heading("convergence")
+    version = peers.version(peers.PEERS["portolan"])
+    print(f"Portolan {version}, {arguments.workers} worker(s).\n", flush=True)
     sizes = [int(size) for size in arguments.services.split(",") if size]
     portolan = registry.start_portolan(arguments.workers)
     fleet = registry.Fleet()
@@ -67,13 +67,10 @@ def print_writes(
         seconds = time.monotonic() - begin
         parts.say(f"{size} services: {size - registered} writes in {seconds:.1f} s")
         registered = max(registered, size)
-        kinds = {
-            "new service": lambda trial: (f"new-{size}-{trial}", here, "here"),
-            "moved instance": lambda trial: ("s0", (there, here)[trial % 2], ("there", "here")[trial % 2]),
-        }
-        for kind, make in kinds.items():
-            times = [convergence(store, client, *make(trial)) for trial in range(trials)]
-            milliseconds = [t * 1e3 for t in times]
+        new = [(f"new-{size}-{trial}", here, "here") for trial in range(trials)]
+        moved = [("s0", *((there, "there"), (here, "here"))[trial % 2]) for trial in range(trials)]
+        for kind, writes in (("new service", new), ("moved instance", moved)):
+            milliseconds = [convergence(store, client, *write) * 1e3 for write in writes]
             rows.append(
                 [
                     f"{size} services, {kind}",
@@ -81,10 +78,11 @@ def print_writes(
                     f"{max(milliseconds):.2f}",
                 ]
             )
-        for trial in range(trials):
-            store.delete(f"new-{size}-{trial}", f"new-{size}-{trial}-1")
+        for service, _, _ in new:
+            store.delete(service, f"{service}-1")
         store.put("s0", "s0-1", here)
-    print(figures.table(["registry, write", "p50 ms", "p90 ms", "p99 ms", "max ms"], rows), flush=True)
+    head = ["registry, write", "p50 ms", "p90 ms", "p99 ms", "max ms"]
+    print(figures.table(head, rows))
     print(f"\n{trials} writes per row, at random moments.", flush=True)
 
 
@@ -183,7 +181,7 @@ def print_changes(
         )
     head = ["instances", "changes", "changes/s", "answered", "failed GET", "failed POST", "p99 ms"]
     print(figures.table(head, rows), flush=True)
-    print(f"\n{SERVICES} services of {INSTANCES} instances; GET and POST, one in eight answered after 5 ms.")
+    print(f"\n{SERVICES} services of {INSTANCES} instances; GET and POST, one in eight takes 5 ms.")
     grace = f"{arguments.grace_ms:g} ms after" if arguments.grace_ms else "as soon as"
     print(f"Drained: deregistered, then stopped {grace} that is answered. Killed: its sockets")
     print("close at once, and 20 ms later somebody deregisters it.", flush=True)

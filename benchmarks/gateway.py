@@ -7,12 +7,12 @@ so requests per second also measure them.
 """
 
 import argparse
-import json
-import time
 from dataclasses import dataclass
+from functools import partial
+from math import nan
 from statistics import median
 
-from benchmarks import figures, loads, machine, memory, parts, peers, processes
+from benchmarks import gateway_report, loads, machine, memory, parts, peers, processes
 
 FOREIGN_CORES_MAX = 0.2
 RETRIES_MAX = 3
@@ -47,6 +47,7 @@ class LatencyRound:
     p999_us: float
     failed: int
     unsent: int
+    load_core_busy: float
     foreign_cores: float
 
 
@@ -68,21 +69,21 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = peers.chosen(arguments.peers)
     _backend, ports = peers.start_backend()
     proxies = [peers.start(peer, ports, arguments.workers) for peer in chosen]
-    print_setting(arguments, proxies)
+    gateway_report.print_setting(arguments, proxies)
     bench = Bench(arguments, proxies, ports)
     workloads = [loads.WORKLOADS[name] for name in selected if name in loads.WORKLOADS]
     for number in range(arguments.rounds):
         parts.say(f"round {number + 1} of {arguments.rounds}")
         bench.round(number, workloads)
-    print_workloads(bench, workloads)
+    gateway_report.print_workloads(bench, workloads)
     if "latency" in selected:
         bench.latency()
-        print_latency(bench)
+        gateway_report.print_latency(bench)
     if "idle-10k" in selected:
         for proxy in proxies:
             proxy.server.stop()
         memory.print_idle(chosen, ports, connections=10_000)
-    save(bench)
+    gateway_report.save(bench)
     return 0
 
 
@@ -105,7 +106,7 @@ class Bench:
     def round(self, number: int, workloads: list[loads.Workload]) -> None:
         for workload in workloads:
             for proxy in _rotated(self.proxies, number):
-                result = self._quiet(lambda: self._measure(workload, proxy, number))
+                result = self._quiet(partial(self._measure, workload, proxy, number))
                 self.rounds.append(result)
 
     def latency(self) -> None:
@@ -116,7 +117,7 @@ class Bench:
             direct = ("direct", self.backend["BACKEND"])
             named = [(proxy.name, proxy.ports["PLAIN"]) for proxy in self.proxies]
             for name, port in [direct, *_rotated(named, number)]:
-                result = self._quiet(lambda: self._measure_latency(name, port, rate, number))
+                result = self._quiet(partial(self._measure_latency, name, port, rate, number))
                 self.latencies.append(result)
 
     def of(self, workload: str, proxy: str) -> list[Round]:
@@ -159,14 +160,13 @@ class Bench:
         counted = self.instructions.finish(counter)
         if not proxy.server.is_alive():
             raise processes.ServerFailed(f"{proxy.name} died under {workload.name}")
-        requests = max(1, load.requests)
         return Round(
             workload=workload.name,
             proxy=proxy.name,
             number=number,
             rate=load.requests / load.seconds,
-            cpu_us=cpu / requests * 1e6,
-            instructions=None if counted is None else counted / requests,
+            cpu_us=cpu / load.requests * 1e6 if load.requests else nan,
+            instructions=counted / load.requests if counted and load.requests else None,
             resident_bytes=proxy.server.resident_bytes(),
             failed=load.failed,
             foreign_cores=foreign.cores(),
@@ -174,6 +174,7 @@ class Bench:
 
     def _measure_latency(self, name: str, port: int, rate: float, number: int) -> LatencyRound:
         foreign = machine.ForeignCpu()
+        load_core = machine.CoreUse(peers.LOAD_CORE)
         result = loads.open_loop(port, rate, self.seconds, self.load_cores)
         return LatencyRound(
             proxy=name,
@@ -184,95 +185,9 @@ class Bench:
             p999_us=result["p999_us"],
             failed=result["failed_idempotent"] + result["failed_other"],
             unsent=result["unsent"],
+            load_core_busy=load_core.share(),
             foreign_cores=foreign.cores(),
         )
-
-
-def print_setting(arguments: argparse.Namespace, proxies: list[peers.Proxy]) -> None:
-    print(f"# ./bench gateway, {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}\n")
-    print(f"{machine.describe()}.")
-    if arguments.workers == 1:
-        print("One worker per proxy, alone on core 0; load and backend (nginx, 1 worker) on core 1.")
-    else:
-        print("Two workers per proxy on both cores; load and backend on both cores too.")
-    print(
-        f"{arguments.rounds} paired rounds of {arguments.seconds:g} s. Figures are medians; a ratio\n"
-        "is the median of the ratios of each round, with a 90 % interval of order statistics.\n"
-        "CPU is user + system time of the proxy's processes over requests answered. Resident\n"
-        "memory is its largest process, under load.\n"
-    )
-    rows = []
-    for proxy in proxies:
-        files = ", ".join(
-            str((proxy.server.directory / name).relative_to(parts.ROOT)) for name in proxy.peer.files
-        )
-        tls = peers.negotiated_tls(proxy.ports["TLS"])
-        rows.append([proxy.name, peers.version(proxy.peer), tls, files])
-    print(figures.table(["proxy", "version", "TLS agreed on", "configuration"], rows), flush=True)
-
-
-def print_workloads(bench: Bench, workloads: list[loads.Workload]) -> None:
-    counts = bench.instructions.available
-    head = ["proxy", "requests/s", "CPU us/request", f"CPU / {bench.reference()}"]
-    head += ["user instructions/request"] if counts else []
-    head += ["resident MiB", "failed", "foreign CPU"]
-    for workload in workloads:
-        print(f"\n## {workload.title}\n")
-        base = bench.of(workload.name, bench.reference())
-        rows = []
-        for proxy in bench.proxies:
-            mine = bench.of(workload.name, proxy.name)
-            ratios = [
-                a.cpu_us / b.cpu_us for a in mine for b in base if a.number == b.number and b.cpu_us
-            ]
-            row = [
-                proxy.name,
-                f"{median(r.rate for r in mine):.0f}",
-                f"{median(r.cpu_us for r in mine):.2f}",
-                figures.median_interval(ratios).text(),
-            ]
-            row += [f"{median(r.instructions or 0 for r in mine):.0f}"] if counts else []
-            row += [
-                figures.mebibytes(median(r.resident_bytes for r in mine)),
-                str(sum(r.failed for r in mine)),
-                f"{max(r.foreign_cores for r in mine):.2f}",
-            ]
-            rows.append(row)
-        print(figures.table(head, rows), flush=True)
-    if not counts:
-        print("\nUser instructions: not counted, this machine has no counter for them.")
-
-
-def print_latency(bench: Bench) -> None:
-    rate = bench.latencies[0].rate
-    print(f"\n## Latency by open loop at {rate:.0f} requests/s, half of {bench.reference()}'s rate\n")
-    print("1 KiB over HTTP/1.1, 64 connections; counted from the moment a request was due.\n")
-    base = {r.number: r for r in bench.latencies if r.proxy == bench.reference()}
-    rows = []
-    for name in ["direct", *(proxy.name for proxy in bench.proxies)]:
-        mine = [r for r in bench.latencies if r.proxy == name]
-        ratios = [r.p99_us / base[r.number].p99_us for r in mine]
-        rows.append(
-            [
-                name,
-                *(f"{median(getattr(r, q) for r in mine):.0f}" for q in ("p50_us", "p99_us", "p999_us")),
-                figures.median_interval(ratios).text(),
-                str(sum(r.failed + r.unsent for r in mine)),
-                f"{max(r.foreign_cores for r in mine):.2f}",
-            ]
-        )
-    head = ["proxy", "p50 us", "p99 us", "p99.9 us", f"p99 / {bench.reference()}", "failed"]
-    print(figures.table([*head, "foreign CPU"], rows), flush=True)
-    print("\n`direct` is the backend without a proxy: what load and backend cost by themselves.")
-
-
-def save(bench: Bench) -> None:
-    """Keeps every round, for another look."""
-    parts.RESULTS.mkdir(parents=True, exist_ok=True)
-    path = parts.RESULTS / time.strftime("gateway-%Y%m%d-%H%M%S.json", time.gmtime())
-    rounds = [vars(r) for r in [*bench.rounds, *bench.latencies]]
-    path.write_text(json.dumps(rounds, indent=1))
-    print(f"\nEvery round: {path.relative_to(parts.ROOT)}")
 
 
 def _rotated(items: list, number: int) -> list:

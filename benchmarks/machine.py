@@ -37,6 +37,23 @@ class ForeignCpu:
         return time.monotonic(), busy, ours
 
 
+class CoreUse:
+    """The share of time that a core was not idle."""
+
+    def __init__(self, core: int) -> None:
+        self._core = core
+        self._begin = self._read()
+
+    def share(self) -> float:
+        busy, total = (after - before for after, before in zip(self._read(), self._begin))
+        return busy / total if total else 0.0
+
+    def _read(self) -> tuple[int, int]:
+        line = Path("/proc/stat").read_text().splitlines()[1 + self._core]
+        ticks = [int(field) for field in line.split()[1:9]]
+        return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
 class Instructions:
     """Counts user instructions of processes, where the machine has the counter."""
 
@@ -71,8 +88,13 @@ class Instructions:
         return _first_count(probe.stderr) is not None
 
 
-def describe() -> str:
-    """One line on processor, kernel and cores."""
+def print_heading(command: str) -> None:
+    """What was run, when, and on what."""
+    print(f"# ./bench {command}, {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}\n")
+    print(f"{_describe()}.")
+
+
+def _describe() -> str:
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from benchmarks import figures, loads, parts, peers
+from benchmarks import figures, loads, machine, parts, peers
 
 SETTLE_SECONDS = 2.0
 REST_SECONDS = 5.0
@@ -19,6 +19,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     chosen = peers.chosen(arguments.peers)
+    machine.print_heading("memory")
     _backend, ports = peers.start_backend()
     print_idle(chosen, ports, arguments.connections)
     print(f"\n## {arguments.routes} prefix routes to one upstream, at rest\n")

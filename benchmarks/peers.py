@@ -142,9 +142,7 @@ def start(peer: Peer, backend: dict[str, int], workers: int = 1, routes: int = 0
         fill(name, directory, {"ROUTES": "\n".join(lines), **values})
     command = peer.command(directory, workers)
     environment = peer.environment(workers) | {"HOME": str(directory)}
-    server = processes.Server(
-        peer.name, command, directory, proxy_cores(workers), environment
-    )
+    server = processes.Server(peer.name, command, directory, proxy_cores(workers), environment)
     for name in ("PLAIN", "TLS", "GRPC"):
         server.wait_for_port(ports[name], 60.0)
     return Proxy(peer, server, ports)
@@ -155,11 +153,10 @@ def start_backend() -> tuple[processes.Server, dict[str, int]]:
     directory = fresh(parts.RUN / "backend")
     web = directory / "www"
     web.mkdir()
-    (web / "1k").write_bytes(b"x" * 1024)
     (web / "100k").write_bytes(b"x" * 102400)
     (web / "reply.grpc").write_bytes(grpc_frame(b"\x0a\x40" + b"r" * 64))
     ports = {name: processes.free_port() for name in ("BACKEND", "GRPC_BACKEND")}
-    fill("backend.conf", directory, {"DIR": directory, **ports})
+    fill("backend.conf", directory, {"DIR": directory, "KIBIBYTE": "x" * 1024, **ports})
     for readable in (parts.RUN, directory, web):
         readable.chmod(0o755)
     command = [parts.program("nginx"), "-p", directory, "-c", directory / "backend.conf"]

@@ -4,6 +4,7 @@ A child also dies with the bench itself (PR_SET_PDEATHSIG), so that not even a k
 leaves a server behind.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -154,10 +155,8 @@ def _interrupt(*_: object) -> None:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _parents() -> dict[int, int]:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks import convergence, figures, machine, parts, peers, processes, registry
+from benchmarks import convergence, figures, machine, peers, processes, registry
 
 WARM_SHARE = 0.3
 MEMORY_SHARE_MAX = 0.05
@@ -77,8 +77,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     os.sched_setaffinity(0, {peers.LOAD_CORE})
-    print(f"# ./bench soak, {arguments.seconds:g} s, {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}\n")
-    print(f"{machine.describe()}. Portolan {peers.version(peers.PEERS['portolan'])}.\n", flush=True)
+    machine.print_heading("soak")
+    version = peers.version(peers.PEERS["portolan"])
+    print(f"Portolan {version}, {arguments.seconds:g} s.\n", flush=True)
     portolan = registry.start_portolan()
     fleet = registry.Fleet()
     store = registry.Registry(portolan.ports["ADMIN"])
