@@ -125,8 +125,8 @@ impl Chunked {
             }
             (Place::Size(1..) | Place::Blank | Place::Extension, b'\r') => Ok(Place::SizeLf),
             (Place::Size(1..) | Place::Blank, b' ' | b'\t') => self.extend(Place::Blank),
-            (Place::Size(1..) | Place::Blank, b';') => self.extend(Place::Extension),
-            (Place::Extension, b'\t' | b' '..=b'~' | 0x80..) => self.extend(Place::Extension),
+            (Place::Size(1..) | Place::Blank, b';')
+            | (Place::Extension, b'\t' | b' '..=b'~' | 0x80..) => self.extend(Place::Extension),
             (Place::SizeLf, b'\n') => self.begin_chunk(allowance),
             (Place::DataCr, b'\r') => Ok(Place::DataLf),
             (Place::DataLf, b'\n') => {

@@ -77,10 +77,17 @@ pub(super) struct Hop<'a> {
     pub(super) coding: Coding,
     pub(super) expectation: Expectation,
     pub(super) accepts_trailers: bool,
+    connection: Connection,
+    protocol: Option<&'a str>,
+}
+
+/// What all Connection fields say together.
+#[derive(Debug, Default)]
+struct Connection {
     close: bool,
     keep_alive: bool,
-    offers_upgrade: bool,
-    protocol: Option<&'a str>,
+    upgrade: bool,
+    /// How many fields it nominates that [`is_hop_by_hop`] does not know.
     nominations: usize,
 }
 
@@ -104,15 +111,21 @@ impl<'a> Hop<'a> {
             coding: Coding::Absent,
             expectation: Expectation::None,
             accepts_trailers: false,
-            close: false,
-            keep_alive: false,
-            offers_upgrade: false,
+            connection: Connection {
+                close: false,
+                keep_alive: false,
+                upgrade: false,
+                nominations: 0,
+            },
             protocol: None,
-            nominations: 0,
         }
     }
 
     /// Takes a hop-by-hop field.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "nothing depends on any other name"
+    )]
     pub(super) fn note(&mut self, known: Known, value: &'a [u8]) -> Result<(), Refusal> {
         match known {
             Known::Host => self.note_host(value)?,
@@ -127,7 +140,6 @@ impl<'a> Hop<'a> {
             }
             Known::Upgrade => self.note_upgrade(value),
             Known::Expect => self.note_expectation(value),
-            // Nothing depends on the others.
             _ => {}
         }
         Ok(())
@@ -135,15 +147,15 @@ impl<'a> Hop<'a> {
 
     /// Whether Connection nominates a field that [`is_hop_by_hop`] does not know.
     pub(super) const fn nominates(&self) -> bool {
-        self.nominations > 0
+        self.connection.nominations > 0
     }
 
     pub(super) const fn persistence(&self, version: Version) -> Persistence {
         let lasts = match version {
-            Version::Http10 => self.keep_alive,
+            Version::Http10 => self.connection.keep_alive,
             Version::Http11 | Version::Http2 => true,
         };
-        if lasts && !self.close {
+        if lasts && !self.connection.close {
             Persistence::KeepAlive
         } else {
             Persistence::Close
@@ -152,7 +164,7 @@ impl<'a> Hop<'a> {
 
     /// The protocol to switch to, if Connection nominates Upgrade as it must.
     pub(super) fn upgrade(&self, version: Version) -> Option<Box<str>> {
-        if self.offers_upgrade && version == Version::Http11 {
+        if self.connection.upgrade && version == Version::Http11 {
             self.protocol.map(Into::into)
         } else {
             None
@@ -167,19 +179,22 @@ impl<'a> Hop<'a> {
     }
 
     fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let connection = &mut self.connection;
         for option in elements(value) {
             // An option is a token; what is not UTF-8 names no field and changes nothing.
             let name = std::str::from_utf8(option).unwrap_or_default();
-            match Known::of(name) {
-                Known::KeepAlive => self.keep_alive = true,
-                Known::Upgrade => self.offers_upgrade = true,
-                known if is_hop_by_hop(known) => {}
-                _ if name.is_empty() => {}
-                _ if name.eq_ignore_ascii_case("close") => self.close = true,
-                _ => self.nominations = self.nominations.saturating_add(1),
+            let known = Known::of(name);
+            if known == Known::KeepAlive {
+                connection.keep_alive = true;
+            } else if known == Known::Upgrade {
+                connection.upgrade = true;
+            } else if name.eq_ignore_ascii_case("close") {
+                connection.close = true;
+            } else if !is_hop_by_hop(known) && !name.is_empty() {
+                connection.nominations = connection.nominations.saturating_add(1);
             }
         }
-        if self.nominations > NOMINATIONS_MAX {
+        if connection.nominations > NOMINATIONS_MAX {
             return Err(self
                 .sender
                 .malformed("Connection nominates too many fields"));
@@ -217,9 +232,10 @@ impl<'a> Hop<'a> {
 
     fn note_expectation(&mut self, value: &[u8]) {
         let is_continue = value.eq_ignore_ascii_case(b"100-continue");
-        self.expectation = match self.expectation {
-            Expectation::None | Expectation::Continue if is_continue => Expectation::Continue,
-            _ => Expectation::Unknown,
+        self.expectation = if is_continue && self.expectation != Expectation::Unknown {
+            Expectation::Continue
+        } else {
+            Expectation::Unknown
         };
     }
 }

@@ -1,4 +1,4 @@
-//! CRC32c (Castagnoli), bit by bit: it runs over a few hundred bytes once a connection.
+//! `CRC32c` (Castagnoli), bit by bit: it runs over a few hundred bytes once a connection.
 //!
 //! Source: RFC 3309, appendix.
 

@@ -11,7 +11,7 @@ pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family, length.
 const PREFIX_BYTES: usize = 16;
 
-/// The TLV that holds a CRC32c over the header, itself taken as zero (section 2.2.3).
+/// The TLV that holds a `CRC32c` over the header, itself taken as zero (section 2.2.3).
 const TYPE_CHECKSUM: u8 = 0x03;
 
 /// Reads a header of version 2, whose signature `input` begins with.
@@ -50,12 +50,12 @@ fn addresses(family: u8, body: &[u8]) -> Result<(Addresses, &[u8]), BadHeader> {
     match family {
         0x00 => Ok((None, body)),
         0x11 | 0x12 => {
-            let (block, values) = body.split_first_chunk::<12>().ok_or(SHORT)?;
-            let [a, b, c, d, e, f, g, h, ports @ ..] = *block;
-            let source = Ipv4Addr::new(a, b, c, d);
-            let destination = Ipv4Addr::new(e, f, g, h);
+            let (source, rest) = body.split_first_chunk::<4>().ok_or(SHORT)?;
+            let (destination, rest) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
+            let (ports, values) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
+            let (source, destination) = (Ipv4Addr::from(*source), Ipv4Addr::from(*destination));
             Ok((
-                Some(with_ports(source.into(), destination.into(), ports)),
+                Some(with_ports(source.into(), destination.into(), *ports)),
                 values,
             ))
         }
