@@ -1,0 +1,184 @@
+//! The settings of the program itself: gateway, listeners, admin, logs, registry.
+//!
+//! Plain data without defaults: a default is stated once, in the table of fields.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use portolan_model::{ByteSize, Metadata, Name, route::CertificateFiles};
+
+use crate::{Digest, PlannedPolicy};
+
+/// What holds for the gateway as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    /// Worker threads; one per core if none.
+    pub workers: Option<NonZeroUsize>,
+    /// Deadline of a graceful stop.
+    pub drain: Duration,
+    /// The built-in lane that routes by a service's name.
+    pub automatic: Automatic,
+    /// Whose forwarding headers and PROXY headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The zone that the gateway stands in.
+    pub zone: Option<Arc<str>>,
+}
+
+/// The built-in lane: `/<service>/...` and `<service>.localhost`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Automatic {
+    /// Whether it is there; by default when no routes are configured.
+    pub is_enabled: bool,
+    /// Only instances with these labels.
+    pub filter: Metadata,
+}
+
+/// A listener of the gateway.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name, unique among listeners.
+    pub name: Name,
+    /// Where it listens; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// The protocols spoken.
+    pub protocols: Protocols,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: ProxyHeader,
+    /// TLS, or none for plain text.
+    pub tls: Option<ListenerTls>,
+    /// What a client may cost.
+    pub limits: Limits,
+    /// How long a client may take.
+    pub timeouts: ClientTimeouts,
+    /// Policies of every route on this listener.
+    pub policies: Vec<PlannedPolicy>,
+    /// Digest of what was written.
+    pub digest: Digest,
+}
+
+/// The protocols of a listener; at least one is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// HTTP/1.0 and HTTP/1.1.
+    pub http1: bool,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge in the clear.
+    pub http2: bool,
+}
+
+/// Whether connections begin with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// Never.
+    Off,
+    /// From trusted proxies it may be there; otherwise it is not looked for.
+    Optional,
+    /// It must be there, and the sender must be a trusted proxy.
+    Required,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The certificates, at least one; the first is for clients that name no host or an unknown one.
+    pub certificates: Vec<CertificateFiles>,
+    /// TLS 1.2 is spoken.
+    pub tls12: bool,
+    /// TLS 1.3 is spoken.
+    pub tls13: bool,
+}
+
+/// What a client of a listener may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request line and headers together.
+    pub head_max: ByteSize,
+    /// Header fields of a request.
+    pub headers_max: u32,
+    /// The request's target.
+    pub uri_max: ByteSize,
+    /// A request's body; unlimited if none.
+    pub body_max: Option<ByteSize>,
+    /// Connections of the listener, over all workers.
+    pub connections_max: NonZeroU32,
+    /// Concurrent HTTP/2 streams of a connection.
+    pub streams_max: NonZeroU32,
+    /// HTTP/2 streams that the client has reset and that are not yet cleared away; one more
+    /// ends the connection.
+    pub resets_max: NonZeroU32,
+}
+
+/// How long a client of a listener may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTimeouts {
+    /// From the connection, or the first byte of a later request, to a whole head; TLS included.
+    pub head: Duration,
+    /// Between two requests of a connection.
+    pub idle: Duration,
+    /// Between two bytes of a request's body.
+    pub body: Duration,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Host names that it answers to besides localhost and addresses; lower-case, without port.
+    pub hosts: Vec<String>,
+}
+
+/// The listener for liveness and readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Where access records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Whether there are any; if nobody said, the program decides: on without a
+    /// configuration file on a terminal, else off.
+    pub is_enabled: Option<bool>,
+    /// How a record is written.
+    pub format: LogFormat,
+    /// Where to.
+    pub path: LogPath,
+}
+
+/// How an access record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where access records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogPath {
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// The registry's limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// How long an instance that does not say may be silent.
+    pub ttl_default: Duration,
+    /// The shortest that it may ask for.
+    pub ttl_min: Duration,
+    /// The longest that it may ask for.
+    pub ttl_max: Duration,
+    /// Instances in all.
+    pub instances_max: NonZeroUsize,
+}

@@ -1,0 +1,176 @@
+//! The one description of the format: which fields an object has, what they hold,
+//! what they default to.
+//!
+//! The parser, the JSON Schema and the reference page are all read off these
+//! tables, so they can't disagree. A new field is one row here and one line in the
+//! reader of its object.
+
+mod file;
+mod listener;
+mod route;
+mod upstream;
+
+pub(crate) use file::FILE;
+pub(crate) use listener::LISTENER;
+pub(crate) use route::ROUTE;
+pub(crate) use upstream::UPSTREAM;
+
+/// A map with known keys.
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// Its name in the schema and the reference.
+    pub(crate) name: &'static str,
+    /// What it is, in one or two sentences.
+    pub(crate) doc: &'static str,
+    pub(crate) fields: &'static [Field],
+    pub(crate) rules: &'static [Rule],
+}
+
+/// A key of an object.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) default: Default,
+}
+
+/// What an absent field means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Default {
+    /// It must be there.
+    Required,
+    /// Nothing, or what the documentation of the field says.
+    Absent,
+    /// This scalar.
+    Text(&'static str),
+    /// A list of these scalars.
+    Texts(&'static [&'static str]),
+    /// An object with all its defaults, or an empty map.
+    Empty,
+}
+
+/// What holds between the fields of an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rule {
+    /// Exactly one of these is there.
+    ExactlyOne(&'static [&'static str]),
+    /// At most one of these is there.
+    AtMostOne(&'static [&'static str]),
+}
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    /// A scalar.
+    Leaf(Leaf),
+    /// A list with at least so many items; a single item may stand for a list of one.
+    List {
+        of: &'static Shape,
+        min: usize,
+    },
+    /// A map with keys of a kind.
+    Map {
+        key: Leaf,
+        of: &'static Shape,
+    },
+    /// A map with known keys.
+    Object(&'static Object),
+    /// A scalar or an object.
+    Either(Leaf, &'static Object),
+    /// A plug: `kind`, or `{kind: settings}`.
+    Plug(Shelf),
+}
+
+/// Which shelf a plug comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    Policies,
+    Sources,
+    Balancers,
+}
+
+/// What a scalar holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Leaf {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Count { min: u64, max: u64 },
+    /// A span of time, longer than zero.
+    Duration,
+    /// A span of time, which may be zero.
+    DurationOrZero,
+    /// A number of bytes.
+    Size,
+    /// Any text.
+    Text,
+    /// A name.
+    Name,
+    /// `service` or `namespace/service`.
+    Service,
+    /// An IP address and a port.
+    Address,
+    /// A range of IP addresses.
+    Network,
+    /// A host name.
+    Host,
+    /// A host name, or `*.` and a host name.
+    HostPattern,
+    /// A host name and a port.
+    HostPort,
+    /// A path of a request, or the start of one.
+    Path,
+    /// A path, with its query if it has one.
+    Target,
+    /// A pattern with captures, or a regular expression; the router compiles it.
+    Pattern,
+    /// A request method.
+    Method,
+    /// The name of a header field.
+    FieldName,
+    /// A file, relative to the folder of the configuration.
+    File,
+    /// One of these words.
+    Word(&'static [Word]),
+}
+
+/// A word with a meaning.
+#[derive(Debug)]
+pub(crate) struct Word {
+    pub(crate) text: &'static str,
+    pub(crate) doc: &'static str,
+}
+
+const fn word(text: &'static str, doc: &'static str) -> Word {
+    Word { text, doc }
+}
+
+const fn field(name: &'static str, shape: Shape, default: Default, doc: &'static str) -> Field {
+    Field { name, doc, shape, default }
+}
+
+const FLAG: Shape = Shape::Leaf(Leaf::Flag);
+const DURATION: Shape = Shape::Leaf(Leaf::Duration);
+const SIZE: Shape = Shape::Leaf(Leaf::Size);
+const TEXT: Shape = Shape::Leaf(Leaf::Text);
+const NAME: Shape = Shape::Leaf(Leaf::Name);
+const ADDRESS: Shape = Shape::Leaf(Leaf::Address);
+const HOST: Shape = Shape::Leaf(Leaf::Host);
+const PATH: Shape = Shape::Leaf(Leaf::Path);
+const TARGET: Shape = Shape::Leaf(Leaf::Target);
+const FILE_NAME: Shape = Shape::Leaf(Leaf::File);
+/// Labels of instances.
+const LABELS: Shape = Shape::Map { key: Leaf::Text, of: &TEXT };
+const POLICIES: Shape = Shape::List { of: &Shape::Plug(Shelf::Policies), min: 0 };
+
+const fn count(min: u64, max: u64) -> Shape {
+    Shape::Leaf(Leaf::Count { min, max })
+}
+
+impl Object {
+    /// The field of that name.
+    pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
