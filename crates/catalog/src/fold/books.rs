@@ -1,0 +1,169 @@
+//! The books: which source says what about which service, kept in step with counts,
+//! holds and the list of empty services.
+//!
+//! Invariants: `Holder::keys` are the services that the source has a share in; counts
+//! are those of the instances; a hold of a source that knows stands in `holds`.
+
+use std::sync::Arc;
+
+use portolan_model::{Change, Guard, Instance, InstanceId, Origin, ServiceKey, SourceId, State};
+
+use super::{
+    EMPTY_SERVICE_KEPT, EMPTY_SERVICES_MAX, Fold, GUARD_ACTOR, Step,
+    share::{Holder, Share, is_sure},
+};
+use crate::SourceStatus;
+
+impl Fold {
+    /// Marks an instance as a suspect until its time is over.
+    pub(super) fn hold(
+        &mut self,
+        step: &mut Step,
+        source: &SourceId,
+        key: &ServiceKey,
+        id: &InstanceId,
+    ) {
+        let Some(instance) = self.find(source, key, id) else {
+            return;
+        };
+        let mut suspect = Instance::clone(instance);
+        suspect.state.guard = Guard::Suspect;
+        let instance = Arc::new(suspect);
+        let until = step.now.after(self.guard.hold);
+        self.set(step, source, Arc::clone(&instance));
+        let share = self.share(source, key);
+        share.held.insert(id.clone(), until);
+        let holder = self.holder(source);
+        holder.held += 1;
+        if holder.stale.is_none() {
+            self.holds
+                .insert((until, source.clone(), key.clone(), id.clone()));
+        }
+        let (source, actor) = (source.clone(), Some(GUARD_ACTOR.into()));
+        step.tell(Origin { source, actor }, Change::Put { instance });
+    }
+
+    /// Writes an instance of a source, and ends its hold if it has one.
+    pub(super) fn set(&mut self, step: &mut Step, source: &SourceId, instance: Arc<Instance>) {
+        let (key, id) = (instance.key.clone(), instance.id.clone());
+        self.end_hold(source, &key, &id);
+        let sure = is_sure(&instance);
+        let share = self.share(source, &key);
+        let before = share.instances.insert(id, instance);
+        let was_sure = before.as_ref().is_some_and(|before| is_sure(before));
+        share.sure = share.sure + usize::from(sure) - usize::from(was_sure);
+        share.emptied_at = None;
+        let holder = self.holder(source);
+        holder.sure = holder.sure + usize::from(sure) - usize::from(was_sure);
+        holder.instances += usize::from(before.is_none());
+        step.dirty.insert(key);
+    }
+
+    /// Takes an instance of a source away. Its service stays, empty if need be.
+    pub(super) fn remove(
+        &mut self,
+        step: &mut Step,
+        source: &SourceId,
+        key: &ServiceKey,
+        id: &InstanceId,
+    ) {
+        self.end_hold(source, key, id);
+        let now = step.now;
+        let share = self.share(source, key);
+        let Some(instance) = share.instances.remove(id) else {
+            return;
+        };
+        let sure = usize::from(is_sure(&instance));
+        share.sure -= sure;
+        let emptied = share.instances.is_empty() && !share.declared;
+        share.emptied_at = emptied.then_some(now);
+        let holder = self.holder(source);
+        holder.sure -= sure;
+        holder.instances -= 1;
+        step.dirty.insert(key.clone());
+        if emptied {
+            let until = now.after(EMPTY_SERVICE_KEPT);
+            self.empties.push_back((until, source.clone(), key.clone()));
+        }
+        if self.empties.len() > EMPTY_SERVICES_MAX {
+            self.forget_empty(step);
+        }
+    }
+
+    fn end_hold(&mut self, source: &SourceId, key: &ServiceKey, id: &InstanceId) {
+        if let Some(until) = self.share(source, key).held.remove(id) {
+            self.holder(source).held -= 1;
+            self.holds
+                .remove(&(until, source.clone(), key.clone(), id.clone()));
+        }
+    }
+
+    /// Changes the state of every instance of a source.
+    pub(super) fn mark_all(&mut self, step: &mut Step, source: &SourceId, mark: fn(&mut State)) {
+        for key in self.holder(source).keys.clone() {
+            for instance in self.share(source, &key).instances.values_mut() {
+                mark(&mut Arc::make_mut(instance).state);
+            }
+            step.dirty.insert(key);
+        }
+    }
+
+    /// Forgets the service that is empty the longest, unless it is not empty any more.
+    pub(super) fn forget_empty(&mut self, step: &mut Step) {
+        let Some((until, source, key)) = self.empties.pop_front() else {
+            return;
+        };
+        let share = self
+            .claims
+            .get(&key)
+            .and_then(|claims| claims.share(&source));
+        let emptied_at = share.and_then(|share| share.emptied_at);
+        if emptied_at.is_some_and(|at| at.after(EMPTY_SERVICE_KEPT) == until) {
+            self.drop_share(step, &source, &key);
+        }
+    }
+
+    /// A source does not speak of a service any more.
+    pub(super) fn drop_share(&mut self, step: &mut Step, source: &SourceId, key: &ServiceKey) {
+        if let Some(claims) = self.claims.get_mut(key) {
+            claims.drop_share(source);
+        }
+        self.holder(source).keys.remove(key);
+        step.dirty.insert(key.clone());
+    }
+
+    pub(super) fn find(
+        &self,
+        source: &SourceId,
+        key: &ServiceKey,
+        id: &InstanceId,
+    ) -> Option<&Arc<Instance>> {
+        self.claims.get(key)?.share(source)?.instances.get(id)
+    }
+
+    /// What a source says about a service; an empty share if it said nothing yet.
+    pub(super) fn share(&mut self, source: &SourceId, key: &ServiceKey) -> &mut Share {
+        if !self
+            .holders
+            .get(source)
+            .is_some_and(|holder| holder.keys.contains(key))
+        {
+            self.holder(source).keys.insert(key.clone());
+        }
+        let rank = self.ranks.get(source).copied();
+        let claims = self.claims.entry(key.clone()).or_default();
+        claims.share_mut(source, rank)
+    }
+
+    pub(super) fn holder(&mut self, source: &SourceId) -> &mut Holder {
+        self.holders.entry(source.clone()).or_default()
+    }
+
+    pub(super) fn statuses(&self) -> Arc<[SourceStatus]> {
+        let mut statuses: Vec<_> = self.holders.iter().collect();
+        // The map is sorted by name, which settles what the order leaves open.
+        statuses.sort_by_key(|(id, _)| self.ranks.get(*id).copied().unwrap_or(usize::MAX));
+        let statuses = statuses.into_iter().map(|(id, holder)| holder.status(id));
+        statuses.collect()
+    }
+}

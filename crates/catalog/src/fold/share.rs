@@ -1,0 +1,156 @@
+//! What sources say: a share each of the services that they speak of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use portolan_model::{Guard, Instance, InstanceId, ServiceKey, SourceId, Timestamp};
+
+use crate::{Conflict, SourceStatus, Staleness, guard::Losses};
+
+/// What one source says about one service.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    pub(super) instances: BTreeMap<InstanceId, Arc<Instance>>,
+    /// Suspects, and when they go.
+    pub(super) held: BTreeMap<InstanceId, Timestamp>,
+    /// Instances that get traffic and are no suspects.
+    pub(super) sure: usize,
+    pub(super) losses: Losses,
+    /// The last `Reset` named the service.
+    pub(super) declared: bool,
+    /// When the last instance went, if the service is to be forgotten for it.
+    pub(super) emptied_at: Option<Timestamp>,
+}
+
+/// What all sources say about one service, in the order of precedence.
+#[derive(Debug, Default)]
+pub(super) struct Claims(Vec<Claim>);
+
+#[derive(Debug)]
+struct Claim {
+    rank: usize,
+    source: SourceId,
+    share: Share,
+}
+
+/// What is known about a source.
+#[derive(Debug, Default)]
+pub(super) struct Holder {
+    pub(super) keys: BTreeSet<ServiceKey>,
+    pub(super) instances: usize,
+    pub(super) sure: usize,
+    pub(super) held: usize,
+    pub(super) losses: Losses,
+    pub(super) stale: Option<Staleness>,
+    /// Its settings changed; what the next `Reset` does not name goes at once.
+    pub(super) replaced: bool,
+    pub(super) heard_at: Option<Timestamp>,
+    pub(super) changed_at: Option<Timestamp>,
+}
+
+impl Claims {
+    pub(super) fn share(&self, source: &SourceId) -> Option<&Share> {
+        let claim = self.0.iter().find(|claim| claim.source == *source)?;
+        Some(&claim.share)
+    }
+
+    pub(super) fn share_mut(&mut self, source: &SourceId, rank: Option<usize>) -> &mut Share {
+        let rank = rank.unwrap_or(usize::MAX);
+        let claims = &mut self.0;
+        let sought = (rank, source);
+        let place = claims.binary_search_by(|claim| (claim.rank, &claim.source).cmp(&sought));
+        let place = place.unwrap_or_else(|place| {
+            let claim = Claim {
+                rank,
+                source: source.clone(),
+                share: Share::default(),
+            };
+            claims.insert(place, claim);
+            place
+        });
+        &mut claims[place].share
+    }
+
+    pub(super) fn drop_share(&mut self, source: &SourceId) {
+        self.0.retain(|claim| claim.source != *source);
+    }
+
+    /// Puts the claims into a new order; says whether that made a difference.
+    pub(super) fn arrange(&mut self, ranks: &HashMap<SourceId, usize>) -> bool {
+        for claim in &mut self.0 {
+            claim.rank = ranks.get(&claim.source).copied().unwrap_or(usize::MAX);
+        }
+        let by_rank = |a: &Claim, b: &Claim| (a.rank, &a.source) <= (b.rank, &b.source);
+        let differs = !self.0.is_sorted_by(by_rank);
+        self.0
+            .sort_by(|a, b| (a.rank, &a.source).cmp(&(b.rank, &b.source)));
+        differs
+    }
+
+    /// The service's instances by id, and the ids that several claim. `None` if
+    /// nobody speaks of the service.
+    pub(super) fn merge(&self) -> Option<(Vec<Arc<Instance>>, Vec<Conflict>)> {
+        if let [only] = self.0.as_slice() {
+            let instances = only.share.instances.values();
+            return Some((instances.cloned().collect(), Vec::new()));
+        }
+        let claims = self.0.iter();
+        let mut all: Vec<_> = claims
+            .flat_map(|claim| claim.share.instances.values())
+            .collect();
+        // Stable, so that the first of equal ids is the first in precedence.
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        let (mut instances, mut conflicts) = (Vec::new(), Vec::new());
+        for same in all.chunk_by(|a, b| a.id == b.id) {
+            let Some((winner, losers)) = same.split_first() else {
+                continue;
+            };
+            instances.push(Arc::clone(winner));
+            if !losers.is_empty() {
+                conflicts.push(Conflict {
+                    id: winner.id.clone(),
+                    winner: winner.source.clone(),
+                    losers: losers.iter().map(|loser| loser.source.clone()).collect(),
+                });
+            }
+        }
+        (!self.0.is_empty()).then_some((instances, conflicts))
+    }
+}
+
+impl Holder {
+    pub(super) fn status(&self, id: &SourceId) -> SourceStatus {
+        SourceStatus {
+            id: id.clone(),
+            stale: self.stale.clone(),
+            services: self.keys.len(),
+            instances: self.instances,
+            held: self.held,
+            heard_at: self.heard_at,
+            changed_at: self.changed_at,
+        }
+    }
+}
+
+/// Whether the guard has to care: the instance gets traffic and is no suspect.
+pub(super) fn is_sure(instance: &Instance) -> bool {
+    instance.state.traffic().is_open() && !is_held(instance)
+}
+
+pub(super) fn is_held(instance: &Instance) -> bool {
+    instance.state.guard == Guard::Suspect
+}
+
+/// The instance as this source's word, with the fold's own axes cleared.
+pub(super) fn owned_by(source: &SourceId, mut instance: Arc<Instance>) -> Arc<Instance> {
+    let state = &instance.state;
+    if instance.source != *source || state.guard != Guard::None || state.stale {
+        let instance = Arc::make_mut(&mut instance);
+        instance.source = source.clone();
+        instance.state.guard = Guard::None;
+        instance.state.stale = false;
+    }
+    instance
+}

@@ -1,0 +1,398 @@
+//! Inboxes: how what sources say reaches the fold.
+//!
+//! Every source has an inbox of its own with room for [`INBOX_CHANGES_MAX`] changes;
+//! a source that is too fast waits for itself and for nobody else. The fold takes
+//! batches, fairly. Messages carry a permit of their inbox, so that the one queue
+//! behind all inboxes is bounded by them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use portolan_model::{Change, Revision, SourceId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::{News, Saying};
+
+/// Most changes that wait in one inbox.
+pub const INBOX_CHANGES_MAX: usize = 1024;
+
+/// The inbox is closed: its source left the configuration, or the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the inbox is closed")]
+pub struct InboxClosed;
+
+/// Which turn an inbox has in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Before the others: up to half of a batch, more if there is room. For the registry.
+    First,
+    /// One change at a time, in rotation.
+    Fair,
+}
+
+/// One saying for the fold, and who waits for it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What was said.
+    pub saying: Saying,
+    /// Resolve this with the revision once readers see it; dropping it says that
+    /// the change was not taken in.
+    pub done: Option<oneshot::Sender<Revision>>,
+}
+
+/// A source's end.
+#[derive(Debug)]
+pub struct Inbox {
+    source: SourceId,
+    generation: u64,
+    room: Arc<Semaphore>,
+    queue: mpsc::UnboundedSender<Message>,
+}
+
+/// Resolves with the revision that holds a change, after the swap.
+#[derive(Debug)]
+pub struct Ticket(oneshot::Receiver<Revision>);
+
+/// Hands out inboxes.
+#[derive(Debug)]
+pub struct InboxHub {
+    queue: mpsc::UnboundedSender<Message>,
+    open: BTreeMap<SourceId, Arc<Semaphore>>,
+    generations: u64,
+}
+
+/// The fold's end.
+#[derive(Debug)]
+pub struct Inflow {
+    queue: mpsc::UnboundedReceiver<Message>,
+    lines: BTreeMap<SourceId, Line>,
+    /// Closed sources whose last words and end are not taken yet are lines, too.
+    waiting: usize,
+    /// Whose turn it was last.
+    last: Option<SourceId>,
+}
+
+#[derive(Debug)]
+struct Message {
+    source: SourceId,
+    generation: u64,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Open(Turn),
+    Said(Parcel),
+    /// The inbox was dropped; the source ended by itself.
+    Ended,
+    Close,
+}
+
+#[derive(Debug)]
+struct Parcel {
+    arrival: Arrival,
+    /// Gives the room back when the arrival is taken. `None` for our own words.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What waits of one source.
+#[derive(Debug)]
+struct Line {
+    turn: Turn,
+    generation: u64,
+    closed: bool,
+    parcels: VecDeque<Parcel>,
+}
+
+/// Makes the hub and the fold's end of all its inboxes.
+#[must_use]
+pub fn inboxes() -> (InboxHub, Inflow) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let hub = InboxHub {
+        queue: sender,
+        open: BTreeMap::new(),
+        generations: 0,
+    };
+    let inflow = Inflow {
+        queue: receiver,
+        lines: BTreeMap::new(),
+        waiting: 0,
+        last: None,
+    };
+    (hub, inflow)
+}
+
+impl InboxHub {
+    /// Opens an inbox. If the source has one, it is replaced: the old one is closed,
+    /// the source's instances stay until the new one's first `Reset`, and what that
+    /// does not name goes at once, because the configuration said so.
+    pub fn open(&mut self, source: &SourceId, turn: Turn) -> Inbox {
+        self.generations += 1;
+        let room = Arc::new(Semaphore::new(INBOX_CHANGES_MAX));
+        if let Some(replaced) = self.open.insert(source.clone(), Arc::clone(&room)) {
+            replaced.close();
+        }
+        let inbox = Inbox {
+            source: source.clone(),
+            generation: self.generations,
+            room,
+            queue: self.queue.clone(),
+        };
+        inbox.tell(Kind::Open(turn));
+        inbox
+    }
+
+    /// Closes an inbox: the source left the configuration, and all of its instances
+    /// leave the catalogue at once.
+    pub fn close(&mut self, source: &SourceId) {
+        let Some(room) = self.open.remove(source) else {
+            return;
+        };
+        room.close();
+        // A fold that is gone needs no news.
+        let _gone = self.queue.send(Message {
+            source: source.clone(),
+            generation: self.generations,
+            kind: Kind::Close,
+        });
+    }
+}
+
+impl Inbox {
+    /// Whose inbox it is.
+    #[must_use]
+    pub const fn source(&self) -> &SourceId {
+        &self.source
+    }
+
+    /// Says something. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    ///
+    /// # Cancellation
+    /// Nothing is said unless it resolves.
+    pub async fn send(&self, change: Change) -> Result<(), InboxClosed> {
+        self.put(None, change, None).await
+    }
+
+    /// Says something on behalf of `actor` and hands out a ticket to wait with, so that
+    /// the next change can follow in order meanwhile.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    ///
+    /// # Cancellation
+    /// Nothing is said unless it resolves.
+    pub async fn post(
+        &self,
+        actor: Option<Arc<str>>,
+        change: Change,
+    ) -> Result<Ticket, InboxClosed> {
+        let (done, ticket) = oneshot::channel();
+        self.put(actor, change, Some(done)).await?;
+        Ok(Ticket(ticket))
+    }
+
+    /// Says something and waits until readers see it.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end; whether the change was taken in is unknown.
+    ///
+    /// # Cancellation
+    /// The change may have been said.
+    pub async fn commit(
+        &self,
+        actor: Option<Arc<str>>,
+        change: Change,
+    ) -> Result<Revision, InboxClosed> {
+        self.post(actor, change).await?.await
+    }
+
+    async fn put(
+        &self,
+        actor: Option<Arc<str>>,
+        change: Change,
+        done: Option<oneshot::Sender<Revision>>,
+    ) -> Result<(), InboxClosed> {
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        let saying = Saying {
+            source: self.source.clone(),
+            actor,
+            news: News::Said(change),
+        };
+        let message = Message {
+            source: self.source.clone(),
+            generation: self.generation,
+            kind: Kind::Said(Parcel {
+                arrival: Arrival { saying, done },
+                _room: Some(room.map_err(|_| InboxClosed)?),
+            }),
+        };
+        self.queue.send(message).map_err(|_| InboxClosed)
+    }
+
+    fn tell(&self, kind: Kind) {
+        // A fold that is gone needs no news.
+        let _gone = self.queue.send(Message {
+            source: self.source.clone(),
+            generation: self.generation,
+            kind,
+        });
+    }
+}
+
+/// A source that ends without being closed, by a panic say, is marked stale.
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.tell(Kind::Ended);
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Revision, InboxClosed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|revision| revision.map_err(|_| InboxClosed))
+    }
+}
+
+impl Inflow {
+    /// Waits for something to be said and takes up to `max` arrivals: inboxes of the
+    /// first turn fill up to half, then every source has one at a time. Empty when
+    /// the hub and all inboxes are gone.
+    ///
+    /// # Cancellation
+    /// Safe: nothing is lost.
+    pub async fn batch(&mut self, max: usize) -> Vec<Arrival> {
+        while let Ok(message) = self.queue.try_recv() {
+            self.sort_in(message);
+        }
+        while self.waiting == 0 {
+            let Some(message) = self.queue.recv().await else {
+                return Vec::new();
+            };
+            self.sort_in(message);
+        }
+        let mut batch = Vec::new();
+        self.take_first(&mut batch, max.div_ceil(2));
+        self.take_fairly(&mut batch, max);
+        self.take_first(&mut batch, max);
+        self.lines
+            .retain(|_, line| !line.closed || !line.parcels.is_empty());
+        batch
+    }
+
+    fn sort_in(&mut self, message: Message) {
+        let Message {
+            source,
+            generation,
+            kind,
+        } = message;
+        match kind {
+            Kind::Open(turn) => self.open(source, generation, turn),
+            Kind::Said(parcel) => self.line_up(&source, generation, parcel),
+            Kind::Ended => {
+                let reason = Arc::from("the source stopped");
+                let news = News::Said(Change::Stale { reason });
+                self.line_up(&source, generation, own_words(&source, news));
+            }
+            Kind::Close => {
+                let words = own_words(&source, News::Closed);
+                if let Some(line) = self.lines.get_mut(&source).filter(|line| !line.closed) {
+                    line.closed = true;
+                    line.parcels.push_back(words);
+                    self.waiting += 1;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, source: SourceId, generation: u64, turn: Turn) {
+        let Some(line) = self.lines.get_mut(&source) else {
+            let line = Line {
+                turn,
+                generation,
+                closed: false,
+                parcels: VecDeque::new(),
+            };
+            self.lines.insert(source, line);
+            return;
+        };
+        let replaced = !line.closed;
+        (line.turn, line.generation, line.closed) = (turn, generation, false);
+        if replaced {
+            line.parcels.push_back(own_words(&source, News::Replaced));
+            self.waiting += 1;
+        }
+    }
+
+    fn line_up(&mut self, source: &SourceId, generation: u64, parcel: Parcel) {
+        let line = self.lines.get_mut(source);
+        // Words of a closed or replaced inbox come too late.
+        let current = line.filter(|line| !line.closed && line.generation == generation);
+        if let Some(line) = current {
+            line.parcels.push_back(parcel);
+            self.waiting += 1;
+        }
+    }
+
+    fn take_first(&mut self, batch: &mut Vec<Arrival>, max: usize) {
+        let first = self
+            .lines
+            .values_mut()
+            .filter(|line| line.turn == Turn::First);
+        for line in first {
+            while batch.len() < max {
+                let Some(parcel) = line.parcels.pop_front() else {
+                    break;
+                };
+                self.waiting -= 1;
+                batch.push(parcel.arrival);
+            }
+        }
+    }
+
+    fn take_fairly(&mut self, batch: &mut Vec<Arrival>, max: usize) {
+        let fair = self
+            .lines
+            .iter_mut()
+            .filter(|(_, line)| line.turn == Turn::Fair);
+        let mut fair: Vec<_> = fair.filter(|(_, line)| !line.parcels.is_empty()).collect();
+        let after_last = fair.partition_point(|(source, _)| self.last.as_ref() >= Some(*source));
+        fair.rotate_left(after_last);
+        while batch.len() < max && !fair.is_empty() {
+            for (source, line) in &mut fair {
+                if batch.len() >= max {
+                    return;
+                }
+                let Some(parcel) = line.parcels.pop_front() else {
+                    continue;
+                };
+                self.waiting -= 1;
+                self.last = Some((*source).clone());
+                batch.push(parcel.arrival);
+            }
+            fair.retain(|(_, line)| !line.parcels.is_empty());
+        }
+    }
+}
+
+fn own_words(source: &SourceId, news: News) -> Parcel {
+    let saying = Saying {
+        source: source.clone(),
+        actor: None,
+        news,
+    };
+    Parcel {
+        arrival: Arrival { saying, done: None },
+        _room: None,
+    }
+}

@@ -1,0 +1,174 @@
+//! The journal: what happened lately, and what was before it.
+//!
+//! A bounded ring of entries, one a revision. Each holds the events as they were
+//! taken in and, to go back in time, what every touched instance looked like before.
+//! Like the catalogue it is immutable to readers and shares its chunks.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use portolan_model::{Event, Instance, InstanceId, Revision, ServiceKey, Timestamp};
+
+/// Most entries that are remembered.
+pub const JOURNAL_ENTRIES_MAX: usize = 8_192;
+/// Most instances that all entries together may mention.
+pub const JOURNAL_WEIGHT_MAX: usize = 65_536;
+/// Entries that are copied when a shared journal is written to.
+const CHUNK: usize = 64;
+
+/// The journal does not reach back that far; read the catalogue instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("revision {wanted} is forgotten; the journal goes back to {oldest}")]
+pub struct Forgotten {
+    /// The revision that was asked for.
+    pub wanted: Revision,
+    /// The oldest revision that can be asked for.
+    pub oldest: Revision,
+}
+
+/// What happened lately; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    chunks: Arc<VecDeque<Arc<VecDeque<Arc<Entry>>>>>,
+    entries: usize,
+    weight: usize,
+    /// All that happened after this revision is known.
+    oldest: Revision,
+}
+
+/// One step of the catalogue.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) revision: Revision,
+    pub(crate) at: Timestamp,
+    pub(crate) events: Vec<Event>,
+    pub(crate) undo: Vec<Undo>,
+}
+
+/// What an instance of the merged catalogue was before a step.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    pub(crate) key: ServiceKey,
+    pub(crate) id: InstanceId,
+    pub(crate) before: Option<Arc<Instance>>,
+}
+
+impl Journal {
+    pub(crate) fn new(oldest: Revision) -> Self {
+        Self {
+            chunks: Arc::default(),
+            entries: 0,
+            weight: 0,
+            oldest,
+        }
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.weight += entry.weight();
+        self.entries += 1;
+        let chunks = Arc::make_mut(&mut self.chunks);
+        match chunks.back_mut().filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => Arc::make_mut(chunk).push_back(Arc::new(entry)),
+            None => chunks.push_back(Arc::new(VecDeque::from([Arc::new(entry)]))),
+        }
+        while self.entries > JOURNAL_ENTRIES_MAX || self.weight > JOURNAL_WEIGHT_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let Some(first) = chunks.front_mut() else {
+            (self.entries, self.weight) = (0, 0);
+            return;
+        };
+        if let Some(entry) = Arc::make_mut(first).pop_front() {
+            self.entries -= 1;
+            self.weight -= entry.weight();
+            self.oldest = entry.revision;
+        }
+        if first.is_empty() {
+            chunks.pop_front();
+        }
+    }
+
+    /// The oldest revision that [`Self::since`] can start from.
+    #[must_use]
+    pub const fn oldest(&self) -> Revision {
+        self.oldest
+    }
+
+    /// Every event after `revision`, oldest first.
+    ///
+    /// # Errors
+    /// [`Forgotten`] if the journal does not reach back that far.
+    pub fn since(&self, revision: Revision) -> Result<Vec<Event>, Forgotten> {
+        self.check(revision)?;
+        let newest_first = self.newest_first(revision);
+        let mut entries: Vec<_> = newest_first.collect();
+        entries.reverse();
+        Ok(entries
+            .into_iter()
+            .flat_map(|entry| entry.events.iter().cloned())
+            .collect())
+    }
+
+    /// The revision that the catalogue had at a time; `None` if that is forgotten.
+    #[must_use]
+    pub fn revision_at(&self, time: Timestamp) -> Option<Revision> {
+        let entries = self.newest_first(self.oldest);
+        let mut earlier = entries.skip_while(|entry| entry.at > time);
+        earlier.next().map(|entry| entry.revision)
+    }
+
+    /// What the instances of a service were at `revision`, given what they are `today`.
+    pub(crate) fn rewind(
+        &self,
+        key: &ServiceKey,
+        today: &[Arc<Instance>],
+        revision: Revision,
+    ) -> Result<Vec<Arc<Instance>>, Forgotten> {
+        self.check(revision)?;
+        let mut instances: BTreeMap<_, _> = today
+            .iter()
+            .map(|instance| (&instance.id, instance))
+            .collect();
+        let undo = self
+            .newest_first(revision)
+            .flat_map(|entry| entry.undo.iter().rev());
+        for undo in undo.filter(|undo| undo.key == *key) {
+            match &undo.before {
+                Some(before) => instances.insert(&undo.id, before),
+                None => instances.remove(&undo.id),
+            };
+        }
+        Ok(instances.into_values().map(Arc::clone).collect())
+    }
+
+    fn check(&self, wanted: Revision) -> Result<(), Forgotten> {
+        if wanted < self.oldest {
+            return Err(Forgotten {
+                wanted,
+                oldest: self.oldest,
+            });
+        }
+        Ok(())
+    }
+
+    fn newest_first(&self, after: Revision) -> impl Iterator<Item = &Entry> {
+        let chunks = self.chunks.iter().rev();
+        chunks
+            .flat_map(|chunk| chunk.iter().rev())
+            .map(Arc::as_ref)
+            .take_while(move |entry| entry.revision > after)
+    }
+}
+
+impl Entry {
+    /// Instances that it mentions, at least one.
+    fn weight(&self) -> usize {
+        self.undo.len().max(1)
+    }
+}
