@@ -46,12 +46,10 @@ pub struct Pool {
     pub excluded: Box<[Excluded]>,
 }
 
-type Owner = (ServiceKey, InstanceId, SocketAddr);
-
 /// Gives each (service, instance, address) its slot. Owned by the publisher.
 #[derive(Debug, Default)]
 pub struct SlotTable {
-    taken: HashMap<Owner, Slot>,
+    taken: HashMap<ServiceKey, HashMap<(InstanceId, SocketAddr), Slot>>,
     free: Vec<u32>,
     next: u32,
     epoch: u32,
@@ -60,9 +58,8 @@ pub struct SlotTable {
 impl SlotTable {
     /// The slot of that address; the same as before if it has one.
     pub fn slot(&mut self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) -> Slot {
-        let owner = (key.clone(), id.clone(), address);
-        if let Some(slot) = self.taken.get(&owner) {
-            return *slot;
+        if let Some(slot) = self.find(key, id, address) {
+            return slot;
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.next += 1;
@@ -73,14 +70,37 @@ impl SlotTable {
             index,
             epoch: self.epoch,
         };
-        self.taken.insert(owner, slot);
+        self.taken
+            .entry(key.clone())
+            .or_default()
+            .insert((id.clone(), address), slot);
         slot
+    }
+
+    /// The slot of that address, if it has one.
+    #[must_use]
+    pub fn find(&self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) -> Option<Slot> {
+        self.taken.get(key)?.get(&(id.clone(), address)).copied()
+    }
+
+    /// The slots of all addresses of an instance.
+    pub fn of_instance(&self, key: &ServiceKey, id: &InstanceId) -> impl Iterator<Item = Slot> {
+        let owned = self.taken.get(key).into_iter().flatten();
+        owned
+            .filter(move |((owner, _), _)| owner == id)
+            .map(|(_, slot)| *slot)
     }
 
     /// Takes back the slot of an address that is gone.
     pub fn release(&mut self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) {
-        if let Some(slot) = self.taken.remove(&(key.clone(), id.clone(), address)) {
+        let Some(owned) = self.taken.get_mut(key) else {
+            return;
+        };
+        if let Some(slot) = owned.remove(&(id.clone(), address)) {
             self.free.push(slot.index);
+        }
+        if owned.is_empty() {
+            self.taken.remove(key);
         }
     }
 }
