@@ -20,9 +20,9 @@ def print_setting(arguments: argparse.Namespace, proxies: list[peers.Proxy]) -> 
     else:
         print("Two workers per proxy on both cores; load and backend on both cores too.")
     print(
-        f"{arguments.rounds} paired rounds of {arguments.seconds:g} s. Figures are medians; a ratio is"
+        f"{arguments.rounds} paired rounds of {arguments.seconds:g} s. Figures are medians; a ratio"
     )
-    print("the median of the ratios of each round, with its 90 % interval. CPU is user + system")
+    print("is the median of the ratios of each round, with its 90 % interval. CPU is user + system")
     print("time of the proxy's processes over requests answered. Resident memory is its largest")
     print("process, under load.\n")
     folder = parts.RUN.relative_to(parts.ROOT)

@@ -98,7 +98,7 @@ PEERS = {
                 *("--data-dir", d / "data"),
             ],
             lambda: [parts.portolan(), "--version"],
-            "  r@N@: {match: [{prefix: /r@N@/}], targets: [{upstream: backend}]}",
+            "  r@N@: {match: [{prefix: /r@N@}], targets: [{upstream: backend}]}",
         ),
     )
 }
@@ -106,12 +106,14 @@ PEERS = {
 
 def chosen(names: str) -> list[Peer]:
     """The peers of a comma-separated list, in its order; `all` is every one."""
-    if names == "all":
-        return list(PEERS.values())
-    unknown = set(names.split(",")) - set(PEERS)
+    wanted = list(PEERS) if names == "all" else names.split(",")
+    unknown = set(wanted) - set(PEERS)
     if unknown:
         raise parts.MissingPart(f"unknown peer {', '.join(sorted(unknown))}; {', '.join(PEERS)}")
-    return [PEERS[name] for name in names.split(",")]
+    for name in wanted:
+        # Looks for the program now, not in the middle of a run.
+        PEERS[name].version()
+    return [PEERS[name] for name in wanted]
 
 
 def version(peer: Peer) -> str:
