@@ -29,6 +29,7 @@ class Round:
     number: int
     rate: float
     cpu_us: float
+    user_us: float
     instructions: float | None
     resident_bytes: int
     failed: int
@@ -154,18 +155,20 @@ class Bench:
             self.warm.add((workload.name, proxy.name))
         foreign = machine.ForeignCpu()
         counter = self.instructions.start(proxy.server.pids())
-        before = proxy.server.cpu_seconds()
+        user_before, system_before = proxy.server.user_and_system_seconds()
         load = loads.run(workload, proxy.ports, self.seconds, self.load_cores)
-        cpu = proxy.server.cpu_seconds() - before
+        user, system = proxy.server.user_and_system_seconds()
         counted = self.instructions.finish(counter)
         if not proxy.server.is_alive():
             raise processes.ServerFailed(f"{proxy.name} died under {workload.name}")
+        per_request_us = 1e6 / load.requests if load.requests else nan
         return Round(
             workload=workload.name,
             proxy=proxy.name,
             number=number,
             rate=load.requests / load.seconds,
-            cpu_us=cpu / load.requests * 1e6 if load.requests else nan,
+            cpu_us=(user + system - user_before - system_before) * per_request_us,
+            user_us=(user - user_before) * per_request_us,
             instructions=counted / load.requests if counted and load.requests else None,
             resident_bytes=proxy.server.resident_bytes(),
             failed=load.failed,

@@ -36,7 +36,7 @@ def print_setting(arguments: argparse.Namespace, proxies: list[peers.Proxy]) -> 
 
 def print_workloads(bench: "Bench", workloads: list[loads.Workload]) -> None:
     counts = bench.instructions.available
-    head = ["proxy", "requests/s", "CPU us/request", f"CPU / {bench.reference()}"]
+    head = ["proxy", "requests/s", "CPU us/request", "of it user", f"CPU / {bench.reference()}"]
     head += ["user instructions/request"] if counts else []
     head += ["resident MiB", "failed", "foreign CPU"]
     for workload in workloads:
@@ -49,6 +49,7 @@ def print_workloads(bench: "Bench", workloads: list[loads.Workload]) -> None:
                 proxy.name,
                 f"{median(r.rate for r in mine):.0f}",
                 f"{median(r.cpu_us for r in mine):.2f}",
+                f"{median(r.user_us for r in mine):.1f}",
                 paired_ratio(mine, base, "cpu_us"),
             ]
             row += [f"{median(r.instructions or 0 for r in mine):.0f}"] if counts else []

@@ -89,7 +89,12 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time so far, of all its processes."""
-        return sum(_cpu_seconds(pid) for pid in self.pids())
+        return sum(self.user_and_system_seconds())
+
+    def user_and_system_seconds(self) -> tuple[float, float]:
+        """The two apart. Their sum is exact, the split is sampled by the kernel's tick."""
+        times = [_user_and_system_seconds(pid) for pid in self.pids()]
+        return sum(user for user, _ in times), sum(system for _, system in times)
 
     def resident_bytes(self) -> int:
         """Resident memory of its largest process (nginx's idle master is not counted)."""
@@ -169,9 +174,11 @@ def _parents() -> dict[int, int]:
     return parents
 
 
-def _cpu_seconds(pid: int) -> float:
+def _user_and_system_seconds(pid: int) -> tuple[float, float]:
     fields = _stat(pid)
-    return (int(fields[11]) + int(fields[12])) * _CLOCK_TICK if fields else 0.0
+    if not fields:
+        return 0.0, 0.0
+    return int(fields[11]) * _CLOCK_TICK, int(fields[12]) * _CLOCK_TICK
 
 
 def _stat(pid: int) -> list[str]:
