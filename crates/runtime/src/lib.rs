@@ -6,6 +6,7 @@
 mod dice;
 pub mod drain;
 mod env;
+pub mod sockets;
 mod task;
 mod ticker;
 
