@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from benchmarks import convergence, gateway, memory, parts, processes, soak
 
 
 def main() -> int:
     arguments = parse()
+    parts.PORTOLAN = arguments.portolan.resolve()
     processes.raise_descriptor_limit()
     try:
         with processes.Cleanup():
@@ -31,6 +33,10 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (gateway, convergence, soak, memory):
         module.add_command(commands)
+    for command in commands.choices.values():
+        command.add_argument(
+            "--portolan", type=Path, default=parts.PORTOLAN, help="default: the release binary"
+        )
     return parser.parse_args()
 
 

@@ -55,7 +55,7 @@ def program(name: str) -> Path:
 def portolan() -> Path:
     """The shipped binary. The bench never builds it: that is the reader's decision."""
     if not PORTOLAN.exists():
-        raise MissingPart(f"{PORTOLAN.relative_to(ROOT)} is missing: cargo build --release")
+        raise MissingPart(f"{PORTOLAN} is missing: cargo build --release")
     return PORTOLAN
 
 
