@@ -1,8 +1,17 @@
-//! The answer of a search.
+//! The search, and its answer.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
-use portolan_model::{ByteSize, Name, http::Method};
+use portolan_model::{
+    ByteSize, Name,
+    http::{Method, RequestHead},
+};
+
+use crate::{
+    Router, Unmet,
+    compile::{Rule, RuleKind},
+    path::{PathTest, regex_captures},
+};
 
 /// Named parts of a path, in its canonical form: what was percent-encoded still is.
 pub type Captures = Vec<(Arc<str>, Box<str>)>;
@@ -56,4 +65,117 @@ pub struct Miss {
     /// Methods with which this same request would match, without repeats: a reason to
     /// answer 405 instead of 404 unless empty.
     pub allowed: Vec<Method>,
+}
+
+/// How a search ends early.
+enum Halt {
+    At { rule: usize, bytes: usize },
+    ForBody(ByteSize),
+}
+
+impl<T> Router<T> {
+    /// The route of a request. Allocates only for captures.
+    #[must_use]
+    pub fn find(&self, listener: &Name, head: &RequestHead) -> Outcome<'_, T> {
+        self.find_with_body(listener, head, Body::Unread)
+    }
+
+    /// The route of a request whose body was asked for.
+    #[must_use]
+    pub fn find_with_body(
+        &self,
+        listener: &Name,
+        head: &RequestHead,
+        body: Body<'_>,
+    ) -> Outcome<'_, T> {
+        let halt = self.candidates(head, |number, rule, bytes| {
+            let Some(conditions) = rule.conditions else {
+                return ControlFlow::Break(Halt::At {
+                    rule: number,
+                    bytes,
+                });
+            };
+            match self.inner.conditions[conditions as usize].check(listener, head, body) {
+                Ok(()) => ControlFlow::Break(Halt::At {
+                    rule: number,
+                    bytes,
+                }),
+                Err(Unmet::BodyUnknown(limit)) => ControlFlow::Break(Halt::ForBody(limit)),
+                Err(_) => ControlFlow::Continue(()),
+            }
+        });
+        match halt {
+            ControlFlow::Break(Halt::At { rule, bytes }) => {
+                Outcome::Found(self.found(&self.inner.rules[rule], bytes, head))
+            }
+            ControlFlow::Break(Halt::ForBody(limit)) => Outcome::WantsBody { limit },
+            ControlFlow::Continue(()) => Outcome::Nothing(self.miss(listener, head)),
+        }
+    }
+
+    fn found(&self, rule: &Rule, bytes: usize, head: &RequestHead) -> Found<'_, T> {
+        let entry = &self.inner.entries[rule.entry as usize];
+        let captures = match rule.path.map(|path| &self.inner.paths[path as usize]) {
+            None => Captures::new(),
+            Some(PathTest::Segments(segments)) => segments.captures(head.path()),
+            Some(PathTest::Regex(regex)) => regex_captures(regex, head.path()),
+        };
+        Found {
+            payload: &entry.payload,
+            route: &entry.name,
+            captures,
+            prefix_bytes: bytes,
+        }
+    }
+
+    #[cold]
+    fn miss(&self, listener: &Name, head: &RequestHead) -> Miss {
+        let mut allowed: Vec<Method> = Vec::new();
+        let all: ControlFlow<()> = self.candidates(head, |_, rule, _| {
+            let wanted = rule.conditions.map_or(&[][..], |conditions| {
+                self.inner.conditions[conditions as usize].methods_wanted(listener, head)
+            });
+            for method in wanted {
+                if !allowed.contains(method) {
+                    allowed.push(method.clone());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        debug_assert!(all.is_continue(), "nothing ends this walk early");
+        Miss {
+            host_known: self.inner.table.knows(head.host()),
+            allowed,
+        }
+    }
+
+    /// Visits the rules whose host and path hold, in the order of precedence, with the
+    /// bytes of the path that they speak for.
+    fn candidates<B>(
+        &self,
+        head: &RequestHead,
+        mut visit: impl FnMut(usize, &Rule, usize) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let path = head.path().as_bytes();
+        self.inner.table.walk(head.host(), path, &mut |stop| {
+            for number in stop.rules {
+                let rule = &self.inner.rules[number];
+                let holds = match rule.kind {
+                    RuleKind::Whole | RuleKind::Prefix => true,
+                    // What it captures begins with a slash.
+                    RuleKind::Rest => stop.bytes < path.len(),
+                    RuleKind::Regex => self.regex_holds(rule, path),
+                };
+                if holds {
+                    visit(number, rule, stop.bytes)?;
+                }
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    fn regex_holds(&self, rule: &Rule, path: &[u8]) -> bool {
+        let test = rule.path.map(|path| &self.inner.paths[path as usize]);
+        matches!(test, Some(PathTest::Regex(regex)) if regex.is_match(path))
+    }
 }
