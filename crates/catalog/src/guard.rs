@@ -6,7 +6,7 @@
 //! says about one service, and all that one source says. Only instances that get
 //! traffic count: one that says itself that it does not work needs no protection.
 //!
-//! Invariant: inference alone never leaves a service without an instance that is sure.
+//! Invariant: by inference no service loses its last instance before a hold is over.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -5,6 +5,9 @@
 //! batches, fairly. Messages carry a permit of their inbox, so that the one queue
 //! behind all inboxes is bounded by them.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
@@ -71,7 +74,7 @@ pub struct InboxHub {
 pub struct Inflow {
     queue: mpsc::UnboundedReceiver<Message>,
     lines: BTreeMap<SourceId, Line>,
-    /// Closed sources whose last words and end are not taken yet are lines, too.
+    /// Parcels in all lines.
     waiting: usize,
     /// Whose turn it was last.
     last: Option<SourceId>,

@@ -73,6 +73,11 @@ impl Claims {
         &mut claims[place].share
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn drop_share(&mut self, source: &SourceId) {
         self.0.retain(|claim| claim.source != *source);
     }

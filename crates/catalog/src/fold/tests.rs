@@ -1,1 +1,760 @@
+//! Claims about the fold, its guard and its journal.
 
+use std::time::Duration;
+
+use portolan_model::{Health, Name, NamedPort, State, Weight};
+use proptest::prelude::*;
+
+use super::*;
+use crate::SourceStatus;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(1_780_000_000_000 + seconds * 1000)
+}
+
+fn fold() -> Fold {
+    Fold::new(
+        GuardSettings::default(),
+        RevisionClock::new(Revision::FIRST),
+        at(0),
+    )
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::parse(name).unwrap()
+}
+
+fn id(name: &str) -> InstanceId {
+    InstanceId::parse(name).unwrap()
+}
+
+fn source(name: &str) -> SourceId {
+    SourceId::new(name)
+}
+
+fn instance(service: &str, name: &str) -> Arc<Instance> {
+    Arc::new(Instance {
+        key: key(service),
+        id: id(name),
+        endpoints: vec![NamedPort {
+            name: Name::parse("default").unwrap(),
+            address: "127.0.0.1:9001".parse().unwrap(),
+        }],
+        zone: None,
+        version: None,
+        weight: Weight::NORMAL,
+        tags: Vec::new(),
+        metadata: BTreeMap::new(),
+        source: source("whoever"),
+        state: State::default(),
+    })
+}
+
+fn critical(service: &str, name: &str) -> Arc<Instance> {
+    let mut instance = Instance::clone(&instance(service, name));
+    instance.state.health = Health::Critical;
+    Arc::new(instance)
+}
+
+fn put(service: &str, name: &str) -> Change {
+    Change::Put {
+        instance: instance(service, name),
+    }
+}
+
+fn remove(service: &str, name: &str, departure: Departure) -> Change {
+    Change::Remove {
+        key: key(service),
+        id: id(name),
+        departure,
+    }
+}
+
+fn reset(services: &[&str], instances: &[(&str, &str)]) -> Change {
+    let instances = instances
+        .iter()
+        .map(|(service, name)| instance(service, name));
+    Change::Reset {
+        services: services.iter().map(|name| key(name)).collect(),
+        instances: instances.collect(),
+    }
+}
+
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n:03}")).collect()
+}
+
+fn reset_of(service: &str, names: &[String]) -> Change {
+    let instances: Vec<_> = names.iter().map(|name| (service, name.as_str())).collect();
+    reset(&[], &instances)
+}
+
+fn stale(reason: &str) -> Change {
+    Change::Stale {
+        reason: reason.into(),
+    }
+}
+
+impl Fold {
+    fn says(&mut self, now: Timestamp, name: &str, change: Change) -> Applied {
+        self.news(now, name, News::Said(change))
+    }
+
+    fn news(&mut self, now: Timestamp, name: &str, news: News) -> Applied {
+        let source = source(name);
+        let actor = None;
+        self.apply(
+            now,
+            Saying {
+                source,
+                actor,
+                news,
+            },
+        )
+    }
+
+    /// Ids of a service; suspects have a question mark, stale ones a tilde.
+    fn ids(&self, service: &str) -> Option<Vec<String>> {
+        let catalog = self.catalog();
+        let service = catalog.service(&key(service))?;
+        let show = |instance: &Arc<Instance>| {
+            let suspect = if share::is_held(instance) { "?" } else { "" };
+            let stale = if instance.state.stale { "~" } else { "" };
+            format!("{}{suspect}{stale}", instance.id)
+        };
+        Some(service.instances.iter().map(show).collect())
+    }
+
+    fn status(&self, name: &str) -> SourceStatus {
+        let catalog = self.catalog();
+        let mut statuses = catalog.sources().iter();
+        statuses
+            .find(|status| status.id == source(name))
+            .unwrap()
+            .clone()
+    }
+
+    fn held(&self, service: &str) -> usize {
+        let ids = self.ids(service).unwrap_or_default();
+        ids.iter().filter(|id| id.contains('?')).count()
+    }
+}
+
+#[test]
+fn a_put_is_seen_and_named_once() {
+    let mut fold = fold();
+    let first = fold.says(at(1), "registry", put("orders", "a"));
+    assert_eq!(first.changed, [key("orders")]);
+    assert_eq!(first.events.len(), 1);
+    assert_eq!(fold.ids("orders").unwrap(), ["a"]);
+    let again = fold.says(at(2), "registry", put("orders", "a"));
+    assert_eq!(
+        (again.revision, again.changed.len(), again.events.len()),
+        (first.revision, 0, 0)
+    );
+    assert_eq!(fold.status("registry").heard_at, Some(at(2)));
+    assert_eq!(fold.status("registry").changed_at, Some(at(1)));
+}
+
+#[test]
+fn a_catalogue_that_was_handed_out_never_changes() {
+    let mut fold = fold();
+    fold.says(at(1), "registry", put("orders", "a"));
+    let kept = fold.catalog();
+    fold.says(at(2), "registry", put("orders", "b"));
+    assert_eq!(kept.service(&key("orders")).unwrap().instances.len(), 1);
+    assert_eq!(
+        fold.catalog()
+            .service(&key("orders"))
+            .unwrap()
+            .instances
+            .len(),
+        2
+    );
+    assert!(fold.catalog().revision() > kept.revision());
+}
+
+#[test]
+fn an_instance_belongs_to_the_source_that_says_it() {
+    let mut fold = fold();
+    fold.says(at(1), "registry", put("orders", "a"));
+    let catalog = fold.catalog();
+    let service = catalog.service(&key("orders")).unwrap();
+    assert_eq!(service.instances[0].source, source("registry"));
+    assert_eq!(service.modified, catalog.revision());
+}
+
+#[test]
+fn a_service_outlives_its_last_instance_for_an_hour() {
+    let mut fold = fold();
+    fold.says(at(1), "registry", put("orders", "a"));
+    fold.says(
+        at(2),
+        "registry",
+        remove("orders", "a", Departure::Explicit),
+    );
+    assert_eq!(fold.ids("orders"), Some(vec![]));
+    assert_eq!(fold.next_deadline(), Some(at(3602)));
+    assert!(fold.tick(at(3601)).changed.is_empty());
+    assert_eq!(fold.tick(at(3602)).changed, [key("orders")]);
+    assert_eq!((fold.ids("orders"), fold.next_deadline()), (None, None));
+}
+
+#[test]
+fn a_service_that_fills_again_is_not_forgotten() {
+    let mut fold = fold();
+    fold.says(at(1), "registry", put("orders", "a"));
+    fold.says(
+        at(2),
+        "registry",
+        remove("orders", "a", Departure::Explicit),
+    );
+    fold.says(at(3), "registry", put("orders", "a"));
+    fold.says(
+        at(9),
+        "registry",
+        remove("orders", "a", Departure::Explicit),
+    );
+    fold.tick(at(3602));
+    assert_eq!(fold.ids("orders"), Some(vec![]));
+    fold.tick(at(3609));
+    assert_eq!(fold.ids("orders"), None);
+}
+
+#[test]
+fn empty_services_are_bounded() {
+    let mut fold = fold();
+    for n in 0..=EMPTY_SERVICES_MAX {
+        let name = format!("s{n}");
+        fold.says(at(1), "registry", put(&name, "a"));
+        fold.says(at(1), "registry", remove(&name, "a", Departure::Explicit));
+        if n + 1 == EMPTY_SERVICES_MAX {
+            assert_eq!(fold.ids("s0"), Some(vec![]));
+        }
+    }
+    assert_eq!((fold.ids("s0"), fold.ids("s1")), (None, Some(vec![])));
+}
+
+#[test]
+fn a_reset_may_name_services_without_instances() {
+    let mut fold = fold();
+    let named = fold.says(at(1), "file", reset(&["empty"], &[("orders", "a")]));
+    assert_eq!(named.changed, [key("empty"), key("orders")]);
+    assert_eq!(fold.ids("empty"), Some(vec![]));
+    let dropped = fold.says(at(2), "file", reset(&[], &[("orders", "a")]));
+    assert_eq!(
+        (dropped.changed, fold.ids("empty")),
+        (vec![key("empty")], None)
+    );
+}
+
+#[test]
+fn a_reset_that_says_nothing_new_makes_no_revision() {
+    let mut fold = fold();
+    let first = fold.says(at(1), "dns", reset(&["orders"], &[("orders", "a")]));
+    let second = fold.says(at(2), "dns", reset(&["orders"], &[("orders", "a")]));
+    assert_eq!((second.revision, second.events.len()), (first.revision, 0));
+}
+
+#[test]
+fn a_source_speaks_only_of_its_own_instances() {
+    let mut fold = fold();
+    fold.says(at(1), "registry", put("orders", "a"));
+    fold.says(at(1), "registry", put("orders", "b"));
+    fold.says(at(2), "file", reset(&[], &[("orders", "c")]));
+    fold.says(at(3), "file", remove("orders", "a", Departure::Explicit));
+    assert_eq!(fold.ids("orders").unwrap(), ["a", "b", "c"]);
+}
+
+#[test]
+fn the_first_source_in_order_wins_and_the_conflict_is_listed() {
+    let mut fold = fold();
+    fold.arrange(at(0), &[source("registry"), source("file")]);
+    fold.says(at(1), "file", put("orders", "a"));
+    fold.says(at(1), "another", put("orders", "a"));
+    fold.says(
+        at(2),
+        "registry",
+        Change::Put {
+            instance: critical("orders", "a"),
+        },
+    );
+    let catalog = fold.catalog();
+    let service = catalog.service(&key("orders")).unwrap();
+    assert_eq!(service.instances.len(), 1);
+    assert_eq!(service.instances[0].state.health, Health::Critical);
+    assert_eq!(
+        service.conflicts,
+        [crate::Conflict {
+            id: id("a"),
+            winner: source("registry"),
+            losers: vec![source("file"), source("another")],
+        }]
+    );
+    let changed = fold.arrange(at(3), &[source("another")]).changed;
+    assert_eq!(changed, [key("orders")]);
+    let catalog = fold.catalog();
+    assert_eq!(
+        catalog.service(&key("orders")).unwrap().conflicts[0].winner,
+        source("another")
+    );
+    fold.says(at(4), "another", remove("orders", "a", Departure::Explicit));
+    let catalog = fold.catalog();
+    assert_eq!(
+        catalog.service(&key("orders")).unwrap().conflicts[0].winner,
+        source("file")
+    );
+}
+
+#[test]
+fn a_stale_source_keeps_its_instances_and_marks_them() {
+    let mut fold = fold();
+    fold.says(at(1), "dns", reset(&[], &[("orders", "a"), ("users", "b")]));
+    let applied = fold.says(at(2), "dns", stale("timeout"));
+    assert_eq!(applied.changed, [key("orders"), key("users")]);
+    assert_eq!(fold.ids("orders").unwrap(), ["a~"]);
+    fold.says(at(3), "dns", stale("refused"));
+    let status = fold.status("dns").stale.unwrap();
+    assert_eq!((status.since, &*status.reason), (at(2), "refused"));
+    assert!(fold.says(at(4), "dns", stale("refused")).events.is_empty());
+    let back = fold.says(at(5), "dns", reset(&[], &[("orders", "a"), ("users", "b")]));
+    assert_eq!((back.changed.len(), back.events.len()), (2, 1));
+    assert_eq!(
+        (fold.ids("orders").unwrap(), fold.status("dns").stale),
+        (vec!["a".to_owned()], None)
+    );
+}
+
+#[test]
+fn a_put_ends_staleness_even_if_it_says_nothing_new() {
+    let mut fold = fold();
+    fold.says(at(1), "dns", put("orders", "a"));
+    fold.says(at(2), "dns", stale("timeout"));
+    let applied = fold.says(at(3), "dns", put("orders", "a"));
+    assert_eq!(
+        (applied.changed, applied.events.len()),
+        (vec![key("orders")], 1)
+    );
+    assert_eq!(fold.ids("orders").unwrap(), ["a"]);
+}
+
+#[test]
+fn a_closed_source_takes_all_of_its_instances_along() {
+    let mut fold = fold();
+    fold.says(at(1), "registry", put("orders", "a"));
+    fold.says(
+        at(1),
+        "file",
+        reset(&["empty"], &[("orders", "b"), ("users", "c")]),
+    );
+    let closed = fold.news(at(2), "file", News::Closed);
+    assert_eq!(closed.changed, [key("empty"), key("orders"), key("users")]);
+    assert_eq!(fold.ids("orders").unwrap(), ["a"]);
+    assert_eq!(
+        (fold.ids("users"), fold.catalog().sources().len()),
+        (None, 1)
+    );
+    assert!(fold.news(at(3), "file", News::Closed).events.is_empty());
+}
+
+#[test]
+fn a_replaced_source_may_drop_everything_at_once() {
+    let mut fold = fold();
+    fold.says(at(1), "file", reset_of("orders", &names("a", 4)));
+    fold.says(at(2), "file", reset_of("orders", &names("a", 1)));
+    assert_eq!(fold.held("orders"), 3);
+    fold.news(at(3), "file", News::Replaced);
+    assert_eq!(fold.ids("orders").unwrap().len(), 4);
+    fold.says(at(4), "file", reset_of("orders", &names("b", 1)));
+    assert_eq!(fold.ids("orders").unwrap(), ["b000"]);
+    fold.says(at(5), "file", reset(&["orders"], &[]));
+    assert_eq!(fold.ids("orders").unwrap(), ["b000?"]);
+}
+
+#[test]
+fn a_short_list_is_held_until_the_hold_ends() {
+    let mut fold = fold();
+    fold.says(at(1), "dns", reset_of("orders", &names("a", 10)));
+    let short = fold.says(at(2), "dns", reset_of("orders", &names("a", 8)));
+    assert_eq!(fold.held("orders"), 2);
+    assert_eq!(short.events.len(), 3);
+    assert_eq!(short.events[1].origin.actor.as_deref(), Some("guard"));
+    assert_eq!(
+        (fold.status("dns").held, fold.status("dns").instances),
+        (2, 10)
+    );
+    fold.says(at(100), "dns", reset_of("orders", &names("a", 8)));
+    assert_eq!(fold.next_deadline(), Some(at(302)));
+    assert!(fold.tick(at(301)).changed.is_empty());
+    let ended = fold.tick(at(302));
+    assert_eq!(
+        (ended.changed, ended.events.len()),
+        (vec![key("orders")], 2)
+    );
+    assert_eq!(
+        (fold.held("orders"), fold.ids("orders").unwrap().len()),
+        (0, 8)
+    );
+    assert_eq!(
+        (fold.status("dns").held, fold.status("dns").instances),
+        (0, 8)
+    );
+}
+
+#[test]
+fn one_of_ten_may_go_by_inference() {
+    let mut fold = fold();
+    fold.says(at(1), "dns", reset_of("orders", &names("a", 10)));
+    fold.says(at(2), "dns", reset_of("orders", &names("a", 9)));
+    assert_eq!(
+        (fold.held("orders"), fold.ids("orders").unwrap().len()),
+        (0, 9)
+    );
+    fold.says(at(3), "dns", reset_of("orders", &names("a", 8)));
+    assert_eq!(
+        (fold.held("orders"), fold.ids("orders").unwrap().len()),
+        (1, 9)
+    );
+}
+
+#[test]
+fn a_deployment_is_not_an_outage() {
+    let mut fold = fold();
+    fold.says(at(1), "dns", reset_of("orders", &names("a", 3)));
+    fold.says(at(2), "dns", reset_of("orders", &names("b", 3)));
+    assert_eq!(fold.ids("orders").unwrap(), ["b000", "b001", "b002"]);
+}
+
+#[test]
+fn a_source_that_loses_many_services_a_little_is_held() {
+    let mut fold = fold();
+    let all: Vec<_> = names("s", 10)
+        .into_iter()
+        .flat_map(|s| [(s.clone(), "a"), (s, "b")])
+        .collect();
+    let all: Vec<_> = all
+        .iter()
+        .map(|(service, name)| (service.as_str(), *name))
+        .collect();
+    fold.says(at(1), "dns", reset(&[], &all));
+    let half: Vec<_> = all
+        .iter()
+        .copied()
+        .filter(|(_, name)| *name == "a")
+        .collect();
+    fold.says(at(2), "dns", reset(&[], &half));
+    assert_eq!(fold.status("dns").held, 10);
+}
+
+#[test]
+fn being_heard_of_ends_a_hold() {
+    let mut fold = fold();
+    fold.says(at(1), "registry", put("orders", "a"));
+    fold.says(
+        at(2),
+        "registry",
+        remove("orders", "a", Departure::Inferred),
+    );
+    assert_eq!(fold.ids("orders").unwrap(), ["a?"]);
+    assert!(
+        fold.says(
+            at(3),
+            "registry",
+            remove("orders", "a", Departure::Inferred)
+        )
+        .events
+        .is_empty()
+    );
+    fold.says(at(4), "registry", put("orders", "a"));
+    assert_eq!(
+        (fold.ids("orders").unwrap(), fold.next_deadline()),
+        (vec!["a".to_owned()], None)
+    );
+}
+
+#[test]
+fn a_suspect_goes_when_somebody_says_so() {
+    let mut fold = fold();
+    fold.says(at(1), "registry", put("orders", "a"));
+    fold.says(
+        at(2),
+        "registry",
+        remove("orders", "a", Departure::Inferred),
+    );
+    fold.says(
+        at(3),
+        "registry",
+        remove("orders", "a", Departure::Explicit),
+    );
+    assert_eq!(fold.ids("orders"), Some(vec![]));
+    assert_eq!(fold.status("registry").held, 0);
+}
+
+#[test]
+fn the_guard_does_not_keep_what_gets_no_traffic() {
+    let mut fold = fold();
+    fold.says(
+        at(1),
+        "registry",
+        Change::Put {
+            instance: critical("orders", "a"),
+        },
+    );
+    fold.says(
+        at(2),
+        "registry",
+        remove("orders", "a", Departure::Inferred),
+    );
+    assert_eq!(fold.ids("orders"), Some(vec![]));
+}
+
+#[test]
+fn a_hold_stands_still_while_its_source_is_stale() {
+    let mut fold = fold();
+    fold.says(at(1), "dns", reset_of("orders", &names("a", 1)));
+    fold.says(at(2), "dns", reset(&["orders"], &[]));
+    fold.says(at(3), "dns", stale("timeout"));
+    assert_eq!(fold.next_deadline(), None);
+    fold.tick(at(1000));
+    assert_eq!(fold.ids("orders").unwrap(), ["a000?~"]);
+    fold.says(at(1001), "dns", reset(&["orders"], &[]));
+    assert_eq!(fold.next_deadline(), Some(at(1301)));
+    fold.tick(at(1301));
+    assert_eq!(fold.ids("orders").unwrap(), [""; 0]);
+}
+
+#[test]
+fn the_journal_tells_what_happened_since() {
+    let mut fold = fold();
+    let start = fold.catalog().revision();
+    let first = fold.says(at(1), "registry", put("orders", "a"));
+    let second = fold.says(at(2), "registry", put("orders", "b"));
+    let catalog = fold.catalog();
+    assert_eq!(catalog.journal().since(start).unwrap().len(), 2);
+    assert_eq!(
+        catalog.journal().since(first.revision).unwrap(),
+        second.events
+    );
+    assert_eq!(catalog.journal().since(second.revision).unwrap(), []);
+    assert!(catalog.journal().since(Revision::FIRST).is_err());
+    assert_eq!(catalog.journal().revision_at(at(1)), Some(first.revision));
+    assert_eq!(catalog.journal().revision_at(at(9)), Some(second.revision));
+    assert_eq!(catalog.journal().revision_at(at(0)), None);
+}
+
+#[test]
+fn the_journal_forgets_at_its_limit() {
+    let mut fold = fold();
+    let start = fold.catalog().revision();
+    let mut revisions = vec![start];
+    for n in 0..=crate::JOURNAL_ENTRIES_MAX {
+        let applied = fold.says(at(1), "registry", put("orders", &format!("{}", n % 3)));
+        let again = fold.says(
+            at(1),
+            "registry",
+            remove("orders", &format!("{}", n % 3), Departure::Explicit),
+        );
+        revisions.extend([applied.revision, again.revision]);
+        if revisions.len() == crate::JOURNAL_ENTRIES_MAX + 1 {
+            assert!(fold.catalog().journal().since(start).is_ok());
+        }
+    }
+    let catalog = fold.catalog();
+    let oldest = revisions[revisions.len() - 1 - crate::JOURNAL_ENTRIES_MAX];
+    assert_eq!(catalog.journal().oldest(), oldest);
+    assert_eq!(
+        catalog.journal().since(oldest).unwrap().len(),
+        crate::JOURNAL_ENTRIES_MAX
+    );
+    assert!(catalog.journal().since(start).is_err());
+}
+
+#[test]
+fn a_step_that_is_too_heavy_for_the_journal_is_forgotten_at_once() {
+    let mut fold = fold();
+    let names = names("a", crate::JOURNAL_WEIGHT_MAX + 1);
+    let fits = fold.says(at(1), "file", reset_of("orders", &names[1..]));
+    assert_eq!(
+        fold.catalog().journal().oldest(),
+        fold.catalog().journal().oldest().min(fits.revision)
+    );
+    assert!(fold.catalog().journal().oldest() < fits.revision);
+    let heavy = fold.says(at(2), "dns", reset_of("users", &names));
+    assert_eq!(fold.catalog().journal().oldest(), heavy.revision);
+    assert!(
+        fold.catalog()
+            .journal()
+            .since(heavy.revision)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+const SOURCES: [&str; 3] = ["registry", "file", "dns"];
+const SERVICES: [&str; 2] = ["orders", "users"];
+
+fn changes() -> impl Strategy<Value = News> {
+    let which = (0..SERVICES.len(), 0..6_usize);
+    let some = prop::collection::vec(which.clone(), 0..10);
+    let departure = prop_oneof![Just(Departure::Explicit), Just(Departure::Inferred)];
+    let health = prop_oneof![4 => Just(Health::Passing), 1 => Just(Health::Critical)];
+    let put = (which.clone(), health).prop_map(|((service, n), health)| {
+        let mut instance = Instance::clone(&instance(SERVICES[service], &format!("i{n}")));
+        instance.state.health = health;
+        let instance = Arc::new(instance);
+        Change::Put { instance }
+    });
+    let remove = (which, departure).prop_map(|((service, n), departure)| {
+        remove(SERVICES[service], &format!("i{n}"), departure)
+    });
+    let reset = some.prop_map(|some| {
+        let names: Vec<_> = some
+            .iter()
+            .map(|(s, n)| (SERVICES[*s], format!("i{n}")))
+            .collect();
+        let names: Vec<_> = names.iter().map(|(s, n)| (*s, n.as_str())).collect();
+        reset(&["orders"], &names)
+    });
+    let said = prop_oneof![4 => put, 4 => remove, 3 => reset, 1 => Just(stale("lost"))];
+    prop_oneof![20 => said.prop_map(News::Said), 1 => Just(News::Closed), 1 => Just(News::Replaced)]
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u64, usize, News)>> {
+    prop::collection::vec((0..200_u64, 0..SOURCES.len(), changes()), 1..60)
+}
+
+fn sure_of(catalog: &Catalog, source: &str) -> BTreeMap<ServiceKey, usize> {
+    let mut sure = BTreeMap::new();
+    for instance in catalog.services().flat_map(|service| &service.instances) {
+        if instance.source.as_str() == source && share::is_sure(instance) {
+            *sure.entry(instance.key.clone()).or_default() += 1;
+        }
+    }
+    sure
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn inference_never_takes_the_last_instance_in_one_pass(steps in steps()) {
+        // One source, so that precedence does not hide what the guard did.
+        let (mut fold, mut now) = (fold(), 1);
+        let mut replaced = false;
+        for (pause, _, news) in steps {
+            now += pause;
+            fold.tick(at(now));
+            let before = fold.catalog();
+            let explicit = match &news {
+                News::Said(Change::Reset { .. }) => std::mem::take(&mut replaced),
+                News::Said(Change::Remove { departure, .. }) => *departure == Departure::Explicit,
+                News::Said(_) => false,
+                News::Replaced => { replaced = true; false }
+                News::Closed => { replaced = false; true }
+            };
+            fold.news(at(now), "dns", news.clone());
+            let after = fold.catalog();
+            for key in sure_of(&before, "dns").keys().filter(|_| !explicit) {
+                let left = after.service(key).map_or(0, |service| service.instances.len());
+                prop_assert!(left > 0, "{key} went to zero by {news:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_to_be_gone_is_gone(steps in steps()) {
+        let (mut fold, mut now) = (fold(), 1);
+        for (pause, n, news) in steps {
+            now += pause;
+            fold.news(at(now), SOURCES[n], news.clone());
+            if let News::Said(Change::Remove { key, id, departure: Departure::Explicit }) = news {
+                prop_assert!(fold.find(&source(SOURCES[n]), &key, &id).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn the_books_agree_with_the_instances(steps in steps()) {
+        let (mut fold, mut now) = (fold(), 1);
+        for (pause, n, news) in steps {
+            now += pause;
+            fold.tick(at(now));
+            fold.news(at(now), SOURCES[n], news);
+            for (source, holder) in &fold.holders {
+                let shares = holder.keys.iter().map(|key| fold.claims[key].share(source).unwrap());
+                let shares: Vec<_> = shares.collect();
+                let sure = |share: &share::Share| share.instances.values().filter(|i| share::is_sure(i)).count();
+                let held = |share: &share::Share| share.instances.values().filter(|i| share::is_held(i)).count();
+                prop_assert_eq!(holder.instances, shares.iter().map(|s| s.instances.len()).sum::<usize>());
+                prop_assert_eq!(holder.sure, shares.iter().map(|s| sure(s)).sum::<usize>());
+                prop_assert!(shares.iter().all(|s| s.sure == sure(s) && s.held.len() == held(s)));
+                prop_assert_eq!(holder.held, shares.iter().map(|s| s.held.len()).sum::<usize>());
+                let due = fold.holds.iter().filter(|hold| hold.1 == *source).count();
+                prop_assert_eq!(due, if holder.stale.is_some() { 0 } else { holder.held });
+            }
+            let shares: usize = fold.holders.values().map(|holder| holder.keys.len()).sum();
+            prop_assert_eq!(shares, fold.claims.values().map(Claims::len).sum::<usize>());
+        }
+    }
+
+    #[test]
+    fn no_hold_outlives_its_time(steps in steps()) {
+        let (mut fold, mut now) = (fold(), 1);
+        for (pause, n, news) in steps {
+            now += pause;
+            fold.news(at(now), SOURCES[n], news);
+        }
+        for name in SOURCES {
+            fold.says(at(now), name, put("ending", "stale"));
+        }
+        let end = at(now).after(GuardSettings::default().hold + Duration::from_secs(1));
+        fold.tick(end);
+        prop_assert!(fold.holders.values().all(|holder| holder.held == 0));
+        prop_assert!(fold.holds.is_empty());
+    }
+
+    #[test]
+    fn every_earlier_state_can_be_replayed(steps in steps()) {
+        let (mut fold, mut now) = (fold(), 1);
+        let mut seen = vec![fold.catalog()];
+        for (pause, n, news) in steps {
+            now += pause;
+            fold.tick(at(now));
+            seen.push(fold.catalog());
+            fold.news(at(now), SOURCES[n], news);
+            seen.push(fold.catalog());
+        }
+        let today = fold.catalog();
+        for (past, service) in seen.iter().flat_map(|past| SERVICES.map(|name| (past, key(name)))) {
+            let replayed = today.instances_at(&service, past.revision()).unwrap();
+            let then = past.service(&service).map_or(vec![], |service| service.instances.clone());
+            prop_assert_eq!(replayed, then);
+        }
+    }
+
+    #[test]
+    fn events_survive_a_round_trip_through_json(steps in steps()) {
+        let (mut fold, mut now) = (fold(), 1);
+        for (pause, n, news) in steps {
+            now += pause;
+            for event in fold.news(at(now), SOURCES[n], news).events {
+                let text = serde_json::to_string(&event).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+            }
+        }
+    }
+
+    #[test]
+    fn revisions_rise_with_every_change(steps in steps()) {
+        let (mut fold, mut now) = (fold(), 1);
+        for (pause, n, news) in steps {
+            now += pause;
+            let before = fold.catalog().revision();
+            let applied = fold.news(at(now), SOURCES[n], news);
+            let changed = !applied.events.is_empty();
+            prop_assert_eq!(applied.revision > before, changed);
+            prop_assert_eq!(applied.revision, fold.catalog().revision());
+            prop_assert!(changed || applied.changed.is_empty());
+        }
+    }
+}
