@@ -1,1 +1,17 @@
-//! One record per request; metrics and log sinks.
+//! What requests leave behind: numbers for dashboards, lines for people.
+//!
+//! One finished request is an [`Outcome`], counted in [`Meters`], and, if an access
+//! log is on, a [`Record`] that [`AccessLog`] writes. Both are made on the stack;
+//! neither can fail or wait, because nobody may wait for a statistician.
+
+mod access;
+mod log_fields;
+mod meters;
+mod process;
+mod record;
+
+pub use access::{AccessLog, AccessWriter, Destination, Format, OpenError};
+pub use log_fields::{LOG_FIELDS, LogField};
+pub use meters::{Count, Facts, Family, Gauge, Kind, Meters, Row, WorkerMeters, families};
+pub use process::Usage;
+pub use record::{Outcome, Record, Timers};

@@ -1,0 +1,56 @@
+//! The names of the facts in structured logs: one list, so that a search for one finds all.
+
+/// A name that a fact has in structured logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogField {
+    /// The field's name.
+    pub name: &'static str,
+    /// What it holds.
+    pub meaning: &'static str,
+}
+
+macro_rules! fields {
+    ($($name:literal: $meaning:literal;)+) => {
+        /// Every field, in the order of the reference.
+        pub const LOG_FIELDS: &[LogField] = &[$(LogField { name: $name, meaning: $meaning },)+];
+    };
+}
+
+fields! {
+    "address": "a socket address: of a client, an instance or a listener";
+    "attempt": "which try of a request this was, from 1";
+    "cause": "a cause id, see causes";
+    "elapsed_ms": "how long it took, in milliseconds";
+    "error": "the error with its sources";
+    "instance": "an instance's id";
+    "lag_ms": "how far behind a source is, in milliseconds";
+    "limit": "the limit that was met";
+    "listener": "a listener's name";
+    "path": "a file";
+    "pid": "a process";
+    "policy": "a policy's kind";
+    "reason": "why, in words for a person";
+    "revision": "a revision of the catalogue";
+    "route": "a route's name";
+    "service": "a service, `name` or `namespace/name`";
+    "side": "whose side a fault is on: client, upstream or gateway";
+    "source": "a source's name";
+    "status": "a status of HTTP or of an instance";
+    "task": "a task's name";
+    "upstream": "an upstream's name";
+    "worker": "a worker's number";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_listed_once_and_in_order() {
+        assert!(
+            LOG_FIELDS
+                .windows(2)
+                .all(|pair| pair[0].name < pair[1].name)
+        );
+    }
+}

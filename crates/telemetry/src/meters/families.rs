@@ -1,0 +1,119 @@
+//! The one list of metrics: names, meanings, labels.
+//!
+//! `docs/reference/metrics.md` is generated from it, and the exposition can show
+//! nothing that is not in it.
+
+/// How a metric's values are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises, until the process ends.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Buckets with a sum and a count.
+    Histogram,
+}
+
+impl Kind {
+    /// The word of the exposition format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric: one name, many series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Its name, ending in its unit.
+    pub name: &'static str,
+    /// How to read it.
+    pub kind: Kind,
+    /// The labels that tell its series apart; each has a bounded set of values.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident = $name:literal, $kind:ident, $labels:expr, $help:literal;)+) => {
+        $(pub(super) const $constant: Family = Family {
+            name: $name,
+            kind: Kind::$kind,
+            labels: $labels,
+            help: $help,
+        };)+
+
+        /// Every metric, in the order of the exposition.
+        #[must_use]
+        pub const fn families() -> &'static [Family] {
+            &[$($constant,)+]
+        }
+    };
+}
+
+const SERVICE: &[&str] = &["namespace", "service"];
+const WORKER: &[&str] = &["worker"];
+
+families! {
+    REQUESTS = "portolan_requests_total", Counter, &["namespace", "service", "class"],
+        "Finished requests by class of status; class `none` sent no head.";
+    FAULTS = "portolan_faults_total", Counter, &["namespace", "service", "cause"],
+        "Finished requests in which something went wrong, by cause id.";
+    DURATION = "portolan_request_duration_seconds", Histogram, SERVICE,
+        "From a request's first byte to its answer's last.";
+    FIRST_BYTE = "portolan_first_byte_seconds", Histogram, SERVICE,
+        "From sending a request to an instance to the first byte of its answer.";
+    RECEIVED = "portolan_received_bytes_total", Counter, SERVICE,
+        "Bytes of request bodies.";
+    SENT = "portolan_sent_bytes_total", Counter, SERVICE,
+        "Bytes of answer bodies.";
+    RETRIES = "portolan_retries_total", Counter, SERVICE,
+        "Tries of a request after its first.";
+    REFUSED = "portolan_connections_refused_total", Counter, &["cause"],
+        "Connections that ended before they brought a request, by cause id.";
+    ACCEPTED = "portolan_connections_accepted_total", Counter, WORKER,
+        "Connections accepted from clients.";
+    OPEN = "portolan_connections_open", Gauge, WORKER,
+        "Connections of clients that are open.";
+    STARTED = "portolan_requests_started_total", Counter, WORKER,
+        "Requests that began.";
+    ACTIVE = "portolan_requests_active", Gauge, WORKER,
+        "Requests under way.";
+    UPSTREAM_OPENED = "portolan_upstream_connections_opened_total", Counter, WORKER,
+        "Connections opened to instances.";
+    UPSTREAM_REUSED = "portolan_upstream_connections_reused_total", Counter, WORKER,
+        "Requests sent over a kept connection.";
+    UPSTREAM_OPEN = "portolan_upstream_connections_open", Gauge, WORKER,
+        "Connections to instances that are open.";
+    UPSTREAM_IDLE = "portolan_upstream_connections_idle", Gauge, WORKER,
+        "Connections to instances that wait for a request.";
+    PANICS = "portolan_panics_total", Counter, WORKER,
+        "Requests that met a defect and were answered 500.";
+    REVISION = "portolan_catalog_revision", Gauge, &[],
+        "The catalogue's revision.";
+    SERVICES = "portolan_catalog_services", Gauge, &[],
+        "Services in the catalogue.";
+    INSTANCES = "portolan_catalog_instances", Gauge, &[],
+        "Instances in the catalogue.";
+    STALE = "portolan_sources_stale", Gauge, &[],
+        "Sources that no longer know; their last known instances are kept.";
+    LINES_DROPPED = "portolan_access_lines_dropped_total", Counter, &[],
+        "Lines of the access log that were dropped because its writer was behind or failed.";
+    ROWS = "portolan_metric_services", Gauge, &[],
+        "Services that have a row of their own here; those beyond the limit count as `other`.";
+    BUILD = "portolan_build_info", Gauge, &["version"],
+        "Always 1; the version is in the label.";
+    STARTED_AT = "process_start_time_seconds", Gauge, &[],
+        "When the process began, in seconds since the Unix epoch.";
+    MEMORY = "process_resident_memory_bytes", Gauge, &[],
+        "Memory of the process that is in RAM.";
+    DESCRIPTORS = "process_open_fds", Gauge, &[],
+        "Open file descriptors.";
+    CPU = "process_cpu_seconds_total", Counter, &[],
+        "Time that the process spent on processors.";
+}
