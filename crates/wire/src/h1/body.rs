@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use portolan_model::Cause;
 use portolan_model::http::Fields;
 
 use super::chunked::Chunked;
@@ -85,7 +84,7 @@ impl BodyDecoder {
             }
             State::Length(left) => {
                 if *left > self.allowance {
-                    return Err(too_large());
+                    return Err(self.sender.body_too_large());
                 }
                 let taken = input
                     .len()
@@ -101,7 +100,7 @@ impl BodyDecoder {
             State::UntilClose => {
                 let taken = input.len();
                 let left = self.allowance.checked_sub(taken as u64);
-                self.allowance = left.ok_or(too_large())?;
+                self.allowance = left.ok_or(self.sender.body_too_large())?;
                 Decoded {
                     consumed: taken,
                     data: 0..taken,
@@ -143,13 +142,5 @@ impl BodyDecoder {
             }
             State::Length(_) | State::Chunked(_) => Err(self.sender.incomplete()),
         }
-    }
-}
-
-/// Only bodies of requests are bounded.
-pub(super) const fn too_large() -> Refusal {
-    Refusal {
-        cause: Cause::BodyTooLarge,
-        detail: "a body is too large",
     }
 }

@@ -5,7 +5,7 @@
 
 use portolan_model::http::Fields;
 
-use super::body::{Decoded, too_large};
+use super::body::Decoded;
 use super::trailers::TrailerReader;
 use super::{HeadLimits, Refusal, Sender};
 
@@ -151,7 +151,9 @@ impl Chunked {
     }
 
     fn begin_chunk(&mut self, allowance: &mut u64) -> Result<Place, Refusal> {
-        *allowance = allowance.checked_sub(self.size).ok_or(too_large())?;
+        *allowance = allowance
+            .checked_sub(self.size)
+            .ok_or(self.sender.body_too_large())?;
         Ok(if self.size == 0 {
             Place::Trailers
         } else {

@@ -17,6 +17,8 @@ mod hop;
 mod request;
 mod response;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod trailers;
 mod write;
 
@@ -113,6 +115,16 @@ impl Sender {
             Self::Client => Cause::HeadTooLarge,
             Self::Upstream => Cause::ResponseHeadTooLarge,
         };
+        Refusal { cause, detail }
+    }
+
+    /// Only the bodies of requests have a limit of their own.
+    const fn body_too_large(self) -> Refusal {
+        let cause = match self {
+            Self::Client => Cause::BodyTooLarge,
+            Self::Upstream => Cause::ResponseMalformed,
+        };
+        let detail = "a body is too large";
         Refusal { cause, detail }
     }
 
