@@ -1,0 +1,162 @@
+//! TLS to clients.
+//!
+//! One [`ServerTls`] per listener, shared by all workers: one ticket key, so that a
+//! session made by one worker resumes at any other, and one cell of certificates
+//! that every handshake reads. A reload swaps the cell; connections and tickets live on.
+
+use std::{path::Path, sync::Arc};
+
+use arc_swap::ArcSwap;
+use portolan_model::{Timestamp, route::CertificateFiles};
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    crypto::ring::Ticketer,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+
+use super::{
+    ALPN_HTTP1, ALPN_HTTP2,
+    certificates::{Certificates, Concern},
+    files::{TlsFileError, provider},
+};
+
+/// What a listener's TLS is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// The certificates; the first is for clients that name no host or an unknown one.
+    pub certificates: Vec<CertificateFiles>,
+    /// The versions spoken.
+    pub versions: Versions,
+    /// The protocols offered.
+    pub alpn: Alpn,
+}
+
+/// Versions of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    #[default]
+    Both,
+    /// 1.2 only.
+    Tls12,
+    /// 1.3 only.
+    Tls13,
+}
+
+/// The protocols offered by ALPN, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Alpn {
+    /// HTTP/2, then HTTP/1.1.
+    #[default]
+    Both,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only.
+    Http2,
+}
+
+/// TLS of one listener.
+#[derive(Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    cell: Arc<Cell>,
+    files: Vec<CertificateFiles>,
+}
+
+/// What a reload found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The files say the same as before.
+    Unchanged,
+    /// New handshakes get the new certificates.
+    Changed,
+}
+
+impl ServerTls {
+    /// Reads the certificates and makes the configuration; `now` is only to find
+    /// certificates that are out of date.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of the files.
+    pub fn new(
+        settings: &ServerSettings,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Concern>), Vec<TlsFileError>> {
+        let (certificates, concerns) = Certificates::load(&settings.certificates, now)?;
+        let cell = Arc::new(Cell(ArcSwap::from_pointee(certificates)));
+        let tls = Self {
+            config: Arc::new(config(settings, Arc::clone(&cell))),
+            cell,
+            files: settings.certificates.clone(),
+        };
+        Ok((tls, concerns))
+    }
+
+    /// What an acceptor needs.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// The files to watch.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files
+            .iter()
+            .flat_map(|files| [files.certificate.as_path(), files.key.as_path()])
+    }
+
+    /// Reads the files again. New handshakes get what they hold now.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of the files; the old certificates stay.
+    pub fn reload(&self, now: Timestamp) -> Result<(Reloaded, Vec<Concern>), Vec<TlsFileError>> {
+        let (certificates, concerns) = Certificates::load(&self.files, now)?;
+        if certificates.is_same_as(&self.cell.0.load_full()) {
+            return Ok((Reloaded::Unchanged, concerns));
+        }
+        self.cell.0.store(Arc::new(certificates));
+        Ok((Reloaded::Changed, concerns))
+    }
+}
+
+/// The certificates of the moment.
+#[derive(Debug)]
+struct Cell(ArcSwap<Certificates>);
+
+impl ResolvesServerCert for Cell {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0
+            .load()
+            .find(hello.server_name(), hello.signature_schemes())
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "rustls asks for what can't go wrong here"
+)]
+fn config(settings: &ServerSettings, cell: Arc<Cell>) -> ServerConfig {
+    let versions: &[&SupportedProtocolVersion] = match settings.versions {
+        Versions::Both => &[&TLS13, &TLS12],
+        Versions::Tls12 => &[&TLS12],
+        Versions::Tls13 => &[&TLS13],
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(versions)
+        .expect("ring has cipher suites for both versions")
+        .with_no_client_auth()
+        .with_cert_resolver(cell);
+    config.alpn_protocols = match settings.alpn {
+        Alpn::Both => vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()],
+        Alpn::Http1 => vec![ALPN_HTTP1.to_vec()],
+        Alpn::Http2 => vec![ALPN_HTTP2.to_vec()],
+    };
+    match Ticketer::new() {
+        Ok(ticketer) => config.ticketer = ticketer,
+        // Without entropy no handshake works either; the first one will say so.
+        Err(error) => tracing::error!(%error, "no entropy for session tickets"),
+    }
+    config
+}
