@@ -3,5 +3,9 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod h1;
+pub mod http2;
+pub mod io;
 pub mod proxy_protocol;
+pub mod serve;
 pub mod tls;
+pub mod upstream;

@@ -1,0 +1,186 @@
+//! One connection of a control listener.
+
+use std::{
+    future::poll_fn,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use portolan_runtime::{Env, drain::DrainWatch};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{
+    Answering, Handler, Never, Peer, Request, Response, Settings,
+    body::{Patience, Received},
+    guard, problem,
+};
+
+/// The smallest head buffer that hyper takes.
+const HEAD_BYTES_MIN: usize = 8192;
+
+pub(super) struct Connection {
+    pub(super) peer: Peer,
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) env: Env,
+}
+
+impl Connection {
+    /// Serves until the client is done, takes too long or, in a drain, has its answer.
+    pub(super) async fn serve(&self, stream: TcpStream, mut drain: DrainWatch) {
+        let _hold = drain.hold();
+        if stream.set_nodelay(true).is_err() {
+            // The client is gone already.
+            return;
+        }
+        let limits = &self.settings.limits;
+        let head = usize::try_from(limits.head.as_bytes()).unwrap_or(usize::MAX);
+        let patient = Patient {
+            stream,
+            patience: Patience::new(self.env.clone(), limits.stall_timeout),
+        };
+        let service = service_fn(|request| async { Ok::<_, Never>(self.answer(request).await) });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.head_timeout)
+                .max_headers(limits.headers)
+                .max_buf_size(head.max(HEAD_BYTES_MIN))
+                .serve_connection(TokioIo::new(patient), service)
+        );
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = drain.draining() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(peer = %self.peer.0, %error, "control connection broke off");
+        }
+    }
+
+    async fn answer(&self, request: http::Request<Incoming>) -> Response {
+        let hosts = &self.settings.hosts;
+        let checked = guard::check(hosts, request.version(), request.uri(), request.headers());
+        let response = match checked {
+            Ok(()) => {
+                let limits = &self.settings.limits;
+                let patience = Patience::new(self.env.clone(), limits.stall_timeout);
+                let mut request: Request =
+                    request.map(|body| Received::new(body, limits.body, patience).boxed_unsync());
+                request.extensions_mut().insert(self.peer);
+                self.handle(request).await
+            }
+            Err(refusal) => *refusal,
+        };
+        harden(response)
+    }
+
+    async fn handle(&self, request: Request) -> Response {
+        let Ok(mut answering) = catch_unwind(AssertUnwindSafe(|| self.handler.handle(request)))
+        else {
+            return panicked();
+        };
+        poll_fn(|cx| poll_caught(&mut answering, cx)).await
+    }
+}
+
+fn poll_caught(answering: &mut Answering, cx: &mut Context<'_>) -> Poll<Response> {
+    match catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))) {
+        Ok(answer) => answer,
+        Err(_) => Poll::Ready(panicked()),
+    }
+}
+
+fn panicked() -> Response {
+    tracing::error!("handler of a control listener panicked");
+    let detail = "a defect of Portolan; its log has the details";
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+}
+
+/// Answers are never guessed at and, unless they say so, never kept.
+fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A socket that fails when the peer does not take what is written for too long.
+struct Patient {
+    stream: TcpStream,
+    patience: Patience,
+}
+
+impl Patient {
+    fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.patience.rest();
+            return written;
+        }
+        ready!(self.patience.poll_over(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bound(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.bound(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

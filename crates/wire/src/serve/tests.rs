@@ -1,0 +1,166 @@
+//! Over real sockets on loopback: what hyper does counts, too.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use http::StatusCode;
+use portolan_runtime::{Task, drain::Drain};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+struct Server {
+    address: SocketAddr,
+    drain: Drain,
+    env: Env,
+    _task: Task,
+}
+
+fn server(limits: Limits, handler: Arc<dyn Handler>) -> Server {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (env, drain) = (Env::system(), Drain::new());
+    let settings = Settings {
+        limits,
+        hosts: Hosts::Named(Vec::new()),
+    };
+    let serving = serve(listener, handler, settings, drain.watch(), env.clone());
+    let task = env.spawn("server", async { serving.await.unwrap() });
+    Server {
+        address,
+        drain,
+        env,
+        _task: task,
+    }
+}
+
+fn echo() -> Arc<dyn Handler> {
+    Arc::new(|request: Request| async {
+        match collect(request.into_body(), ByteSize::from_bytes(1 << 20)).await {
+            Ok(body) => Response::new(full(body)),
+            Err(error) => problem(StatusCode::PAYLOAD_TOO_LARGE, "body", &error.to_string()),
+        }
+    })
+}
+
+/// Sends bytes and reads until the server closes.
+async fn talk(address: SocketAddr, text: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is an end, too.
+    let _end = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+fn post(body: &str) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn a_body_is_taken_up_to_the_limit_and_not_one_byte_more() {
+    let limits = Limits {
+        body: ByteSize::parse("4B").unwrap(),
+        ..Limits::default()
+    };
+    let server = server(limits, echo());
+    assert!(talk(server.address, &post("1234")).await.ends_with("1234"));
+    let refused = talk(server.address, &post("12345")).await;
+    assert!(refused.starts_with("HTTP/1.1 413"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_foreign_host_is_refused() {
+    let server = server(Limits::default(), echo());
+    let request = "GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    let refused = talk(server.address, request).await;
+    assert!(refused.starts_with("HTTP/1.1 421"), "{refused}");
+    assert!(refused.contains("application/problem+json"));
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_and_the_next_request_is_served() {
+    let handler = |request: Request| async move {
+        assert_ne!(request.uri().path(), "/panic");
+        Response::new(full("fine"))
+    };
+    let server = server(Limits::default(), Arc::new(handler));
+    let requests = "GET /panic HTTP/1.1\r\nhost: localhost\r\n\r\n\
+                    GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let answers = talk(server.address, requests).await;
+    assert!(answers.starts_with("HTTP/1.1 500"), "{answers}");
+    assert!(answers.ends_with("fine"), "{answers}");
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_is_closed_at_once() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let server = server(limits, echo());
+    let mut first = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    first
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(first.read_u8().await.unwrap(), b'H');
+    assert_eq!(talk(server.address, "").await, "");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let limits = Limits {
+        head_timeout: Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let server = server(limits, echo());
+    let answer = talk(server.address, "GET / HTTP/1.1\r\nhost: lo").await;
+    assert!(!answer.contains("200"), "{answer}");
+    let half = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    assert!(talk(server.address, half).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up() {
+    let limits = Limits {
+        stall_timeout: Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let server = server(limits, echo());
+    let half = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf";
+    let answer = talk(server.address, half).await;
+    assert!(answer.contains("did not go on"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_drain_lets_the_answer_under_way_come_to_its_end() {
+    let (begun, mut has_begun) = tokio::sync::mpsc::channel(1);
+    let (go_on, may_go_on) = tokio::sync::watch::channel(false);
+    let handler = move |_: Request| {
+        let (begun, mut may_go_on) = (begun.clone(), may_go_on.clone());
+        async move {
+            begun.send(()).await.unwrap();
+            may_go_on.wait_for(|go| *go).await.unwrap();
+            Response::new(full("whole"))
+        }
+    };
+    let server = server(Limits::default(), Arc::new(handler));
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let address = server.address;
+    let drained = async {
+        has_begun.recv().await.unwrap();
+        server.drain.start();
+        go_on.send(true).unwrap();
+        let deadline = Duration::from_secs(5);
+        server.drain.wait(&server.env, deadline).await
+    };
+    let (answer, drained) = tokio::join!(talk(address, request), drained);
+    assert!(answer.ends_with("whole"), "{answer}");
+    assert_eq!(drained, Ok(()));
+}
