@@ -27,6 +27,7 @@ fields! {
     "limit": "the limit that was met";
     "listener": "a listener's name";
     "path": "a file";
+    "peer": "the address at the other end of a connection";
     "pid": "a process";
     "policy": "a policy's kind";
     "reason": "why, in words for a person";
