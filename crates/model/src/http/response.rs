@@ -9,6 +9,8 @@ pub struct Status(u16);
 impl Status {
     /// 200.
     pub const OK: Self = Self(200);
+    /// 302.
+    pub const FOUND: Self = Self(302);
     /// 101.
     pub const SWITCHING_PROTOCOLS: Self = Self(101);
 
@@ -91,7 +93,7 @@ impl Status {
 }
 
 /// The head of a response.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ResponseHead {
     /// The status.
     pub status: Status,

@@ -85,9 +85,15 @@ impl PathBuffer {
 
     /// Removes the first `bytes` of the path, as a prefix route does; the rest begins with `/`.
     pub fn strip_prefix(&mut self, bytes: usize) {
+        self.replace_prefix(bytes, "");
+    }
+
+    /// Puts `prefix` in place of the first `bytes` of the path; an empty path becomes `/`.
+    /// A prefix is in canonical form and does not end in a slash.
+    pub fn replace_prefix(&mut self, bytes: usize, prefix: &str) {
         let bytes = bytes.min(self.path_bytes);
-        self.text.replace_range(..bytes, "");
-        self.path_bytes -= bytes;
+        self.text.replace_range(..bytes, prefix);
+        self.path_bytes = self.path_bytes - bytes + prefix.len();
         if !self.text.starts_with('/') {
             self.text.insert(0, '/');
             self.path_bytes += 1;
@@ -310,6 +316,9 @@ mod tests {
         buffer.set(b"/orders").unwrap();
         buffer.strip_prefix("/orders".len());
         assert_eq!(buffer.as_str(), "/");
+        buffer.set(b"/orders/1?x=y").unwrap();
+        buffer.replace_prefix("/orders".len(), "/v2/shop");
+        assert_eq!((buffer.path(), buffer.query()), ("/v2/shop/1", Some("x=y")));
     }
 
     #[test]
