@@ -32,6 +32,8 @@ pub(crate) fn check(leaf: Leaf, text: &str) -> Result<(), Problem> {
     match leaf {
         Leaf::Text | Leaf::Pattern => Ok(()),
         Leaf::Flag => flag(text).map(drop),
+        Leaf::True if text == "true" => Ok(()),
+        Leaf::True => Err(bad(format!("`{text}` is not `true`"))),
         Leaf::Count { min, max } => count(text, min, max).map(drop),
         Leaf::Duration => duration(text).map(drop),
         Leaf::DurationOrZero => duration_or_zero(text).map(drop),
@@ -61,13 +63,17 @@ pub(crate) fn flag(text: &str) -> Result<bool, Problem> {
 }
 
 pub(crate) fn count(text: &str, min: u64, max: u64) -> Result<u64, Problem> {
-    let number: u64 = text
-        .parse()
-        .map_err(|_| bad(format!("`{text}` is not a whole number from {min} to {max}")))?;
+    let number: u64 = text.parse().map_err(|_| {
+        bad(format!(
+            "`{text}` is not a whole number from {min} to {max}"
+        ))
+    })?;
     if (min..=max).contains(&number) {
         return Ok(number);
     }
-    Err(bad(format!("{number} is out of bounds: from {min} to {max}")))
+    Err(bad(format!(
+        "{number} is out of bounds: from {min} to {max}"
+    )))
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
@@ -92,9 +98,8 @@ pub(crate) fn name(text: &str) -> Result<Name, Problem> {
 }
 
 pub(crate) fn service(text: &str) -> Result<ServiceKey, Problem> {
-    ServiceKey::parse(text).map_err(|error| {
-        bad(error.to_string()).with_help("write `service` or `namespace/service`")
-    })
+    ServiceKey::parse(text)
+        .map_err(|error| bad(error.to_string()).with_help("write `service` or `namespace/service`"))
 }
 
 pub(crate) fn address(text: &str) -> Result<SocketAddr, Problem> {
@@ -105,7 +110,11 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, Problem> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Err(problem.with_help(format!("add a port: `{}`", SocketAddr::new(ip, 8080))));
     }
-    if let Some(port) = text.strip_prefix(':').or(Some(text)).filter(|port| is_port(port)) {
+    if let Some(port) = text
+        .strip_prefix(':')
+        .or(Some(text))
+        .filter(|port| is_port(port))
+    {
         return Err(problem.with_help(format!(
             "`127.0.0.1:{port}` is for this machine only, `0.0.0.0:{port}` for all networks"
         )));
@@ -125,9 +134,12 @@ fn is_port(text: &str) -> bool {
 
 pub(crate) fn network(text: &str) -> Result<IpNet, Problem> {
     let one = text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>().or(one).map(|net| net.trunc()).map_err(|_| {
-        bad(format!("`{text}` is not a network")).with_help("like `10.0.0.0/8` or `::1/128`")
-    })
+    text.parse::<IpNet>()
+        .or(one)
+        .map(|net| net.trunc())
+        .map_err(|_| {
+            bad(format!("`{text}` is not a network")).with_help("like `10.0.0.0/8` or `::1/128`")
+        })
 }
 
 /// A host name in lower case, or an IP address.
@@ -148,7 +160,9 @@ pub(crate) fn host(text: &str) -> Result<String, Problem> {
     let bare = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
         (1..=LABEL_BYTES_MAX).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     if bare.len() > HOST_BYTES_MAX || !bare.split('.').all(is_label) {
         return Err(match text.is_ascii() {
@@ -164,7 +178,9 @@ pub(crate) fn host_pattern(text: &str) -> Result<HostMatch, Problem> {
         return Err(bad("`*` is not a host").with_help("leave `hosts` out to serve every host"));
     }
     match text.strip_prefix("*.") {
-        Some(rest) if !rest.contains('*') => host(rest).map(|host| HostMatch::Suffix(format!(".{host}"))),
+        Some(rest) if !rest.contains('*') => {
+            host(rest).map(|host| HostMatch::Suffix(format!(".{host}")))
+        }
         None if !text.contains('*') => host(text).map(HostMatch::Exact),
         Some(_) | None => Err(bad(format!("`{text}` is not a host pattern"))
             .with_help("a wildcard is the whole first label: `*.example.com`")),
@@ -177,9 +193,14 @@ pub(crate) fn host_port(text: &str) -> Result<HostPort, Problem> {
         return Err(problem().with_help("an IP address belongs into `addresses:`"));
     }
     let help = "like `api.internal:8080`";
-    let (name, port) = text.rsplit_once(':').ok_or_else(|| problem().with_help(help))?;
+    let (name, port) = text
+        .rsplit_once(':')
+        .ok_or_else(|| problem().with_help(help))?;
     match port.parse() {
-        Ok(port) if port > 0 => Ok(HostPort { host: host(name)?, port }),
+        Ok(port) if port > 0 => Ok(HostPort {
+            host: host(name)?,
+            port,
+        }),
         Ok(_) | Err(_) => Err(problem().with_help(help)),
     }
 }
@@ -198,7 +219,9 @@ pub(crate) fn target(text: &str) -> Result<String, Problem> {
     if !text.starts_with('/') {
         return Err(problem(&"a path begins with a slash").with_help(format!("write `/{text}`")));
     }
-    buffer.set(text.as_bytes()).map_err(|error| problem(&error))?;
+    buffer
+        .set(text.as_bytes())
+        .map_err(|error| problem(&error))?;
     Ok(buffer.as_str().to_owned())
 }
 
@@ -206,7 +229,9 @@ pub(crate) fn method(text: &str) -> Result<Method, Problem> {
     let shouted = text.to_ascii_uppercase();
     let is_known = |method: &Method| !matches!(method, Method::Other(_));
     if text != shouted && Method::parse(&shouted).as_ref().is_some_and(is_known) {
-        return Err(bad(format!("`{text}` is not a method")).with_help(format!("write `{shouted}`")));
+        return Err(
+            bad(format!("`{text}` is not a method")).with_help(format!("write `{shouted}`"))
+        );
     }
     Method::parse(text).ok_or_else(|| bad(format!("`{text}` is not a method")))
 }
@@ -262,8 +287,17 @@ mod tests {
     #[test]
     fn hosts_are_folded_and_have_no_port() {
         assert_eq!(host("Shop.Example.COM.").unwrap(), "shop.example.com");
-        assert_eq!(host_pattern("*.A.b").unwrap(), HostMatch::Suffix(".a.b".into()));
-        assert_eq!(host_port("A.b:8080").unwrap(), HostPort { host: "a.b".into(), port: 8080 });
+        assert_eq!(
+            host_pattern("*.A.b").unwrap(),
+            HostMatch::Suffix(".a.b".into())
+        );
+        assert_eq!(
+            host_port("A.b:8080").unwrap(),
+            HostPort {
+                host: "a.b".into(),
+                port: 8080
+            }
+        );
         for bad in ["", "a..b", "a b", "http://a", "a:80", "*.a.b", "é.example"] {
             assert!(host(bad).is_err(), "{bad}");
         }

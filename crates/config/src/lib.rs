@@ -6,15 +6,35 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod check;
 mod digest;
 mod finding;
+mod fold;
+mod leaf;
+mod outside;
 mod plan;
+mod raw;
+mod read;
+mod relations;
+mod report;
 mod settings;
+mod substitute;
+mod suggest;
+mod table;
+mod tree;
 
 pub use digest::Digest;
 pub use finding::{Finding, ObjectKind, ObjectRef, Origin, Severity};
+pub use fold::{fold, read};
+pub use outside::{Outside, Shelves};
 pub use plan::{Described, Plan, PlannedPolicy, PlannedRoute, PlannedSource, PlannedUpstream};
+pub use raw::{RawObjects, StoredObject};
 pub use settings::{
     AccessLog, Admin, Automatic, ClientTimeouts, Gateway, Limits, Listener, ListenerTls, LogFormat,
     LogPath, Protocols, ProxyHeader, Registry, Status,
 };
+pub use substitute::SCALAR_BYTES_MAX;
+pub use tree::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};
+
+#[cfg(test)]
+mod tests;

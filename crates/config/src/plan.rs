@@ -118,6 +118,13 @@ pub struct PlannedSource {
 }
 
 impl Plan {
+    /// What runs without any configuration: the gateway on 127.0.0.1:8080 with the automatic
+    /// lane, and the admin listener on 127.0.0.1:9070.
+    #[must_use]
+    pub fn zero_config() -> Self {
+        crate::fold::zero_config()
+    }
+
     /// The listener of that name.
     #[must_use]
     pub fn listener(&self, name: &Name) -> Option<&Listener> {

@@ -43,7 +43,12 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) const fn new(document: Document) -> Self {
-        Self { findings: Vec::new(), document, object: None, errors: 0 }
+        Self {
+            findings: Vec::new(),
+            document,
+            object: None,
+            errors: 0,
+        }
     }
 
     /// Begins another object.

@@ -8,7 +8,7 @@ use portolan_model::Problem;
 use crate::suggest::did_you_mean;
 
 /// Longest scalar after the environment was put in, in bytes.
-pub(crate) const SCALAR_BYTES_MAX: usize = 1 << 20;
+pub const SCALAR_BYTES_MAX: usize = 1 << 20;
 
 /// The text with the environment put in; `None` if there is nothing to put in.
 pub(crate) fn substitute(
@@ -34,7 +34,8 @@ pub(crate) fn substitute(
         out.push_str(&resolve(reference, variable)?);
         rest = tail;
         if out.len() > SCALAR_BYTES_MAX {
-            let message = format!("the text with the environment put in is over {SCALAR_BYTES_MAX} bytes");
+            let message =
+                format!("the text with the environment put in is over {SCALAR_BYTES_MAX} bytes");
             return Err(Problem::new("", message));
         }
     }
@@ -44,17 +45,21 @@ pub(crate) fn substitute(
 
 const LITERAL: &str = "write `$${` where `${` itself is meant";
 
-fn resolve(
-    reference: &str,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, Problem> {
+fn resolve(reference: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, Problem> {
     let Some((kind, rest)) = reference.split_once(':') else {
         let help = format!("write `${{env:{reference}}}`, or `$${{` where `${{` itself is meant");
-        return Err(Problem::new("", format!("`${{{reference}}}` does not say where it comes from")).with_help(help));
+        return Err(Problem::new(
+            "",
+            format!("`${{{reference}}}` does not say where it comes from"),
+        )
+        .with_help(help));
     };
     if kind != "env" {
         let help = did_you_mean(kind, ["env"]).unwrap_or_else(|| LITERAL.to_owned());
-        return Err(Problem::new("", format!("`${{{kind}:` is unknown; there is `${{env:`")).with_help(help));
+        return Err(
+            Problem::new("", format!("`${{{kind}:` is unknown; there is `${{env:`"))
+                .with_help(help),
+        );
     }
     let (name, default) = match rest.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -62,13 +67,19 @@ fn resolve(
     };
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if name.is_empty() || !name.bytes().all(is_name) {
-        return Err(Problem::new("", format!("`{name}` is not the name of an environment variable")));
+        return Err(Problem::new(
+            "",
+            format!("`{name}` is not the name of an environment variable"),
+        ));
     }
     match (variable(name).filter(|value| !value.is_empty()), default) {
         (Some(value), _) => Ok(value),
         (None, Some(default)) => Ok(default.to_owned()),
-        (None, None) => Err(Problem::new("", format!("the environment variable `{name}` is not set"))
-            .with_help(format!("set it, or give a default: `${{env:{name}:-...}}`"))),
+        (None, None) => Err(Problem::new(
+            "",
+            format!("the environment variable `{name}` is not set"),
+        )
+        .with_help(format!("set it, or give a default: `${{env:{name}:-...}}`"))),
     }
 }
 

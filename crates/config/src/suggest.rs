@@ -14,14 +14,14 @@ pub(crate) fn did_you_mean<'a>(
     let near = known
         .into_iter()
         .map(|word| (distance(text, word), word))
-        .filter(|(distance, word)| *distance <= limit(word))
+        .filter(|(distance, word)| *distance <= limit(text.len().max(word.len())))
         .min_by_key(|(distance, _)| *distance);
     near.map(|(_, word)| format!("did you mean `{word}`?"))
 }
 
 /// A third of a word may be wrong.
-fn limit(word: &str) -> usize {
-    (word.chars().count() / 3).max(1)
+fn limit(length: usize) -> usize {
+    (length / 3).max(1)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours between two words

@@ -13,7 +13,7 @@ use serde_json::{Map, Number, Value as Json};
 /// Largest configuration, in bytes: about fifty thousand routes.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Most scalars, lists and maps in a configuration, copies by aliases included.
-pub const NODES_MAX: usize = 2_000_000;
+pub const NODES_MAX: usize = 1_000_000;
 /// Deepest nesting of lists and maps.
 pub const DEPTH_MAX: usize = 64;
 
@@ -66,7 +66,12 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) const fn new(key: String, key_span: Span, node: Node) -> Self {
-        Self { key, key_span, node, is_default: false }
+        Self {
+            key,
+            key_span,
+            node,
+            is_default: false,
+        }
     }
 }
 
@@ -80,28 +85,51 @@ pub(crate) struct Broken {
 
 impl Broken {
     fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: None }
+        Self {
+            span,
+            message: message.into(),
+            help: None,
+        }
     }
 
     fn with_help(self, help: &'static str) -> Self {
-        Self { help: Some(help), ..self }
+        Self {
+            help: Some(help),
+            ..self
+        }
     }
 }
 
 impl Node {
     pub(crate) fn text(span: Span, text: &str, is_plain: bool) -> Self {
-        let scalar = Scalar { text: text.to_owned(), written: None, is_plain };
-        Self { span, value: Value::Scalar(scalar), is_sound: true }
+        let scalar = Scalar {
+            text: text.to_owned(),
+            written: None,
+            is_plain,
+        };
+        Self {
+            span,
+            value: Value::Scalar(scalar),
+            is_sound: true,
+        }
     }
 
     pub(crate) fn list(span: Span, items: Vec<Self>) -> Self {
         let is_sound = items.iter().all(|item| item.is_sound);
-        Self { span, value: Value::List(items), is_sound }
+        Self {
+            span,
+            value: Value::List(items),
+            is_sound,
+        }
     }
 
     pub(crate) fn map(span: Span, members: Vec<Member>) -> Self {
         let is_sound = members.iter().all(|member| member.node.is_sound);
-        Self { span, value: Value::Map(members), is_sound }
+        Self {
+            span,
+            value: Value::Map(members),
+            is_sound,
+        }
     }
 
     pub(crate) fn is_null(&self) -> bool {
@@ -156,7 +184,10 @@ impl Node {
     /// were written.
     pub(crate) fn to_json_as_written(&self) -> Json {
         match &self.value {
-            Value::Scalar(Scalar { written: Some(written), .. }) => Json::String(written.clone()),
+            Value::Scalar(Scalar {
+                written: Some(written),
+                ..
+            }) => Json::String(written.clone()),
             Value::Scalar(_) => self.to_json(),
             Value::List(items) => items.iter().map(Self::to_json_as_written).collect(),
             Value::Map(members) => {
@@ -194,13 +225,16 @@ fn json_of_plain(text: &str) -> Json {
         _ => {}
     }
     let radix = |prefix: &str, radix| {
-        text.strip_prefix(prefix).and_then(|digits| u64::from_str_radix(digits, radix).ok())
+        text.strip_prefix(prefix)
+            .and_then(|digits| u64::from_str_radix(digits, radix).ok())
     };
     if let Some(number) = radix("0x", 16).or_else(|| radix("0o", 8)) {
         return Json::from(number);
     }
     let is_number = text.bytes().any(|byte| byte.is_ascii_digit())
-        && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     let digits = text.strip_prefix('+').unwrap_or(text);
     let number = if !is_number {
         None
@@ -220,14 +254,18 @@ pub(crate) fn parse(text: &str) -> Result<Node, Broken> {
         let message = format!("the configuration has more than {TEXT_BYTES_MAX} bytes");
         return Err(Broken::new(Span::default(), message));
     }
-    let mut builder = Builder::new(text);
-    let mut parser = Parser::new_from_str(text);
+    // A mark that some editors put at the start of a file; it is no part of the text.
+    let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut builder = Builder::new(bare, text.len().saturating_sub(bare.len()));
+    let mut parser = Parser::new_from_str(bare);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| builder.broken(&error))?;
         let span = builder.span(span.start, span.end);
         builder.take(event, span)?;
     }
-    Ok(builder.root.unwrap_or_else(|| Node::map(Span::default(), Vec::new())))
+    Ok(builder
+        .root
+        .unwrap_or_else(|| Node::map(Span::default(), Vec::new())))
 }
 
 /// A list or map that is not closed yet.
@@ -251,6 +289,8 @@ struct Anchored {
 
 struct Builder<'a> {
     text: &'a str,
+    /// Bytes before the text.
+    skipped: usize,
     /// Characters and bytes up to the place that was last looked at.
     cursor: (usize, usize),
     open: Vec<Open>,
@@ -260,9 +300,10 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, skipped: usize) -> Self {
         Self {
             text,
+            skipped,
             cursor: (0, 0),
             open: Vec::new(),
             anchors: HashMap::new(),
@@ -290,9 +331,12 @@ impl<'a> Builder<'a> {
             Event::SequenceStart(anchor, tag) => {
                 self.begin(anchor, tag.as_deref(), span, OpenKind::List(Vec::new()))
             }
-            Event::MappingStart(anchor, tag) => {
-                self.begin(anchor, tag.as_deref(), span, OpenKind::Map(Vec::new(), None))
-            }
+            Event::MappingStart(anchor, tag) => self.begin(
+                anchor,
+                tag.as_deref(),
+                span,
+                OpenKind::Map(Vec::new(), None),
+            ),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
         }
     }
@@ -312,7 +356,9 @@ impl<'a> Builder<'a> {
     }
 
     fn end(&mut self) -> Result<(), Broken> {
-        let Some(open) = self.open.pop() else { return Ok(()) };
+        let Some(open) = self.open.pop() else {
+            return Ok(());
+        };
         let node = match open.kind {
             OpenKind::List(items) => Node::list(open.span, items),
             OpenKind::Map(members, _) => Node::map(open.span, members),
@@ -325,7 +371,14 @@ impl<'a> Builder<'a> {
         if anchor != 0 {
             let (nodes, depth) = measure(&node);
             self.count(nodes, node.span)?;
-            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, depth });
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    node: node.clone(),
+                    nodes,
+                    depth,
+                },
+            );
         }
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -363,7 +416,8 @@ impl<'a> Builder<'a> {
         if self.nodes <= NODES_MAX {
             return Ok(());
         }
-        let message = format!("the configuration has more than {NODES_MAX} values, aliases included");
+        let message =
+            format!("the configuration has more than {NODES_MAX} values, aliases included");
         Err(Broken::new(span, message))
     }
 
@@ -390,7 +444,13 @@ impl<'a> Builder<'a> {
         // A block ends where the next thing begins; blanks in between are not its own.
         let end = self.byte_of(end.index()).max(start);
         let inner = self.text.get(start..end).unwrap_or_default();
-        Span { line, column, start, end: start.saturating_add(inner.trim_end().len()) }
+        let start = start.saturating_add(self.skipped);
+        Span {
+            line,
+            column,
+            start,
+            end: start.saturating_add(inner.trim_end().len()),
+        }
     }
 
     /// The byte at which the character with this index begins.
@@ -429,7 +489,10 @@ fn measure(node: &Node) -> (usize, usize) {
     let (nodes, depth) = match &node.value {
         Value::Scalar(_) => return (1, 0),
         Value::List(items) => items.iter().fold((0, 0), within),
-        Value::Map(members) => members.iter().map(|member| &member.node).fold((0, 0), within),
+        Value::Map(members) => members
+            .iter()
+            .map(|member| &member.node)
+            .fold((0, 0), within),
     };
     (nodes.saturating_add(1), depth.saturating_add(1))
 }
@@ -447,13 +510,12 @@ mod tests {
     #[test]
     fn yaml_and_json_make_the_same_tree() {
         let yaml = "a:\n  - 1\n  - x: true\n    y: '2'\n  - ~\nb: 1.5\nc: &n {d: -3}\ne: *n\n";
-        let expected =
-            json!({"a": [1, {"x": true, "y": "2"}, null], "b": 1.5, "c": {"d": -3}, "e": {"d": -3}});
+        let expected = json!({"a": [1, {"x": true, "y": "2"}, null], "b": 1.5, "c": {"d": -3}, "e": {"d": -3}});
         assert_eq!(json(yaml), expected);
         assert_eq!(json(&expected.to_string()), expected);
         assert_eq!(json(""), json!({}));
         assert_eq!(json("0x1F"), json!(31));
-        for text in ["1.2.3", "1m", "-", ".", "e", "off", "1e999"] {
+        for text in ["1.2.3", "1m", "-x", ".", "e", "off", "1e999"] {
             assert_eq!(json(text), json!(text));
         }
     }
@@ -462,8 +524,13 @@ mod tests {
     fn places_are_bytes_lines_and_columns() {
         let text = "é: ü\nlist:\n  - wert\n  - {k: \"ö\"}\n";
         let tree = parse(text).unwrap();
-        let Value::Map(members) = &tree.value else { panic!() };
-        assert_eq!(&text[members[0].node.span.start..members[0].node.span.end], "ü");
+        let Value::Map(members) = &tree.value else {
+            panic!()
+        };
+        assert_eq!(
+            &text[members[0].node.span.start..members[0].node.span.end],
+            "ü"
+        );
         let span = tree.at_pointer("/list/0").unwrap();
         assert_eq!((span.line, span.column), (3, 5));
         assert_eq!(&text[span.start..span.end], "wert");
@@ -480,10 +547,20 @@ mod tests {
         assert!(parse(&nested(DEPTH_MAX)).is_ok());
         let broken = parse(&nested(DEPTH_MAX + 1)).unwrap_err();
         assert!(broken.message.contains("nested"), "{broken:?}");
-        assert!(parse(&nested(100_000)).is_err());
-        let by_alias = format!("- &a {}\n- {}*a{}\n", nested(40), "[".repeat(23), "]".repeat(23));
+        assert!(parse(&nested(10_000)).is_err());
+        let by_alias = format!(
+            "- &a {}\n- {}*a{}\n",
+            nested(40),
+            "[".repeat(23),
+            "]".repeat(23)
+        );
         assert!(parse(&by_alias).is_ok());
-        let by_alias = format!("- &a {}\n- {}*a{}\n", nested(40), "[".repeat(24), "]".repeat(24));
+        let by_alias = format!(
+            "- &a {}\n- {}*a{}\n",
+            nested(40),
+            "[".repeat(24),
+            "]".repeat(24)
+        );
         assert!(parse(&by_alias).is_err());
     }
 
@@ -501,9 +578,19 @@ mod tests {
 
     #[test]
     fn values_are_counted_at_the_limit() {
-        let list = |items: usize| format!("[{}]", "1,".repeat(items));
-        assert!(parse(&list(NODES_MAX - 1)).is_ok());
-        assert!(parse(&list(NODES_MAX)).is_err());
+        // The list, its first item, which is counted once more as an anchor, and its copies.
+        let list = |values: usize| {
+            let copies = (values - 1) / 1000 - 2;
+            let rest = (values - 1) % 1000;
+            format!(
+                "[&a [{}],{}{}]",
+                "1,".repeat(999),
+                "*a,".repeat(copies),
+                "1,".repeat(rest)
+            )
+        };
+        assert!(parse(&list(NODES_MAX)).is_ok());
+        assert!(parse(&list(NODES_MAX + 1)).is_err());
     }
 
     #[test]
@@ -515,7 +602,14 @@ mod tests {
 
     #[test]
     fn what_has_no_meaning_is_refused() {
-        for bad in ["a: !!str 1", "{[a]: 1}", "a: 1\n---\nb: 2", "a: [1", "a: 1\n b: 2", "\ta: 1"] {
+        for bad in [
+            "a: !!str 1",
+            "{[a]: 1}",
+            "a: 1\n---\nb: 2",
+            "a: [1",
+            "a: 1\n b: 2",
+            "a:\n\tb: 1",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -10,17 +10,84 @@ pub(crate) const FILE: Object = Object {
     name: "file",
     doc: "A configuration file. Every part may be left out; an empty file is what runs without one.",
     fields: &[
-        field("gateway", Shape::Object(&GATEWAY), Default::Empty, "What holds for the gateway as a whole."),
-        field("admin", Shape::Object(&ADMIN), Default::Empty, "The admin listener: registry API, metrics, live configuration."),
-        field("status", Shape::Object(&STATUS), Default::Absent, "A listener for liveness and readiness only. The admin listener answers them too."),
-        field("access_log", Shape::Object(&ACCESS_LOG), Default::Empty, "Where a record of every request goes."),
-        field("listeners", Shape::Map { key: Leaf::Name, of: &Shape::Object(&LISTENER) }, Default::Absent, "Where the gateway listens, by name. One called `gateway` on 127.0.0.1:8080 when the field is absent."),
-        field("policies", POLICIES, Default::Absent, "Policies of every route."),
-        field("routes", Shape::Map { key: Leaf::Name, of: &Shape::Object(&ROUTE) }, Default::Absent, "Which requests go where, by name."),
-        field("upstreams", Shape::Map { key: Leaf::Name, of: &Shape::Object(&UPSTREAM) }, Default::Absent, "Where requests can go, by name."),
-        field("sources", Shape::Map { key: Leaf::Name, of: &Shape::Plug(Shelf::Sources) }, Default::Absent, "Where services are found besides Portolan's own registry, by name. The first has precedence."),
-        field("registry", Shape::Object(&REGISTRY), Default::Empty, "The limits of Portolan's own registry."),
-        field("guard", Shape::Object(&GUARD), Default::Empty, "What happens when many instances vanish at once without having said goodbye."),
+        field(
+            "gateway",
+            Shape::Object(&GATEWAY),
+            Default::Empty,
+            "What holds for the gateway as a whole.",
+        ),
+        field(
+            "admin",
+            Shape::Object(&ADMIN),
+            Default::Empty,
+            "The admin listener: registry API, metrics, live configuration.",
+        ),
+        field(
+            "status",
+            Shape::Object(&STATUS),
+            Default::Absent,
+            "A listener for liveness and readiness only. The admin listener answers them too.",
+        ),
+        field(
+            "access_log",
+            Shape::Object(&ACCESS_LOG),
+            Default::Empty,
+            "Where a record of every request goes.",
+        ),
+        field(
+            "listeners",
+            Shape::Map {
+                key: Leaf::Name,
+                of: &Shape::Object(&LISTENER),
+            },
+            Default::Absent,
+            "Where the gateway listens, by name. One called `gateway` on 127.0.0.1:8080 when the field is absent.",
+        ),
+        field(
+            "policies",
+            POLICIES,
+            Default::Absent,
+            "Policies of every route.",
+        ),
+        field(
+            "routes",
+            Shape::Map {
+                key: Leaf::Name,
+                of: &Shape::Object(&ROUTE),
+            },
+            Default::Absent,
+            "Which requests go where, by name.",
+        ),
+        field(
+            "upstreams",
+            Shape::Map {
+                key: Leaf::Name,
+                of: &Shape::Object(&UPSTREAM),
+            },
+            Default::Absent,
+            "Where requests can go, by name.",
+        ),
+        field(
+            "sources",
+            Shape::Map {
+                key: Leaf::Name,
+                of: &Shape::Plug(Shelf::Sources),
+            },
+            Default::Absent,
+            "Where services are found besides Portolan's own registry, by name. The first has precedence.",
+        ),
+        field(
+            "registry",
+            Shape::Object(&REGISTRY),
+            Default::Empty,
+            "The limits of Portolan's own registry.",
+        ),
+        field(
+            "guard",
+            Shape::Object(&GUARD),
+            Default::Empty,
+            "What happens when many instances vanish at once without having said goodbye.",
+        ),
     ],
     rules: &[],
 };
@@ -29,11 +96,39 @@ const GATEWAY: Object = Object {
     name: "gateway",
     doc: "What holds for the gateway as a whole.",
     fields: &[
-        field("workers", count(1, 1024), Default::Absent, "Worker threads. One per core when absent."),
-        field("drain", DURATION, Default::Text("30s"), "How long a graceful stop waits for requests in flight."),
-        field("automatic", Shape::Object(&AUTOMATIC), Default::Empty, "The built-in lane: a service is reachable as `/<service>/...` and as `<service>.localhost`."),
-        field("trusted_proxies", Shape::List { of: &Shape::Leaf(Leaf::Network), min: 0 }, Default::Absent, "Networks whose X-Forwarded-*, Forwarded and PROXY headers are believed. None when absent."),
-        field("zone", TEXT, Default::Absent, "The zone that this gateway stands in."),
+        field(
+            "workers",
+            count(1, 1024),
+            Default::Absent,
+            "Worker threads. One per core when absent.",
+        ),
+        field(
+            "drain",
+            DURATION,
+            Default::Text("30s"),
+            "How long a graceful stop waits for requests in flight.",
+        ),
+        field(
+            "automatic",
+            Shape::Object(&AUTOMATIC),
+            Default::Empty,
+            "The built-in lane: a service is reachable as `/<service>/...` and as `<service>.localhost`.",
+        ),
+        field(
+            "trusted_proxies",
+            Shape::List {
+                of: &Shape::Leaf(Leaf::Network),
+                min: 0,
+            },
+            Default::Absent,
+            "Networks whose X-Forwarded-*, Forwarded and PROXY headers are believed. None when absent.",
+        ),
+        field(
+            "zone",
+            TEXT,
+            Default::Absent,
+            "The zone that this gateway stands in.",
+        ),
     ],
     rules: &[],
 };
@@ -42,8 +137,18 @@ const AUTOMATIC: Object = Object {
     name: "automatic",
     doc: "The built-in lane that routes by a service's name.",
     fields: &[
-        field("enabled", FLAG, Default::Absent, "Whether the lane is there. When absent: on if no routes are configured."),
-        field("filter", LABELS, Default::Empty, "Only instances with these labels."),
+        field(
+            "enabled",
+            FLAG,
+            Default::Absent,
+            "Whether the lane is there. When absent: on if no routes are configured.",
+        ),
+        field(
+            "filter",
+            LABELS,
+            Default::Empty,
+            "Only instances with these labels.",
+        ),
     ],
     rules: &[],
 };
@@ -52,8 +157,18 @@ const ADMIN: Object = Object {
     name: "admin",
     doc: "The admin listener. Whoever reaches it can register services: keep it on loopback.",
     fields: &[
-        field("address", ADDRESS, Default::Text("127.0.0.1:9070"), "Where it listens."),
-        field("hosts", Shape::List { of: &HOST, min: 0 }, Default::Absent, "Host names that it answers to, besides `localhost` and IP addresses. Others are refused, so that a web page can't reach it through a name of its own."),
+        field(
+            "address",
+            ADDRESS,
+            Default::Text("127.0.0.1:9070"),
+            "Where it listens.",
+        ),
+        field(
+            "hosts",
+            Shape::List { of: &HOST, min: 0 },
+            Default::Absent,
+            "Host names that it answers to, besides `localhost` and IP addresses. Others are refused, so that a web page can't reach it through a name of its own.",
+        ),
     ],
     rules: &[],
 };
@@ -61,7 +176,12 @@ const ADMIN: Object = Object {
 const STATUS: Object = Object {
     name: "status",
     doc: "A listener that answers `/live` and `/ready` and nothing else, for a place that may not see the admin API.",
-    fields: &[field("address", ADDRESS, Default::Required, "Where it listens.")],
+    fields: &[field(
+        "address",
+        ADDRESS,
+        Default::Required,
+        "Where it listens.",
+    )],
     rules: &[],
 };
 
@@ -69,12 +189,27 @@ const ACCESS_LOG: Object = Object {
     name: "access_log",
     doc: "A record of every request.",
     fields: &[
-        field("enabled", FLAG, Default::Absent, "Whether there are records. When absent: on if there is no configuration file and standard output is a terminal."),
-        field("format", Shape::Leaf(Leaf::Word(&[
-            word("text", "a line for people"),
-            word("json", "a JSON object a line"),
-        ])), Default::Text("text"), "How a record is written."),
-        field("path", FILE_NAME, Default::Text("stdout"), "`stdout`, or a file to append to."),
+        field(
+            "enabled",
+            FLAG,
+            Default::Absent,
+            "Whether there are records. When absent: on if there is no configuration file and standard output is a terminal.",
+        ),
+        field(
+            "format",
+            Shape::Leaf(Leaf::Word(&[
+                word("text", "a line for people"),
+                word("json", "a JSON object a line"),
+            ])),
+            Default::Text("text"),
+            "How a record is written.",
+        ),
+        field(
+            "path",
+            FILE_NAME,
+            Default::Text("stdout"),
+            "`stdout`, or a file to append to.",
+        ),
     ],
     rules: &[],
 };
@@ -83,8 +218,18 @@ const REGISTRY: Object = Object {
     name: "registry",
     doc: "The limits of Portolan's own registry.",
     fields: &[
-        field("ttl", Shape::Object(&TTL), Default::Empty, "How long an instance may be silent until it is taken for gone."),
-        field("instances", count(1, 100_000_000), Default::Text("1000000"), "Most instances in all; one more registration is refused."),
+        field(
+            "ttl",
+            Shape::Object(&TTL),
+            Default::Empty,
+            "How long an instance may be silent until it is taken for gone.",
+        ),
+        field(
+            "instances",
+            count(1, 100_000_000),
+            Default::Text("1000000"),
+            "Most instances in all; one more registration is refused.",
+        ),
     ],
     rules: &[],
 };
@@ -93,9 +238,24 @@ const TTL: Object = Object {
     name: "ttl",
     doc: "How long an instance may be silent.",
     fields: &[
-        field("default", DURATION, Default::Text("30s"), "For an instance that does not say."),
-        field("min", DURATION, Default::Text("1s"), "The shortest that an instance gets."),
-        field("max", DURATION, Default::Text("1d"), "The longest that an instance gets."),
+        field(
+            "default",
+            DURATION,
+            Default::Text("30s"),
+            "For an instance that does not say.",
+        ),
+        field(
+            "min",
+            DURATION,
+            Default::Text("1s"),
+            "The shortest that an instance gets.",
+        ),
+        field(
+            "max",
+            DURATION,
+            Default::Text("1d"),
+            "The longest that an instance gets.",
+        ),
     ],
     rules: &[],
 };
@@ -104,8 +264,18 @@ const GUARD: Object = Object {
     name: "guard",
     doc: "The guard holds instances that vanish all at once by inference: a missed heartbeat, a shorter list. What says goodbye goes at once.",
     fields: &[
-        field("share", count(0, 100), Default::Text("15"), "The share of a service or source, in percent, that may vanish at once."),
-        field("hold", Shape::Leaf(Leaf::DurationOrZero), Default::Text("5m"), "How long the others are held. `0s` switches the guard off."),
+        field(
+            "share",
+            count(0, 100),
+            Default::Text("15"),
+            "The share of a service or source, in percent, that may vanish at once.",
+        ),
+        field(
+            "hold",
+            Shape::Leaf(Leaf::DurationOrZero),
+            Default::Text("5m"),
+            "How long the others are held. `0s` switches the guard off.",
+        ),
     ],
     rules: &[],
 };

@@ -65,15 +65,9 @@ pub(crate) enum Shape {
     /// A scalar.
     Leaf(Leaf),
     /// A list with at least so many items; a single item may stand for a list of one.
-    List {
-        of: &'static Shape,
-        min: usize,
-    },
+    List { of: &'static Shape, min: usize },
     /// A map with keys of a kind.
-    Map {
-        key: Leaf,
-        of: &'static Shape,
-    },
+    Map { key: Leaf, of: &'static Shape },
     /// A map with known keys.
     Object(&'static Object),
     /// A scalar or an object.
@@ -95,6 +89,8 @@ pub(crate) enum Shelf {
 pub(crate) enum Leaf {
     /// `true` or `false`.
     Flag,
+    /// `true`, where the contrary has no meaning.
+    True,
     /// A whole number.
     Count { min: u64, max: u64 },
     /// A span of time, longer than zero.
@@ -147,7 +143,12 @@ const fn word(text: &'static str, doc: &'static str) -> Word {
 }
 
 const fn field(name: &'static str, shape: Shape, default: Default, doc: &'static str) -> Field {
-    Field { name, doc, shape, default }
+    Field {
+        name,
+        doc,
+        shape,
+        default,
+    }
 }
 
 const FLAG: Shape = Shape::Leaf(Leaf::Flag);
@@ -161,8 +162,14 @@ const PATH: Shape = Shape::Leaf(Leaf::Path);
 const TARGET: Shape = Shape::Leaf(Leaf::Target);
 const FILE_NAME: Shape = Shape::Leaf(Leaf::File);
 /// Labels of instances.
-const LABELS: Shape = Shape::Map { key: Leaf::Text, of: &TEXT };
-const POLICIES: Shape = Shape::List { of: &Shape::Plug(Shelf::Policies), min: 0 };
+const LABELS: Shape = Shape::Map {
+    key: Leaf::Text,
+    of: &TEXT,
+};
+const POLICIES: Shape = Shape::List {
+    of: &Shape::Plug(Shelf::Policies),
+    min: 0,
+};
 
 const fn count(min: u64, max: u64) -> Shape {
     Shape::Leaf(Leaf::Count { min, max })
@@ -172,5 +179,58 @@ impl Object {
     /// The field of that name.
     pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+impl Object {
+    /// The first sentence on what it is, for messages.
+    pub(crate) fn doc_short(&self) -> &'static str {
+        self.doc
+            .split_once(['.', ':'])
+            .map_or(self.doc, |(first, _)| first)
+    }
+}
+
+impl Shelf {
+    /// What comes from it, for messages.
+    pub(crate) const fn noun(self) -> &'static str {
+        match self {
+            Self::Policies => "policy",
+            Self::Sources => "source",
+            Self::Balancers => "balancing algorithm",
+        }
+    }
+}
+
+impl Leaf {
+    /// Whether it is a flag or a number in JSON, not a text.
+    pub(crate) const fn is_plain(self) -> bool {
+        matches!(self, Self::Flag | Self::True | Self::Count { .. })
+    }
+
+    /// What it holds, for messages and the reference.
+    pub(crate) const fn noun(self) -> &'static str {
+        match self {
+            Self::Flag => "`true` or `false`",
+            Self::True => "`true`",
+            Self::Count { .. } => "a whole number",
+            Self::Duration | Self::DurationOrZero => "a duration like `30s`",
+            Self::Size => "a size like `64KiB`",
+            Self::Text => "a text",
+            Self::Name => "a name",
+            Self::Service => "a service",
+            Self::Address => "an IP address and a port",
+            Self::Network => "a network like `10.0.0.0/8`",
+            Self::Host => "a host name",
+            Self::HostPattern => "a host name or `*.` and a host name",
+            Self::HostPort => "a host name and a port",
+            Self::Path => "a path",
+            Self::Target => "a path, with a query if need be",
+            Self::Pattern => "a pattern",
+            Self::Method => "a method like `GET`",
+            Self::FieldName => "the name of a header field",
+            Self::File => "a file name",
+            Self::Word(_) => "a word",
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The fields of a route.
 
 use super::{
-    Default, FLAG, Field, LABELS, Leaf, NAME, Object, PATH, POLICIES, Rule, SIZE, Shape, TEXT,
-    count, field,
+    Default, Field, LABELS, Leaf, NAME, Object, PATH, POLICIES, Rule, SIZE, Shape, TEXT, count,
+    field,
 };
 
 /// A route.
@@ -13,12 +13,51 @@ pub(crate) const ROUTE: Object = Object {
         template, the longest prefix, then a regular expression; then a method, then most headers, \
         then most query parameters, then the route's name.",
     fields: &[
-        field("listeners", Shape::List { of: &NAME, min: 1 }, Default::Absent, "The listeners that the route serves. All when absent."),
-        field("hosts", Shape::List { of: &Shape::Leaf(Leaf::HostPattern), min: 1 }, Default::Absent, "The hosts that the route serves: `shop.example.com`, or `*.example.com` for any host below it. All when absent."),
-        field("match", Shape::List { of: &Shape::Object(&MATCH), min: 1 }, Default::Absent, "The requests that the route serves: any of these. All when absent."),
-        field("policies", POLICIES, Default::Absent, "What happens to a request. The order is fixed by the kinds, not by this list."),
-        field("targets", Shape::List { of: &Shape::Object(&TARGET), min: 1 }, Default::Absent, "Where requests go. May be absent when a policy always answers."),
-        field("target", NAME, Default::Absent, "Short for `targets` with one upstream."),
+        field(
+            "listeners",
+            Shape::List { of: &NAME, min: 1 },
+            Default::Absent,
+            "The listeners that the route serves. All when absent.",
+        ),
+        field(
+            "hosts",
+            Shape::List {
+                of: &Shape::Leaf(Leaf::HostPattern),
+                min: 1,
+            },
+            Default::Absent,
+            "The hosts that the route serves: `shop.example.com`, or `*.example.com` for any host below it. All when absent.",
+        ),
+        field(
+            "match",
+            Shape::List {
+                of: &Shape::Object(&MATCH),
+                min: 1,
+            },
+            Default::Absent,
+            "The requests that the route serves: any of these. All when absent.",
+        ),
+        field(
+            "policies",
+            POLICIES,
+            Default::Absent,
+            "What happens to a request. The order is fixed by the kinds, not by this list.",
+        ),
+        field(
+            "targets",
+            Shape::List {
+                of: &Shape::Object(&TARGET),
+                min: 1,
+            },
+            Default::Absent,
+            "Where requests go. May be absent when a policy always answers.",
+        ),
+        field(
+            "target",
+            NAME,
+            Default::Absent,
+            "Short for `targets` with one upstream.",
+        ),
     ],
     rules: &[Rule::AtMostOne(&["targets", "target"])],
 };
@@ -27,14 +66,58 @@ const MATCH: Object = Object {
     name: "match",
     doc: "A condition over a request; everything that is given must hold.",
     fields: &[
-        field("prefix", PATH, Default::Absent, "The first segments of the path: `/a` matches `/a` and `/a/b`, not `/ab`."),
+        field(
+            "prefix",
+            PATH,
+            Default::Absent,
+            "The first segments of the path: `/a` matches `/a` and `/a/b`, not `/ab`.",
+        ),
         field("exact", PATH, Default::Absent, "The whole path."),
-        field("template", Shape::Leaf(Leaf::Pattern), Default::Absent, "Segments with captures: `/users/{id}`, `/files/{*rest}`."),
-        field("regex", Shape::Leaf(Leaf::Pattern), Default::Absent, "A regular expression over the whole path; named groups are captures."),
-        field("method", Shape::List { of: &Shape::Leaf(Leaf::Method), min: 1 }, Default::Absent, "The method, any of these. All when absent."),
-        field("headers", Shape::Map { key: Leaf::FieldName, of: &TEXT_MATCH }, Default::Absent, "Header fields, all of these: a value, or a condition."),
-        field("query", Shape::Map { key: Leaf::Text, of: &TEXT_MATCH }, Default::Absent, "Query parameters, all of these: a value, or a condition."),
-        field("body", Shape::Object(&BODY_MATCH), Default::Absent, "The body. It is collected, up to the limit, when everything else holds."),
+        field(
+            "template",
+            Shape::Leaf(Leaf::Pattern),
+            Default::Absent,
+            "Segments with captures: `/users/{id}`, `/files/{*rest}`.",
+        ),
+        field(
+            "regex",
+            Shape::Leaf(Leaf::Pattern),
+            Default::Absent,
+            "A regular expression over the whole path; named groups are captures.",
+        ),
+        field(
+            "method",
+            Shape::List {
+                of: &Shape::Leaf(Leaf::Method),
+                min: 1,
+            },
+            Default::Absent,
+            "The method, any of these. All when absent.",
+        ),
+        field(
+            "headers",
+            Shape::Map {
+                key: Leaf::FieldName,
+                of: &TEXT_MATCH,
+            },
+            Default::Absent,
+            "Header fields, all of these: a value, or a condition.",
+        ),
+        field(
+            "query",
+            Shape::Map {
+                key: Leaf::Text,
+                of: &TEXT_MATCH,
+            },
+            Default::Absent,
+            "Query parameters, all of these: a value, or a condition.",
+        ),
+        field(
+            "body",
+            Shape::Object(&BODY_MATCH),
+            Default::Absent,
+            "The body. It is collected, up to the limit, when everything else holds.",
+        ),
     ],
     rules: &[Rule::AtMostOne(&["prefix", "exact", "template", "regex"])],
 };
@@ -42,8 +125,18 @@ const MATCH: Object = Object {
 const TEXT_MATCH: Shape = Shape::Either(Leaf::Text, &TEXT_CONDITION);
 
 const EXACT: Field = field("exact", TEXT, Default::Absent, "Equal to this.");
-const REGEX: Field = field("regex", Shape::Leaf(Leaf::Pattern), Default::Absent, "A regular expression over the whole text.");
-const PRESENT: Field = field("present", FLAG, Default::Absent, "`true`: there, whatever it is.");
+const REGEX: Field = field(
+    "regex",
+    Shape::Leaf(Leaf::Pattern),
+    Default::Absent,
+    "A regular expression over the whole text.",
+);
+const PRESENT: Field = field(
+    "present",
+    Shape::Leaf(Leaf::True),
+    Default::Absent,
+    "There, whatever it is.",
+);
 
 const TEXT_CONDITION: Object = Object {
     name: "condition",
@@ -59,7 +152,12 @@ const BODY_MATCH: Object = Object {
         EXACT,
         REGEX,
         PRESENT,
-        field("limit", SIZE, Default::Text("64KiB"), "The largest body that is looked at; a larger one does not match."),
+        field(
+            "limit",
+            SIZE,
+            Default::Text("64KiB"),
+            "The largest body that is looked at; a larger one does not match.",
+        ),
     ],
     rules: &[Rule::ExactlyOne(&["exact", "regex", "present"])],
 };
@@ -69,8 +167,18 @@ const TARGET: Object = Object {
     doc: "Where a share of a route's requests goes.",
     fields: &[
         field("upstream", NAME, Default::Required, "The upstream."),
-        field("weight", count(0, 1_000_000), Default::Text("1"), "The share, relative to the route's other targets. 0 gets nothing."),
-        field("subset", LABELS, Default::Empty, "Only instances with these labels, besides what the upstream asks for."),
+        field(
+            "weight",
+            count(0, 1_000_000),
+            Default::Text("1"),
+            "The share, relative to the route's other targets. 0 gets nothing.",
+        ),
+        field(
+            "subset",
+            LABELS,
+            Default::Empty,
+            "Only instances with these labels, besides what the upstream asks for.",
+        ),
     ],
     rules: &[],
 };
