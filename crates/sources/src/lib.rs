@@ -1,1 +1,18 @@
 //! The shelf of discovery sources.
+//!
+//! Each source is a folder: `settings` reads what a person wrote, `map` turns what
+//! the outside says into instances and is pure, `watch` does the talking. A new one is
+//! a folder and a word in [`KINDS`].
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod dns;
+mod fields;
+mod file;
+#[cfg(test)]
+mod tests;
+
+use portolan_catalog::SourceKind;
+
+/// Every kind of source, in the order of the reference.
+pub const KINDS: &[SourceKind] = &[file::KIND, dns::KIND];
