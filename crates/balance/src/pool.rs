@@ -53,23 +53,32 @@ pub struct SlotTable {
     free: Vec<u32>,
     next: u32,
     epoch: u32,
+    /// The epoch of each place while its address is in the catalogue; else 0.
+    live: Vec<u32>,
 }
 
 impl SlotTable {
     /// The slot of that address; the same as before if it has one.
     pub fn slot(&mut self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) -> Slot {
         if let Some(slot) = self.find(key, id, address) {
+            // It may have left and come back.
+            self.live[slot.index as usize] = slot.epoch;
             return slot;
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.next += 1;
             self.next - 1
         });
-        self.epoch = self.epoch.wrapping_add(1);
+        // 0 stands for no epoch.
+        self.epoch = self.epoch.wrapping_add(1).max(1);
         let slot = Slot {
             index,
             epoch: self.epoch,
         };
+        if self.live.len() <= index as usize {
+            self.live.resize(index as usize + 1, 0);
+        }
+        self.live[index as usize] = slot.epoch;
         self.taken
             .entry(key.clone())
             .or_default()
@@ -89,6 +98,19 @@ impl SlotTable {
         owned
             .filter(move |((owner, _), _)| owner == id)
             .map(|(_, slot)| *slot)
+    }
+
+    /// Notes that an address has left the catalogue; requests may still be under way to it.
+    pub fn depart(&mut self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) {
+        if let Some(slot) = self.find(key, id, address) {
+            self.live[slot.index as usize] = 0;
+        }
+    }
+
+    /// Whether the address of that slot is in the catalogue.
+    #[must_use]
+    pub fn is_live(&self, slot: Slot) -> bool {
+        self.live.get(slot.index as usize) == Some(&slot.epoch)
     }
 
     /// Takes back the slot of an address that is gone.
@@ -120,6 +142,8 @@ mod tests {
         );
         let slot = slots.slot(&key, &id, first);
         assert_eq!(slots.slot(&key, &id, first), slot);
+        slots.depart(&key, &id, first);
+        assert!(!slots.is_live(slot));
         slots.release(&key, &id, first);
         let other = slots.slot(&key, &id, second);
         assert_eq!(other.index, slot.index);

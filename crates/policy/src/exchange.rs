@@ -14,6 +14,8 @@ pub struct Exchange {
     pub head: RequestHead,
     /// The client's address, as far as trusted proxies are believed.
     pub client: IpAddr,
+    /// The request's id, as the upstream and the logs see it.
+    pub request_id: String,
     /// What the route's template or regular expression captured, by name.
     pub captures: Vec<(Arc<str>, Box<str>)>,
     /// Bytes of the path that a prefix route matched.
@@ -27,6 +29,7 @@ impl Exchange {
         Self {
             head: RequestHead::default(),
             client,
+            request_id: String::new(),
             captures: Vec::new(),
             prefix_bytes: 0,
         }
@@ -35,6 +38,7 @@ impl Exchange {
     /// Forgets the request and keeps the memory.
     pub fn clear(&mut self) {
         self.head.clear();
+        self.request_id.clear();
         self.captures.clear();
         self.prefix_bytes = 0;
     }

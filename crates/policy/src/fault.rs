@@ -16,6 +16,8 @@ pub struct Fault {
     pub detail: Option<Cow<'static, str>>,
     /// Whether nothing of the request has reached an instance, so that another may be tried.
     pub retryable: bool,
+    /// The methods that would have been served, for [`Cause::MethodUnsupported`]; else empty.
+    pub allowed: String,
     /// The underlying error.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -30,6 +32,7 @@ impl Fault {
             explanation: explanation.into(),
             detail: None,
             retryable: false,
+            allowed: String::new(),
             source: None,
         }
     }

@@ -91,6 +91,15 @@ impl Ticker {
         }
     }
 
+    /// Wakes every task that waits for an alarm, so that it looks around.
+    pub fn wake_all(&self) {
+        for entry in self.entries.borrow().iter() {
+            if let Some(waker) = entry.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
     fn fire(&self) {
         let now = self.now();
         self.entries.borrow_mut().retain(|entry| {

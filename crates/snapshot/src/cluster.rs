@@ -56,7 +56,10 @@ pub fn services_of(upstream: &Upstream) -> Vec<ServiceKey> {
     match &upstream.destination {
         Destination::Service(key) => vec![key.clone()],
         Destination::Addresses(_) => fixed_service(&upstream.name).into_iter().collect(),
-        Destination::Hosts(hosts) => hosts.iter().map(|host| host.service_key()).collect(),
+        Destination::Hosts(hosts) => hosts
+            .iter()
+            .filter_map(|host| host.service_key().ok())
+            .collect(),
     }
 }
 

@@ -116,21 +116,22 @@ impl Publisher {
             inflow,
         } = parts;
         let clock = RevisionClock::new(Revision::FIRST);
-        let mut fold = Fold::new(guard_of(&plan), clock, env.now());
+        let fold = Fold::new(guard_of(&plan), clock, env.now());
         let mut numbers = Numbers::default();
-        let compiled = Compiler {
+        let mut compiler = Compiler {
             env: &env,
             meters: &meters,
             numbers: &mut numbers,
         };
-        let compiled = Arc::new({ compiled }.compile(Arc::clone(&plan)));
+        let compiled = Arc::new(compiler.compile(Arc::clone(&plan)));
         let first = Snapshot {
             catalog: fold.catalog(),
             compiled: Arc::clone(&compiled),
             clusters: Vec::new(),
             automatic: Sharded::default(),
         };
-        let view = View::new(first, board.workers());
+        let slots = SharedSlots::default();
+        let view = View::new(first, board.workers(), Arc::clone(&slots));
         let (sender, orders) = mpsc::channel(PLANS_MAX);
         let mut publisher = Self {
             dice: env.dice(),
@@ -141,7 +142,7 @@ impl Publisher {
             orders,
             fold,
             numbers,
-            slots: SharedSlots::default(),
+            slots,
             compiled,
             clusters: Vec::new(),
             automatic: Sharded::default(),
@@ -232,12 +233,12 @@ impl Publisher {
     /// Puts another plan in force; the answer is which services changed by it.
     fn take_plan(&mut self, plan: &Arc<Plan>) -> Vec<ServiceKey> {
         self.fold.set_guard(guard_of(plan));
-        let compiler = Compiler {
+        let mut compiler = Compiler {
             env: &self.env,
             meters: &self.meters,
             numbers: &mut self.numbers,
         };
-        self.compiled = Arc::new({ compiler }.compile(Arc::clone(plan)));
+        self.compiled = Arc::new(compiler.compile(Arc::clone(plan)));
         self.put_plan_in_force(plan)
     }
 
@@ -327,7 +328,7 @@ impl Publisher {
                 builder.automatic(&automatic.template, service, row)
             });
             if cluster.is_none() {
-                self.meters.retire(key);
+                self.meters.release(key);
             }
             self.automatic.set(key, cluster);
         }
@@ -359,6 +360,10 @@ impl Publisher {
             self.departed
                 .extend(gone.filter(|departed| !now.contains(departed)));
             self.departed.retain(|departed| !now.contains(departed));
+        }
+        let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, id, address) in &self.departed {
+            slots.depart(key, id, *address);
         }
     }
 

@@ -14,10 +14,19 @@ const SHARDS: usize = 256;
 type Shard<V> = Arc<HashMap<ServiceKey, Arc<V>>>;
 
 /// A persistent map from services to values.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Sharded<V> {
     shards: Arc<[Shard<V>]>,
     hash: RandomState,
+}
+
+impl<V> Clone for Sharded<V> {
+    fn clone(&self) -> Self {
+        Self {
+            shards: Arc::clone(&self.shards),
+            hash: self.hash.clone(),
+        }
+    }
 }
 
 impl<V> Default for Sharded<V> {

@@ -8,17 +8,18 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
+use portolan_balance::Slot;
 use portolan_catalog::Catalog;
 use portolan_model::{Revision, ServiceKey};
 use tokio::sync::{Notify, broadcast};
 
-use crate::{Cluster, Compiled, sharded::Sharded};
+use crate::{Cluster, Compiled, publisher::SharedSlots, sharded::Sharded};
 
 /// Publications that a slow subscriber may be behind before it learns that it missed some.
 const PUBLICATIONS_MAX: usize = 1024;
@@ -73,10 +74,11 @@ struct Shared {
     published: Notify,
     /// Signalled when a worker has moved on.
     moved: Notify,
+    slots: SharedSlots,
 }
 
 impl View {
-    pub(crate) fn new(first: Snapshot, workers: usize) -> Self {
+    pub(crate) fn new(first: Snapshot, workers: usize, slots: SharedSlots) -> Self {
         Self(Arc::new(Shared {
             held: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             current: ArcSwap::from_pointee(first),
@@ -84,6 +86,7 @@ impl View {
             publications: broadcast::Sender::new(PUBLICATIONS_MAX),
             published: Notify::new(),
             moved: Notify::new(),
+            slots,
         }))
     }
 
@@ -161,6 +164,18 @@ impl WorkerView {
             self.refresh();
         }
         Rc::clone(&self.current.borrow())
+    }
+
+    /// Which of those slots belong to addresses that have left the catalogue. Takes a lock of the
+    /// control plane: not for the request path.
+    #[must_use]
+    pub fn departed(&self, slots: impl Iterator<Item = Slot>) -> Vec<Slot> {
+        let table = self
+            .shared
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        slots.filter(|slot| !table.is_live(*slot)).collect()
     }
 
     /// Lets go of an old snapshot although no request comes: to be polled by the worker's own

@@ -11,27 +11,36 @@ use std::{
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
-use portolan_model::http::Fields;
+use portolan_model::{Cause, http::Fields};
 use portolan_runtime::Alarm;
 
 use super::{Link, LinkError};
 use crate::{
-    h1::{BodyDecoder, CHUNK_TAIL, write_chunk_head, write_last_chunk},
+    h1::{BodyDecoder, CHUNK_TAIL, Refusal, write_chunk_head, write_last_chunk},
     http2::{fields_from_map, map_from_fields},
 };
 
 /// Room asked for before more is read for an HTTP/2 stream.
 const STREAM_ROOM_BYTES: usize = 16 << 10;
+/// Bytes of a following request that are kept while a body is sent.
+pub const PIPELINED_BYTES_MAX: usize = 16 << 10;
 
 /// Where a body comes from.
 #[derive(Debug)]
 pub enum Inlet<'a> {
     /// There is none.
     Empty,
+    /// Known whole.
+    Full(Bytes),
     /// An HTTP/1 connection, or the raw bytes of a tunnel.
     Link(&'a Link, &'a mut BodyDecoder),
     /// An HTTP/2 stream.
-    Stream(&'a mut RecvStream),
+    Stream {
+        /// The stream.
+        stream: &'a mut RecvStream,
+        /// Bytes that it may still bring; unlimited if none.
+        room: Option<&'a mut u64>,
+    },
 }
 
 /// Where a body goes.
@@ -81,6 +90,7 @@ pub struct Relay<'a> {
     inlet: Inlet<'a>,
     outlet: Outlet<'a>,
     idle: Option<(&'a Alarm, Duration)>,
+    is_watching: bool,
     phase: Phase,
     bytes: u64,
 }
@@ -112,9 +122,18 @@ impl<'a> Relay<'a> {
             inlet,
             outlet,
             idle,
+            is_watching: false,
             phase: Phase::Moving,
             bytes: 0,
         }
+    }
+
+    /// Also fails as soon as the outlet's other side goes away, although there is nothing to
+    /// send. Not for a tunnel, whose inlet the other relay reads.
+    #[must_use]
+    pub const fn watching(mut self) -> Self {
+        self.is_watching = true;
+        self
     }
 
     /// Payload bytes that have moved.
@@ -137,6 +156,10 @@ impl<'a> Relay<'a> {
         let progress = self.poll_phases(cx)?;
         if progress.is_ready() {
             return Poll::Ready(Ok(()));
+        }
+        if self.is_watching && self.outlet.poll_gone(cx).is_ready() {
+            let ended = LinkError::Ended { partial: true };
+            return Poll::Ready(Err(RelayError::Outlet(ended.into())));
         }
         if let Some((alarm, _)) = self.idle
             && alarm.poll_passed(cx).is_ready()
@@ -193,8 +216,19 @@ impl<'a> Relay<'a> {
                     end: true,
                 }))
             }
+            Inlet::Full(body) => {
+                let body = std::mem::take(body);
+                let bytes = body.len();
+                self.outlet
+                    .push_shared(cx, body)
+                    .map_err(RelayError::Outlet)?;
+                self.outlet.finish(None).map_err(RelayError::Outlet)?;
+                Ok(Poll::Ready(Step { bytes, end: true }))
+            }
             Inlet::Link(link, decoder) => poll_link(cx, link, decoder, &mut self.outlet),
-            Inlet::Stream(stream) => poll_stream(cx, stream, &mut self.outlet),
+            Inlet::Stream { stream, room } => {
+                poll_stream(cx, stream, room.as_deref_mut(), &mut self.outlet)
+            }
         }
     }
 }
@@ -235,9 +269,9 @@ fn poll_link(
         Poll::Pending => return Ok(Poll::Pending),
         Poll::Ready(Ok(())) => {}
         Poll::Ready(Err(LinkError::Ended { .. })) => {
-            decoder
-                .finish_at_eof()
-                .map_err(|refusal| RelayError::Inlet(LinkError::from(refusal).into()))?;
+            if decoder.finish_at_eof().is_err() {
+                return Err(RelayError::Inlet(LinkError::Ended { partial: true }.into()));
+            }
             outlet.finish(None).map_err(RelayError::Outlet)?;
             return Ok(Poll::Ready(Step { bytes, end: true }));
         }
@@ -254,6 +288,7 @@ fn poll_link(
 fn poll_stream(
     cx: &mut Context<'_>,
     stream: &mut RecvStream,
+    room: Option<&mut u64>,
     outlet: &mut Outlet<'_>,
 ) -> Result<Poll<Step>, RelayError> {
     let inlet = |error: h2::Error| RelayError::Inlet(error.into());
@@ -262,6 +297,7 @@ fn poll_stream(
         Poll::Ready(Some(data)) => {
             let data = data.map_err(inlet)?;
             let bytes = data.len();
+            take_room(room, bytes)?;
             outlet.push_shared(cx, data).map_err(RelayError::Outlet)?;
             stream
                 .flow_control()
@@ -290,6 +326,20 @@ fn poll_stream(
     }
 }
 
+/// Counts bytes off the room that is left for a body.
+fn take_room(room: Option<&mut u64>, bytes: usize) -> Result<(), RelayError> {
+    let Some(room) = room else { return Ok(()) };
+    let Some(rest) = room.checked_sub(bytes as u64) else {
+        let refusal = Refusal {
+            cause: Cause::BodyTooLarge,
+            detail: "the body is over the limit",
+        };
+        return Err(RelayError::Inlet(LinkError::from(refusal).into()));
+    };
+    *room = rest;
+    Ok(())
+}
+
 impl Outlet<'_> {
     /// Ready when more may be pushed.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, BodyError> {
@@ -314,6 +364,15 @@ impl Outlet<'_> {
                     Poll::Ready(None) => Ok(Poll::Ready(())),
                 }
             }
+        }
+    }
+
+    /// Ready when the other side went away.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Link { link, .. } => link.poll_gone(cx, PIPELINED_BYTES_MAX),
+            Self::Stream(stream) => stream.poll_reset(cx).map(|_| ()),
+            Self::Nowhere => Poll::Pending,
         }
     }
 

@@ -114,7 +114,8 @@ pub fn read_response(
 }
 
 impl<T> Outcome<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+    /// The same with another message.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
         match self {
             Self::Complete(message) => Outcome::Complete(change(message)),
             Self::Partial => Outcome::Partial,
@@ -141,7 +142,8 @@ fn arrive<I>(
     Outcome::Partial
 }
 
-fn read_body(
+/// Reads a body of which `used` bytes are read and `arrived` are there.
+pub fn read_body(
     input: &[u8],
     (mut used, mut arrived): (usize, usize),
     step: usize,

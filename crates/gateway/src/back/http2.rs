@@ -1,0 +1,232 @@
+//! One request over a shared HTTP/2 connection to an instance.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::Response;
+use portolan_model::{
+    Cause,
+    http::{Method, ResponseHead},
+};
+use portolan_policy::Fault;
+use portolan_runtime::Alarm;
+use portolan_wire::{
+    h1::{Framing, Wanted},
+    http2::{Client, ClientError, Reply, read_response, write_request},
+    io::{Inlet, Outlet, Relay, RelayError},
+};
+
+use super::{Attempt, Failure};
+use crate::responder::{Responder, Shape};
+
+/// Sends the request and carries the answer back.
+pub(crate) async fn exchange(attempt: &mut Attempt<'_, '_>, client: Client) -> Result<(), Failure> {
+    let (mut reply, mut upload) = send_head(attempt, client).await?;
+    let sent_at = attempt.worker.instant();
+    let mut head = ResponseHead::default();
+    let mut is_sent = attempt.request.framing == Framing::None;
+    let (mut stream, declared) = loop {
+        let response = await_head(attempt, &mut reply, &mut upload, &mut is_sent).await?;
+        let (parts, stream) = response.into_parts();
+        head.clear();
+        let declared = read_response(&parts, &mut head)
+            .map_err(|refusal| attempt.fault(refusal.cause, refusal.detail))?;
+        match stream {
+            Some(stream) => break (stream, declared),
+            None => attempt.responder.interim(&head),
+        }
+    };
+    let first_byte = attempt.worker.instant().saturating_duration_since(sent_at);
+    attempt.tally.outcome.timers.first_byte = Some(first_byte);
+    attempt.worker.gauges.observe(
+        attempt.endpoint.slot,
+        first_byte,
+        attempt.worker.ticker.now(),
+    );
+    attempt.shape_response(&mut head);
+    attempt.tally.answered(head.status);
+    let framing = framing_of(&attempt.exchange.head.method, &head, &stream, declared);
+    let shape = Shape { framing, declared };
+    carry_back(attempt, &head, shape, (&mut stream, &mut upload), is_sent).await
+}
+
+async fn send_head(
+    attempt: &mut Attempt<'_, '_>,
+    mut client: Client,
+) -> Result<(Reply, SendStream<Bytes>), Failure> {
+    let length = match attempt.request.framing {
+        Framing::Length(length) => Some(length),
+        Framing::None | Framing::Chunked | Framing::UntilClose => None,
+    };
+    let Some(request) = write_request(&attempt.exchange.head, length) else {
+        let words = "the request can't be said in HTTP/2";
+        return Err(attempt.fault(Cause::RequestMalformed, words).into());
+    };
+    let end = matches!(attempt.request.framing, Framing::None);
+    let sending = client.send(request, end);
+    let timeout = attempt.timeouts().connect;
+    let sent = attempt.worker.shared.env.timeout(timeout, sending).await;
+    match sent {
+        Ok(sent) => sent.map_err(|error| failed(attempt, error, true)),
+        Err(_) => Err(attempt
+            .fault(Cause::Overloaded, "no stream became free in time")
+            .retryable()
+            .into()),
+    }
+}
+
+fn failed(attempt: &Attempt<'_, '_>, error: ClientError, untouched: bool) -> Failure {
+    let words = "the instance broke the stream off";
+    let fault = attempt
+        .fault(Cause::ConnectionClosed, words)
+        .with_detail(error.source.to_string());
+    let repeatable = untouched && (error.unsent || attempt.is_repeatable());
+    if repeatable {
+        fault.retryable().into()
+    } else {
+        fault.into()
+    }
+}
+
+/// How waiting for a head ended.
+enum Waited {
+    Head(Result<Response<Option<RecvStream>>, ClientError>),
+    Upload(RelayError),
+    Gone,
+    TimedOut,
+}
+
+/// Sends the request's body and waits for a head, whichever comes first.
+async fn await_head(
+    attempt: &mut Attempt<'_, '_>,
+    reply: &mut Reply,
+    upload: &mut SendStream<Bytes>,
+    is_sent: &mut bool,
+) -> Result<Response<Option<RecvStream>>, Failure> {
+    let first_byte = attempt.timeouts().first_byte;
+    attempt.alarm.set(first_byte);
+    let (waited, moved) = {
+        let mut relay = Relay::new(attempt.body.inlet(), Outlet::Stream(upload), None);
+        let responder = &mut *attempt.responder;
+        let alarm = attempt.alarm;
+        let mut moved = 0;
+        let waited = poll_fn(|cx| {
+            if let Poll::Ready(head) = reply.poll_head(cx) {
+                return Poll::Ready(Waited::Head(head));
+            }
+            if !*is_sent {
+                match relay.poll(cx) {
+                    Poll::Ready(Ok(())) => {
+                        *is_sent = true;
+                        alarm.set(first_byte);
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Waited::Upload(error)),
+                    Poll::Pending if relay.bytes() != moved => {
+                        moved = relay.bytes();
+                        alarm.set(first_byte);
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            poll_others(cx, is_sent.then_some(responder), alarm)
+        })
+        .await;
+        (waited, relay.bytes())
+    };
+    attempt.tally.outcome.received_bytes += moved;
+    attempt.alarm.clear();
+    match waited {
+        Waited::Head(Ok(response)) => Ok(response),
+        Waited::Head(Err(error)) => {
+            let untouched = attempt.tally.outcome.received_bytes == 0;
+            Err(failed(attempt, error, untouched))
+        }
+        Waited::Upload(error) => Err(attempt.relay_failure(error, true)),
+        Waited::Gone => Err(Failure::Gone),
+        Waited::TimedOut => {
+            let words = "the instance did not answer in time";
+            Err(Fault::into(attempt.fault(Cause::FirstByteTimeout, words)))
+        }
+    }
+}
+
+fn poll_others(
+    cx: &mut Context<'_>,
+    responder: Option<&mut Responder<'_>>,
+    alarm: &Alarm,
+) -> Poll<Waited> {
+    if let Some(responder) = responder {
+        if let Poll::Ready(Err(_)) = responder.poll_flush(cx) {
+            return Poll::Ready(Waited::Gone);
+        }
+        if responder.poll_gone(cx).is_ready() {
+            return Poll::Ready(Waited::Gone);
+        }
+    }
+    alarm.poll_passed(cx).map(|()| Waited::TimedOut)
+}
+
+/// Where the answer's body ends for the client.
+fn framing_of(
+    method: &Method,
+    head: &ResponseHead,
+    stream: &RecvStream,
+    declared: Option<u64>,
+) -> Framing {
+    if *method == Method::Head || head.status.is_bodyless() || stream.is_end_stream() {
+        return Framing::None;
+    }
+    declared.map_or(Framing::Chunked, Framing::Length)
+}
+
+/// Carries the answer's body back while the rest of the request's body still goes out.
+async fn carry_back(
+    attempt: &mut Attempt<'_, '_>,
+    head: &ResponseHead,
+    shape: Shape,
+    (stream, upload): (&mut RecvStream, &mut SendStream<Bytes>),
+    is_sent: bool,
+) -> Result<(), Failure> {
+    let idle = attempt.idle();
+    let failure = {
+        let outlet = attempt.responder.start(head, shape, Wanted::KeepAlive);
+        let outlet = outlet.map_err(|_| Failure::Gone)?;
+        let mut down = Relay::new(
+            Inlet::Stream { stream, room: None },
+            outlet,
+            Some((attempt.alarm, idle)),
+        );
+        if is_sent {
+            down = down.watching();
+        }
+        let mut up =
+            (!is_sent).then(|| Relay::new(attempt.body.inlet(), Outlet::Stream(upload), None));
+        let mut received = 0;
+        let done = poll_fn(|cx| {
+            if let Some(relay) = &mut up
+                && relay.poll(cx).is_ready()
+            {
+                // Whatever became of it: the answer decides how the request ends.
+                received = relay.bytes();
+                up = None;
+            }
+            down.poll(cx)
+        });
+        let done = done.await;
+        attempt.tally.outcome.sent_bytes = down.bytes();
+        attempt.tally.outcome.received_bytes += received;
+        done.err()
+    };
+    attempt.alarm.clear();
+    match failure {
+        None => Ok(()),
+        Some(error) => {
+            upload.send_reset(h2::Reason::CANCEL);
+            Err(attempt.relay_failure(error, false))
+        }
+    }
+}

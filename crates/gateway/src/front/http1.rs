@@ -1,0 +1,282 @@
+//! An HTTP/1 connection of a client.
+
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+
+use portolan_model::Cause;
+use portolan_policy::{Exchange, Fault};
+use portolan_runtime::Alarm;
+use portolan_wire::{
+    h1::{
+        BodyDecoder, Framing, HeadLimits, Parsed, Persistence, Refusal, RequestInfo, Wanted,
+        parse_request,
+    },
+    io::{Inlet, Link, LinkError, Relay},
+};
+
+use crate::{
+    answer,
+    back::RequestShape,
+    connection::Connection,
+    responder::{LinkResponder, RequestBody, Responder, Shape},
+    tally::Tally,
+    walk::{Walk, walk},
+    worker::Worker,
+};
+
+/// How long what a client still sends is read after the last answer, so that its kernel does not
+/// throw the answer away.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much of it is read.
+const LINGER_BYTES_MAX: usize = 256 << 10;
+
+/// Serves requests until the connection ends.
+pub(crate) async fn serve(worker: &Rc<Worker>, connection: Rc<Connection>, link: Link) {
+    let alarm = worker.ticker.alarm();
+    let limits = connection.head_limits();
+    let mut exchange = Exchange::new(connection.peer.ip());
+    let mut is_first = true;
+    loop {
+        exchange.clear();
+        let patience = Patience { is_first };
+        let info = match read_head(
+            worker,
+            &connection,
+            &link,
+            &limits,
+            (&mut exchange, &alarm),
+            patience,
+        )
+        .await
+        {
+            Heard::Request(info) => info,
+            Heard::Nothing => break,
+            Heard::Refused(refusal) => {
+                refuse(worker, &connection, &link, &alarm, (&exchange, refusal)).await;
+                break;
+            }
+        };
+        is_first = false;
+        if !answer_one(worker, &connection, &link, (&mut exchange, &alarm), info).await {
+            break;
+        }
+        link.rest();
+    }
+    end(&link, &alarm).await;
+}
+
+/// How long to wait for a head.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// The first head of a connection has the head's time, a later one may also be long in coming.
+    is_first: bool,
+}
+
+/// What came.
+enum Heard {
+    Request(RequestInfo),
+    Nothing,
+    Refused(Refusal),
+}
+
+async fn read_head(
+    worker: &Worker,
+    connection: &Connection,
+    link: &Link,
+    limits: &HeadLimits,
+    (exchange, alarm): (&mut Exchange, &Alarm),
+    patience: Patience,
+) -> Heard {
+    let head_timeout = connection.head_timeout();
+    let mut is_begun = link.has_unread() || patience.is_first;
+    alarm.set(if is_begun {
+        head_timeout
+    } else {
+        connection.idle_timeout()
+    });
+    let heard = poll_fn(|cx| {
+        let parsed = link.poll_parse(cx, |input| {
+            let parsed = parse_request(input, limits, connection.scheme, &mut exchange.head)?;
+            Ok(match parsed {
+                Parsed::Complete(info) => {
+                    let bytes = info.head_bytes;
+                    Some((info, bytes))
+                }
+                Parsed::Partial => None,
+            })
+        });
+        match parsed {
+            Poll::Ready(Ok(info)) => return Poll::Ready(Heard::Request(info)),
+            Poll::Ready(Err(LinkError::Refused(refusal))) => {
+                return Poll::Ready(Heard::Refused(refusal));
+            }
+            Poll::Ready(Err(LinkError::Ended { .. } | LinkError::Broken(_))) => {
+                return Poll::Ready(Heard::Nothing);
+            }
+            Poll::Pending => {}
+        }
+        let has_some = link.has_unread();
+        if has_some && !is_begun {
+            is_begun = true;
+            alarm.set(head_timeout);
+        }
+        if worker.draining.get() && !has_some {
+            return Poll::Ready(Heard::Nothing);
+        }
+        alarm.poll_passed(cx).map(|()| {
+            if has_some {
+                let detail = "the head did not come in time";
+                Heard::Refused(Refusal {
+                    cause: Cause::RequestTimeout,
+                    detail,
+                })
+            } else {
+                Heard::Nothing
+            }
+        })
+    });
+    heard.await
+}
+
+/// Answers one request. Says whether the connection may carry another.
+async fn answer_one(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    link: &Link,
+    (exchange, alarm): (&mut Exchange, &Alarm),
+    info: RequestInfo,
+) -> bool {
+    let started = worker.instant();
+    alarm.clear();
+    let mut tally = Tally::new(worker, connection, &exchange.head, started);
+    let limits = connection.head_limits();
+    let decoder = BodyDecoder::new(info.framing, connection.body_max(), &limits);
+    let keep = info.persistence == Persistence::KeepAlive && !worker.draining.get();
+    let responder = LinkResponder {
+        link,
+        version: exchange.head.version,
+        keep,
+        is_started: false,
+    };
+    let body = RequestBody::Link(link, decoder);
+    let mut responder = Responder::Link(responder);
+    if let Some(refusal) = over_the_limit(&info, connection) {
+        let fault = Fault::new(refusal.cause, refusal.detail);
+        tally.failed(&fault);
+        tell(&mut responder, &fault, exchange, (&mut tally, alarm)).await;
+        return false;
+    }
+    let request = RequestShape {
+        framing: info.framing,
+        expects_continue: info.expects_continue,
+        upgrade: info.upgrade,
+    };
+    let walking = Walk {
+        worker,
+        connection,
+        exchange,
+        request,
+        body,
+        responder,
+        alarm,
+    };
+    let walked = walk(walking, &mut tally).await;
+    let Responder::Link(responder) = walked.responder else {
+        return false;
+    };
+    walked.is_whole && responder.keep && walked.body.is_read()
+}
+
+/// A body that declares more than the limit is refused before a byte of it is read.
+fn over_the_limit(info: &RequestInfo, connection: &Connection) -> Option<Refusal> {
+    let Framing::Length(length) = info.framing else {
+        return None;
+    };
+    let limit = connection.body_max()?;
+    let detail = "the body is over the limit";
+    (length > limit).then_some(Refusal {
+        cause: Cause::BodyTooLarge,
+        detail,
+    })
+}
+
+/// Tells a client what is wrong with its request, before the connection is closed.
+async fn refuse(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    link: &Link,
+    alarm: &Alarm,
+    (exchange, refusal): (&Exchange, Refusal),
+) {
+    worker.meters.refuse(refusal.cause);
+    let started = worker.instant();
+    let mut tally = Tally::new(worker, connection, &exchange.head, started);
+    let fault = Fault::new(refusal.cause, refusal.detail);
+    tally.failed(&fault);
+    let version = portolan_model::http::Version::Http11;
+    let responder = LinkResponder {
+        link,
+        version,
+        keep: false,
+        is_started: false,
+    };
+    tell(
+        &mut Responder::Link(responder),
+        &fault,
+        exchange,
+        (&mut tally, alarm),
+    )
+    .await;
+}
+
+async fn tell(
+    responder: &mut Responder<'_>,
+    fault: &Fault,
+    exchange: &Exchange,
+    (tally, alarm): (&mut Tally, &Alarm),
+) {
+    if let Responder::Link(responder) = responder {
+        responder.keep = false;
+    }
+    let reply = answer::of_fault(fault, None, &exchange.request_id);
+    let head = answer::head_of(&reply);
+    tally.answered(head.status);
+    let length = reply.body.len() as u64;
+    let shape = Shape {
+        framing: Framing::Length(length),
+        declared: Some(length),
+    };
+    let Ok(outlet) = responder.start(&head, shape, Wanted::Close) else {
+        return;
+    };
+    let mut relay = Relay::new(Inlet::Full(reply.body), outlet, Some((alarm, LINGER)));
+    // A client that does not wait for the answer gets none.
+    let _told = poll_fn(|cx| relay.poll(cx)).await;
+}
+
+/// Sends the end of the stream and reads a little of what still comes.
+async fn end(link: &Link, alarm: &Alarm) {
+    alarm.set(LINGER);
+    let mut is_shut = false;
+    let mut read = 0;
+    poll_fn(|cx| {
+        if !is_shut {
+            match link.poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => is_shut = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return alarm.poll_passed(cx),
+            }
+        }
+        loop {
+            let parsed = link.poll_parse(cx, |input| Ok(Some((input.len(), input.len()))));
+            match parsed {
+                Poll::Ready(Ok(bytes)) => read += bytes,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return alarm.poll_passed(cx),
+            }
+            if read > LINGER_BYTES_MAX {
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,202 @@
+//! An HTTP/2 connection of a client.
+
+use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use h2::{
+    RecvStream,
+    server::{Builder, Connection as Http2, SendResponse},
+};
+use http::Request;
+use portolan_model::Cause;
+use portolan_policy::{Exchange, Fault};
+use portolan_wire::{
+    h1::Framing,
+    http2::read_request,
+    io::{Rewound, Stream},
+};
+
+use crate::{
+    back::RequestShape,
+    connection::Connection,
+    responder::{RequestBody, Responder, StreamResponder},
+    tally::Tally,
+    walk::{Walk, fail, walk},
+    worker::Worker,
+};
+
+/// Window of a connection: what many streams share.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Window of a stream.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Most that is queued for a stream whose client does not read.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
+/// How long a connection without requests is kept after it was asked to go.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Serves requests until the connection ends.
+pub(crate) async fn serve(
+    worker: &Rc<Worker>,
+    connection: Rc<Connection>,
+    stream: Stream,
+    early: Vec<u8>,
+) {
+    let limits = &connection.listener.limits;
+    let mut builder = Builder::new();
+    builder
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .max_concurrent_streams(limits.streams_max.get())
+        .max_header_list_size(u32::try_from(limits.head_max.as_bytes()).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(limits.resets_max.get() as usize)
+        .max_local_error_reset_streams(Some(limits.resets_max.get() as usize))
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .enable_connect_protocol();
+    let handshake = builder.handshake::<_, Bytes>(Rewound::new(early, stream));
+    let timeout = connection.head_timeout();
+    match worker.shared.env.timeout(timeout, handshake).await {
+        Ok(Ok(http2)) => accept(worker, &connection, http2).await,
+        Ok(Err(error)) => tracing::debug!(%error, "http2 handshake failed"),
+        Err(_) => tracing::debug!("http2 handshake took too long"),
+    }
+}
+
+/// Requests of a connection that are being answered.
+#[derive(Clone, Debug, Default)]
+struct Open(Rc<Cell<u32>>);
+
+impl Open {
+    fn enter(&self) -> Self {
+        self.0.set(self.0.get().saturating_add(1));
+        self.clone()
+    }
+}
+
+async fn accept(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    mut http2: Http2<Rewound, Bytes>,
+) {
+    let alarm = worker.ticker.alarm();
+    let open = Open::default();
+    let mut is_leaving = false;
+    alarm.set(connection.idle_timeout());
+    loop {
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(next) = http2.poll_accept(cx) {
+                return Poll::Ready(Next::Stream(next));
+            }
+            if worker.draining.get() && !is_leaving {
+                return Poll::Ready(Next::Leave);
+            }
+            if open.0.get() > 0 {
+                alarm.set(connection.idle_timeout());
+            }
+            alarm
+                .poll_passed(cx)
+                .map(|()| if is_leaving { Next::End } else { Next::Leave })
+        });
+        match next.await {
+            Next::Stream(Some(Ok((request, respond)))) => {
+                alarm.set(connection.idle_timeout());
+                let entered = open.enter();
+                let answering = answer(
+                    Rc::clone(worker),
+                    Rc::clone(connection),
+                    request,
+                    respond,
+                    entered,
+                );
+                worker
+                    .shared
+                    .env
+                    .spawn_local("http2 request", answering)
+                    .detach();
+            }
+            Next::Stream(Some(Err(error))) => {
+                tracing::debug!(%error, "http2 connection failed");
+                return;
+            }
+            Next::Stream(None) | Next::End => return,
+            Next::Leave => {
+                is_leaving = true;
+                http2.graceful_shutdown();
+                alarm.set(GOODBYE);
+            }
+        }
+    }
+}
+
+enum Next {
+    Stream(Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Leave,
+    End,
+}
+
+async fn answer(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    open: Open,
+) {
+    let started = worker.instant();
+    let alarm = worker.ticker.alarm();
+    let (parts, stream) = request.into_parts();
+    let mut exchange = Exchange::new(connection.peer.ip());
+    let target_max = connection.listener.limits.uri_max.as_usize();
+    let read = read_request(
+        &parts,
+        !stream.is_end_stream(),
+        target_max,
+        &mut exchange.head,
+    );
+    exchange.head.scheme = connection.scheme;
+    let mut tally = Tally::new(&worker, &connection, &exchange.head, started);
+    let upgrade = exchange.head.protocol.clone();
+    let framing = *read.as_ref().unwrap_or(&Framing::None);
+    let mut walking = Walk {
+        worker: &worker,
+        connection: &connection,
+        exchange: &mut exchange,
+        request: RequestShape {
+            framing,
+            expects_continue: false,
+            upgrade,
+        },
+        body: RequestBody::Stream {
+            stream,
+            room: connection.body_max(),
+        },
+        responder: Responder::Stream(StreamResponder::new(respond)),
+        alarm: &alarm,
+    };
+    let over =
+        matches!((framing, connection.body_max()), (Framing::Length(n), Some(max)) if n > max);
+    let walked = match read {
+        Err(refusal) => {
+            worker.meters.refuse(refusal.cause);
+            fail(
+                &mut walking,
+                &Fault::new(refusal.cause, refusal.detail),
+                &mut tally,
+            )
+            .await;
+            walking.into_walked()
+        }
+        Ok(_) if over => {
+            let fault = Fault::new(Cause::BodyTooLarge, "the body is over the limit");
+            fail(&mut walking, &fault, &mut tally).await;
+            walking.into_walked()
+        }
+        Ok(_) => walk(walking, &mut tally).await,
+    };
+    // A whole answer to a request that was not read whole: dropping the stream says so
+    // (RFC 9113, section 8.1).
+    if let Responder::Stream(mut stream) = walked.responder
+        && !walked.is_whole
+    {
+        stream.reset(h2::Reason::INTERNAL_ERROR);
+    }
+    open.0.set(open.0.get().saturating_sub(1));
+}

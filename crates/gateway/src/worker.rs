@@ -1,0 +1,158 @@
+//! What a worker has in its hands.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use portolan_balance::{Board, Budget, WorkerGauges};
+use portolan_model::Cause;
+use portolan_policy::Fault;
+use portolan_runtime::{Dice, Env, Ticker};
+use portolan_snapshot::{Template, View, WorkerView};
+use portolan_telemetry::{AccessLog, Meters, WorkerMeters};
+use portolan_wire::{
+    io::Buffers,
+    tls::ClientTls,
+    upstream::{Pool, Transport},
+};
+
+/// What all workers share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Clock, dice, tasks.
+    pub env: Env,
+    /// The snapshots.
+    pub view: View,
+    /// The gauges of all workers.
+    pub board: Arc<Board>,
+    /// The counters of all workers.
+    pub meters: Arc<Meters>,
+    /// Where access records go, if anywhere.
+    pub access: Option<AccessLog>,
+    /// Client configurations by setting. Guards the map; held for no await.
+    pub client_tls: Arc<Mutex<ClientTls>>,
+    /// When the program started, for the coarse clocks.
+    pub start: Instant,
+    /// The name by which Via tells our own requests.
+    pub pseudonym: Arc<str>,
+}
+
+/// One worker's hands. Lives on its thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Shared,
+    pub(crate) view: WorkerView,
+    pub(crate) gauges: WorkerGauges,
+    pub(crate) meters: WorkerMeters,
+    pub(crate) dice: RefCell<Dice>,
+    pub(crate) ticker: Rc<Ticker>,
+    pub(crate) buffers: Rc<Buffers>,
+    pub(crate) pool: Pool,
+    /// Set when the program is stopping: connections end with their request.
+    pub(crate) draining: Cell<bool>,
+    budgets: RefCell<Vec<Budget>>,
+    transports: RefCell<HashMap<u32, Rc<Transport>>>,
+}
+
+impl Worker {
+    /// The worker of that number, on the current thread.
+    pub(crate) fn new(shared: Shared, index: usize) -> Rc<Self> {
+        Rc::new(Self {
+            view: shared.view.worker(index),
+            gauges: WorkerGauges::new(Arc::clone(&shared.board), index),
+            meters: shared.meters.worker(index),
+            dice: RefCell::new(shared.env.dice()),
+            ticker: Ticker::new(shared.start, &shared.env),
+            buffers: Buffers::new(),
+            pool: Pool::default(),
+            draining: Cell::new(false),
+            budgets: RefCell::default(),
+            transports: RefCell::default(),
+            shared,
+        })
+    }
+
+    /// A precise reading, which also moves the coarse clock on.
+    pub(crate) fn instant(&self) -> Instant {
+        let now = self.shared.env.instant();
+        self.ticker.touch(now);
+        now
+    }
+
+    /// How the instances of a template are connected to.
+    ///
+    /// # Errors
+    /// A fault of ours: the TLS files of the upstream can't be used.
+    pub(crate) fn transport(&self, template: &Template) -> Result<Rc<Transport>, Box<Fault>> {
+        if let Some(transport) = self.transports.borrow().get(&template.transport) {
+            return Ok(Rc::clone(transport));
+        }
+        let upstream = &template.upstream;
+        let tls = upstream.tls.as_ref().map(|settings| {
+            let client_tls = &mut *self
+                .shared
+                .client_tls
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            client_tls.connector(settings, upstream.protocol)
+        });
+        let tls = tls.transpose().map_err(|error| {
+            let explanation = format!("upstream {}: its TLS settings can't be used", upstream.name);
+            Box::new(Fault::new(Cause::Misconfigured, explanation).with_detail(error.to_string()))
+        })?;
+        let transport = Rc::new(Transport {
+            protocol: upstream.protocol,
+            tls,
+            proxy_protocol: upstream.proxy_protocol,
+            timeout: upstream.timeouts.connect,
+        });
+        self.transports
+            .borrow_mut()
+            .insert(template.transport, Rc::clone(&transport));
+        Ok(transport)
+    }
+
+    /// Closes pooled connections that are old, or whose instance is gone from the catalogue.
+    pub(crate) fn sweep(&self) {
+        let departed = self.view.departed(self.pool.slots().into_iter());
+        self.pool
+            .sweep(self.ticker.now(), |key| departed.contains(&key.slot));
+    }
+
+    /// Counts a first try to an upstream, which pays for retries.
+    pub(crate) fn deposit(&self, template: &Template) {
+        self.with_budget(template, |budget, percent, per_second, _| {
+            budget.deposit(percent, per_second);
+        });
+    }
+
+    /// Whether the upstream's budget allows one retry more, which it then pays.
+    pub(crate) fn may_retry(&self, template: &Template) -> bool {
+        self.with_budget(template, |budget, _, per_second, now| {
+            budget.withdraw(per_second, now)
+        })
+    }
+
+    fn with_budget<T>(
+        &self,
+        template: &Template,
+        act: impl FnOnce(&mut Budget, u32, f32, u64) -> T,
+    ) -> T {
+        let retry = &template.upstream.retry;
+        let workers = u16::try_from(self.shared.board.workers()).unwrap_or(u16::MAX);
+        let all = u16::try_from(retry.budget_per_second).unwrap_or(u16::MAX);
+        // Every worker has its share of the fixed rate.
+        let per_second = f32::from(all) / f32::from(workers);
+        let now = self.ticker.now();
+        let mut budgets = self.budgets.borrow_mut();
+        let place = template.budget as usize;
+        if budgets.len() <= place {
+            budgets.resize(place + 1, Budget::new(per_second.max(1.0), now));
+        }
+        act(&mut budgets[place], retry.budget_percent, per_second, now)
+    }
+}

@@ -1,0 +1,152 @@
+//! Idle connections of one worker, by endpoint and transport.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use portolan_balance::Slot;
+
+use crate::{http2::Client, io::Link};
+
+/// Most idle HTTP/1 connections of one worker to one endpoint.
+pub const IDLE_MAX: usize = 256;
+/// Most HTTP/2 connections of one worker to one endpoint.
+const SHARED_MAX: usize = 8;
+/// How long a connection may be idle. Below the 75 s and 60 s after which common servers close,
+/// so that a reused connection rarely meets a closing one.
+const IDLE_FOR: Duration = Duration::from_secs(55);
+
+/// Which connections are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    /// The endpoint.
+    pub slot: Slot,
+    /// The number of the transport.
+    pub transport: u32,
+}
+
+/// A worker's idle connections.
+#[derive(Debug, Default)]
+pub struct Pool {
+    shelves: RefCell<HashMap<PoolKey, Shelf, BuildHasherDefault<Mix>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// The latest used is last, and is used first: the others age and close.
+    idle: Vec<Idle>,
+    shared: Vec<Client>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    since: u64,
+}
+
+impl Pool {
+    /// An idle HTTP/1 connection that the other side has not closed.
+    #[must_use]
+    pub fn take(&self, key: PoolKey) -> Option<Link> {
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves.get_mut(&key)?;
+        while let Some(idle) = shelf.idle.pop() {
+            // The driver has noted a close by itself: looking costs no system call.
+            let mut cx = Context::from_waker(Waker::noop());
+            if idle.link.poll_gone(&mut cx, 1).is_pending() && !idle.link.has_unread() {
+                return Some(idle.link);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request. `now` in milliseconds of the coarse clock.
+    pub fn put(&self, key: PoolKey, link: Link, now: u64) {
+        link.rest();
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves.entry(key).or_default();
+        if shelf.idle.len() < IDLE_MAX {
+            shelf.idle.push(Idle { link, since: now });
+        }
+    }
+
+    /// A shared connection with a free stream.
+    #[must_use]
+    pub fn shared(&self, key: PoolKey) -> Option<Client> {
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves.get_mut(&key)?;
+        shelf.shared.retain(|client| !client.is_closed());
+        let full = shelf.shared.len() >= SHARED_MAX;
+        let free = |client: &&Client| full || (client.open() as usize) < client.open_max();
+        shelf
+            .shared
+            .iter()
+            .filter(free)
+            .min_by_key(|client| client.open())
+            .cloned()
+    }
+
+    /// Shares a connection with the requests that follow.
+    pub fn share(&self, key: PoolKey, client: Client) {
+        let mut shelves = self.shelves.borrow_mut();
+        shelves.entry(key).or_default().shared.push(client);
+    }
+
+    /// Closes connections that have been idle for too long or whose endpoint `is_gone`. Shared
+    /// connections end with their last request.
+    pub fn sweep(&self, now: u64, is_gone: impl Fn(PoolKey) -> bool) {
+        let idle_for = u64::try_from(IDLE_FOR.as_millis()).unwrap_or(u64::MAX);
+        self.shelves.borrow_mut().retain(|key, shelf| {
+            if is_gone(*key) {
+                return false;
+            }
+            shelf.idle.retain(|idle| {
+                let mut cx = Context::from_waker(Waker::noop());
+                now.saturating_sub(idle.since) < idle_for
+                    && idle.link.poll_gone(&mut cx, 1).is_pending()
+            });
+            shelf.shared.retain(|client| !client.is_closed());
+            !shelf.idle.is_empty() || !shelf.shared.is_empty()
+        });
+    }
+
+    /// The endpoints that there are connections to.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Slot> {
+        self.shelves.borrow().keys().map(|key| key.slot).collect()
+    }
+
+    /// How many HTTP/1 connections are idle.
+    #[must_use]
+    pub fn idle_count(&self) -> usize {
+        self.shelves
+            .borrow()
+            .values()
+            .map(|shelf| shelf.idle.len())
+            .sum()
+    }
+}
+
+/// Mixes three small numbers that no client chooses.
+#[derive(Debug, Default)]
+pub(crate) struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes
+            .iter()
+            .for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(5) ^ u64::from(number)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}
