@@ -1,0 +1,82 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// API management built on service discovery.
+#[derive(Debug, Parser)]
+#[command(name = "portolan", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do; `run` if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the registry, the gateway and the admin API (the default).
+    Run(Run),
+    /// Check a configuration and print everything that is wrong with it.
+    Check(Check),
+    /// Say what a changed configuration would do.
+    Diff(Diff),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Write a commented configuration to start from.
+    Init(Init),
+}
+
+/// How to run.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// The configuration; without one, everything runs on loopback by itself.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where data is kept.
+    #[arg(long, value_name = "FOLDER", default_value = "portolan-data")]
+    pub data_dir: PathBuf,
+    /// Take the sockets over from the process that runs on the same data folder, and let it end.
+    #[arg(long)]
+    pub take_over: bool,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self { config: None, data_dir: PathBuf::from("portolan-data"), take_over: false }
+    }
+}
+
+/// What to check.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// The configuration.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print findings as JSON, one a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to compare.
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// The configuration that runs.
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+    /// The configuration that would run.
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// Print the difference as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to write.
+#[derive(Args, Debug)]
+pub struct Init {
+    /// Where to write it; an existing file is never overwritten.
+    #[arg(value_name = "FILE", default_value = "portolan.yaml")]
+    pub file: PathBuf,
+}
