@@ -46,7 +46,7 @@ impl Scheme {
 }
 
 /// The head of a request, normalised: one authority, a canonical path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RequestHead {
     /// The method.
     pub method: Method,

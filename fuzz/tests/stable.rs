@@ -1,0 +1,140 @@
+//! Runs every target over seeds and their mutations, always the same ones.
+
+use portolan_fuzz::common::probes;
+use portolan_fuzz::{body, proxy_protocol, request_head, response_head};
+
+/// How many mutations a target sees.
+const ROUNDS: usize = 5_000;
+
+/// A small generator (xorshift64*), so that a failure repeats.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Below `bound`, which is not zero.
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.roll() >> 33).unwrap() % bound
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}
+
+/// What mutations are made of besides random bytes.
+const WORDS: &[&[u8]] = &[
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b" ",
+    b"\t",
+    b":",
+    b";",
+    b",",
+    b"0",
+    b"\r\n\r\n",
+    b"0\r\n\r\n",
+    b"1\r\na\r\n",
+    b"chunked",
+    b"gzip",
+    b"close",
+    b"keep-alive",
+    b"trailers",
+    b"100-continue",
+    b"websocket",
+    b"HTTP/1.0",
+    b"Content-Length: 1\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: upgrade\r\n",
+    b"Host: b\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Upgrade: websocket\r\n",
+    b"TE: trailers\r\n",
+    b"X-A: b\r\n",
+    b"ffffffffffffffff",
+];
+
+fn mutate(seed: &[u8], seeds: &[&[u8]], dice: &mut Dice) -> Vec<u8> {
+    let mut input = seed.to_vec();
+    for _ in 0..=dice.below(4) {
+        let at = dice.below(input.len() + 1);
+        let end = (at + dice.below(8)).min(input.len());
+        let word = *dice.pick(WORDS);
+        match dice.below(6) {
+            0 => drop(input.splice(at..at, word.iter().copied())),
+            1 => drop(input.splice(at..end, word.iter().copied())),
+            2 => drop(input.drain(at..end)),
+            3 => input.truncate(at),
+            4 => {
+                let other = *dice.pick(seeds);
+                let from = dice.below(other.len() + 1);
+                input.splice(at.., other[from..].iter().copied());
+            }
+            _ => {
+                let byte = dice.roll().to_le_bytes()[3];
+                input.splice(at..end.min(at + 1), [byte]);
+            }
+        }
+    }
+    input
+}
+
+fn run(seeds: &[&[u8]], target: fn(&[u8])) {
+    for seed in seeds {
+        target(seed);
+    }
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..ROUNDS {
+        let seed = *dice.pick(seeds);
+        let input = mutate(seed, seeds, &mut dice);
+        let result = std::panic::catch_unwind(|| target(&input));
+        assert!(result.is_ok(), "input: b\"{}\"", input.escape_ascii());
+    }
+}
+
+#[test]
+fn requests_hold() {
+    let seeds: Vec<_> = probes::REQUESTS.iter().map(|probe| probe.bytes).collect();
+    run(&seeds, request_head);
+}
+
+#[test]
+fn responses_hold() {
+    let seeds: Vec<_> = probes::RESPONSES.iter().map(|probe| probe.bytes).collect();
+    run(&seeds, response_head);
+}
+
+#[test]
+fn bodies_hold() {
+    run(
+        &[
+            b"\xff4\r\nabcd\r\n0\r\n\r\n",
+            b"\x044;a=\"b\"\r\nabcd\r\n00\r\nX-A: b\r\nX-B: c\r\n\r\nnext",
+            b"\x02A \r\n0123456789\r\n0\r\n\r\n",
+            b"\xff1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n0\r\ngrpc-status: 0\r\n\r\n",
+        ],
+        body,
+    );
+}
+
+#[test]
+fn proxy_headers_hold() {
+    run(
+        &[
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 12345 443\r\nGET / HTTP/1.1\r\n",
+            b"PROXY TCP6 2001:db8::1 ::ffff:192.0.2.1 1 65535\r\n",
+            b"PROXY UNKNOWN\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x30\x39\x01\xbb",
+            b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\xc0\0\x02\x01\xc0\0\x02\x02\x30\x39\x01\xbb\x03\0\x04\0\0\0\0",
+        ],
+        proxy_protocol,
+    );
+}
