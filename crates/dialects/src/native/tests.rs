@@ -1,0 +1,129 @@
+use std::{net::IpAddr, time::Duration};
+
+use portolan_model::{InstanceId, ServiceKey, SourceId, route::Probe};
+
+use super::*;
+
+fn describe(json: &str) -> Result<Described, String> {
+    let registration: Registration =
+        serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let caller: IpAddr = "192.0.2.7".parse().unwrap();
+    let key = ServiceKey::parse("orders").unwrap();
+    registration
+        .describe(key, None, caller, &SourceId::new("registry"))
+        .map_err(|misfit| misfit.to_string())
+}
+
+#[test]
+fn a_port_is_all_that_it_takes() {
+    let described = describe(r#"{"port": 9001}"#).unwrap();
+    let instance = described.instance;
+    assert_eq!(instance.id.as_str(), "192.0.2.7:9001");
+    assert_eq!(instance.endpoints[0].name.as_str(), "default");
+    assert_eq!(described.ttl, None);
+}
+
+#[test]
+fn everything_that_is_said_arrives() {
+    let described = describe(
+        r#"{"address": "127.0.0.1", "port": 9001, "ports": {"grpc": 9002}, "ttl": "30s",
+            "metadata": {"env": "prod"}, "tags": ["a"], "version": "v1", "zone": "z",
+            "weight": 50, "check": {"http": {"path": "/health"}, "interval": "5s"},
+            "status": "warning", "note": "slow"}"#,
+    )
+    .unwrap();
+    let check = described.check.unwrap();
+    assert_eq!(check.interval, Duration::from_secs(5));
+    assert!(matches!(check.probe, Probe::Http { path, .. } if &*path == "/health"));
+    assert_eq!(described.ttl, Some(Duration::from_secs(30)));
+    assert_eq!(described.instance.endpoints.len(), 2);
+    assert_eq!(described.instance.weight.as_u16(), 50);
+    assert_eq!(described.instance.label("env"), Some("prod"));
+}
+
+#[test]
+fn an_only_port_named_http_is_the_usual_one() {
+    let described = describe(r#"{"ports": {"admin": 1, "http": 2}}"#).unwrap();
+    assert_eq!(described.instance.endpoints[0].name.as_str(), "http");
+}
+
+#[test]
+fn misfits_name_their_field() {
+    let cases = [
+        (r"{}", "/port:"),
+        (r#"{"port": 0}"#, "zero"),
+        (r#"{"port": 1, "adress": "x"}"#, "unknown field `adress`"),
+        (r#"{"port": 1, "address": "db.internal"}"#, "/address:"),
+        (r#"{"port": 1, "address": "0.0.0.0"}"#, "/address:"),
+        (r#"{"port": 1, "ports": {"a b": 2}}"#, "/ports:"),
+        (r#"{"port": 1, "ports": {"default": 2}}"#, "/ports:"),
+        (r#"{"port": 1, "ttl": "30"}"#, "not a duration"),
+        (r#"{"port": 1, "check": {}}"#, "/check:"),
+        (
+            r#"{"port": 1, "check": {"tcp": {}, "http": {}}}"#,
+            "/check:",
+        ),
+        (
+            r#"{"port": 1, "check": {"tcp": {}, "interval": "1ms"}}"#,
+            "/check/interval:",
+        ),
+        (
+            r#"{"port": 1, "check": {"tcp": {}, "timeout": "0s"}}"#,
+            "/check/timeout:",
+        ),
+        (
+            r#"{"port": 1, "check": {"http": {"path": "x"}}}"#,
+            "/check/http/path:",
+        ),
+        (
+            r#"{"port": 1, "check": {"http": {"host": "a\r\nb"}}}"#,
+            "/check/http/host:",
+        ),
+        (
+            r#"{"port": 1, "status": "great"}"#,
+            "unknown variant `great`",
+        ),
+    ];
+    for (json, expected) in cases {
+        let error = describe(json).unwrap_err();
+        assert!(error.contains(expected), "{json}: {error}");
+    }
+}
+
+#[test]
+fn texts_are_taken_up_to_the_limit_and_not_one_byte_more() {
+    let with = |bytes| format!(r#"{{"port": 1, "zone": "{}"}}"#, "z".repeat(bytes));
+    assert!(describe(&with(4096)).is_ok());
+    assert!(describe(&with(4097)).unwrap_err().contains("/zone"));
+}
+
+#[test]
+fn a_view_round_trips() {
+    let instance = describe(r#"{"port": 9001, "version": "v1"}"#)
+        .unwrap()
+        .instance;
+    let view = InstanceView::from(&instance);
+    let json = serde_json::to_string(&view).unwrap();
+    assert_eq!(serde_json::from_str::<InstanceView>(&json).unwrap(), view);
+    assert!(view.is_open);
+}
+
+#[test]
+fn changes_are_told_by_one_key() {
+    let key = ServiceKey::parse("shop/orders").unwrap();
+    let id = InstanceId::parse("a").unwrap();
+    let change = Change::Remove(Gone::new(&key, id.as_str()));
+    let json = serde_json::to_string(&change).unwrap();
+    assert_eq!(
+        json,
+        r#"{"remove":{"service":"orders","namespace":"shop","id":"a"}}"#
+    );
+}
+
+#[test]
+fn spans_print_in_their_largest_unit() {
+    for text in ["30s", "250ms", "2h", "1d", "90s", "0ms"] {
+        let span = Span::try_from(text.to_owned()).unwrap();
+        assert_eq!(span.to_string(), text);
+    }
+}

@@ -1,0 +1,138 @@
+//! Instances and sources as readers see them.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use portolan_model::{Guard, Health, Instance, Metadata, Override, ServiceKey, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// An instance of the merged catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// Its service, without the namespace.
+    pub service: Arc<str>,
+    /// The service's namespace.
+    pub namespace: Arc<str>,
+    /// Its id, unique within the service.
+    pub id: Arc<str>,
+    /// Where its ports listen, by name.
+    pub endpoints: BTreeMap<Arc<str>, SocketAddr>,
+    /// The name of the port that is used when nobody names one.
+    pub port: Arc<str>,
+    /// Version of the software.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Arc<str>>,
+    /// Availability zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Arc<str>>,
+    /// Relative share of traffic; 100 is normal.
+    pub weight: u16,
+    /// Flat labels.
+    #[serde(default)]
+    pub tags: Vec<Arc<str>>,
+    /// Key-value labels.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Who says so.
+    pub source: Arc<str>,
+    /// Its health, as it or its check reports.
+    pub status: Health,
+    /// Since when; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Arc<str>>,
+    /// What an operator said.
+    #[serde(default, rename = "override")]
+    pub overridden: Override,
+    /// What the guard does with it.
+    #[serde(default)]
+    pub guard: Guard,
+    /// It is being drained.
+    #[serde(default)]
+    pub leaving: bool,
+    /// Its source no longer knows.
+    #[serde(default)]
+    pub stale: bool,
+    /// Whether it may get requests, all of this considered.
+    pub is_open: bool,
+}
+
+impl From<&Instance> for InstanceView {
+    fn from(instance: &Instance) -> Self {
+        let (namespace, service) = names(&instance.key);
+        let state = &instance.state;
+        let first = instance.endpoints.first();
+        let endpoints = instance.endpoints.iter();
+        Self {
+            service,
+            namespace,
+            id: instance.id.as_str().into(),
+            port: first.map_or("", |first| first.name.as_str()).into(),
+            endpoints: endpoints
+                .map(|endpoint| (endpoint.name.as_str().into(), endpoint.address))
+                .collect(),
+            version: instance.version.clone(),
+            zone: instance.zone.clone(),
+            weight: instance.weight.as_u16(),
+            tags: instance.tags.clone(),
+            metadata: instance.metadata.clone(),
+            source: instance.source.as_str().into(),
+            status: state.health,
+            since: (state.since != Timestamp::default()).then(|| state.since.to_string()),
+            note: state.note.clone(),
+            overridden: state.overridden,
+            guard: state.guard,
+            leaving: state.leaving,
+            stale: state.stale,
+            is_open: state.traffic().is_open(),
+        }
+    }
+}
+
+/// Several sources claim the same instance; the winner's word counts whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictView {
+    /// The instance.
+    pub id: Arc<str>,
+    /// Whose word counts.
+    pub winner: Arc<str>,
+    /// Whose words do not.
+    pub losers: Vec<Arc<str>>,
+}
+
+/// How a source is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// Its name: `registry`, `file:edge`.
+    pub id: Arc<str>,
+    /// Set while it does not know; what it said last is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<StalenessView>,
+    /// Services that it speaks of.
+    pub services: usize,
+    /// Instances that it speaks of.
+    pub instances: usize,
+    /// Instances that the guard holds.
+    pub held: usize,
+    /// When it last spoke; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<String>,
+    /// When it last changed something; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<String>,
+}
+
+/// Since when and why a source does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StalenessView {
+    /// Why, in its words.
+    pub reason: Arc<str>,
+    /// Since when; RFC 3339.
+    pub since: String,
+}
+
+/// Namespace and name of a service.
+pub(super) fn names(key: &ServiceKey) -> (Arc<str>, Arc<str>) {
+    (key.namespace.as_str().into(), key.name.as_str().into())
+}

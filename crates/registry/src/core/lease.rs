@@ -1,0 +1,202 @@
+//! One instance's lease: what it says of itself, what its checks found, how long it stays.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use portolan_dialects::native::Described;
+use portolan_model::{Change, Health, Instance, State, route::Check};
+
+use super::{CheckOrder, DrainId, Moment, Subject, Verdict};
+
+/// What an instance is said to wait for until its first probe has ended.
+const UNCHECKED: &str = "waiting for its first check";
+
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// As the catalogue was told last.
+    told: Option<Arc<Instance>>,
+    /// The instance without its state.
+    instance: Instance,
+    report: Option<Verdict>,
+    verdict: Option<Verdict>,
+    check: Option<Check>,
+    /// The check or the address differs from what the prober was told.
+    is_check_new: bool,
+    /// The prober was told of a check that is no longer wanted.
+    is_check_gone: bool,
+    ttl: Duration,
+    /// A good check is a sign of life, because nobody promised another one.
+    lives_by_check: bool,
+    /// When it ends, in milliseconds of uptime.
+    deadline: u64,
+    drain: Option<DrainId>,
+}
+
+impl Lease {
+    pub(super) fn new(
+        now: Moment,
+        described: Described,
+        ttl: Duration,
+        known: Option<Self>,
+    ) -> Self {
+        let Described {
+            instance,
+            check,
+            status,
+            note,
+            ttl: asked,
+        } = described;
+        let address = instance.address(None);
+        let report = match (status, note) {
+            (None, None) => None,
+            (status, note) => Some(Verdict {
+                health: status.unwrap_or_default(),
+                note,
+            }),
+        };
+        let mut lease = Self {
+            told: None,
+            is_check_new: check.is_some(),
+            is_check_gone: false,
+            lives_by_check: asked.is_none() && check.is_some(),
+            instance,
+            report,
+            verdict: None,
+            check,
+            ttl,
+            deadline: 0,
+            drain: None,
+        };
+        if let Some(known) = known {
+            let is_same = known.check == lease.check && known.address() == address;
+            if is_same {
+                lease.verdict = known.verdict;
+                lease.is_check_new = false;
+            }
+            lease.is_check_gone = known.check.is_some() && lease.check.is_none();
+            lease.told = known.told;
+        }
+        lease.renew(now);
+        lease
+    }
+
+    /// What the prober has to learn after a registration.
+    pub(super) fn order(&self, subject: &Subject) -> Option<CheckOrder> {
+        match (&self.check, self.address()) {
+            (Some(check), Some(address)) if self.is_check_new => {
+                let check = check.clone();
+                Some(CheckOrder::Set(subject.clone(), address, check))
+            }
+            (None, _) if self.is_check_gone => Some(CheckOrder::Clear(subject.clone())),
+            (Some(_) | None, _) => None,
+        }
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.instance.address(None)
+    }
+
+    pub(super) const fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    pub(super) const fn drain(&self) -> Option<DrainId> {
+        self.drain
+    }
+
+    pub(super) const fn has_check(&self) -> bool {
+        self.check.is_some()
+    }
+
+    pub(super) const fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
+    /// A sign of life. A drain has its own deadline, which nothing moves.
+    pub(super) fn renew(&mut self, now: Moment) {
+        if self.drain.is_none() {
+            self.deadline = millis_after(now, self.ttl);
+        }
+    }
+
+    /// Whether the lease goes on at its deadline, because its checks are good.
+    pub(super) fn is_kept_by_check(&self) -> bool {
+        let is_good =
+            |verdict: &Verdict| matches!(verdict.health, Health::Passing | Health::Warning);
+        self.lives_by_check && self.drain.is_none() && self.verdict.as_ref().is_some_and(is_good)
+    }
+
+    pub(super) fn report(&mut self, report: Verdict) {
+        self.report = Some(report);
+    }
+
+    pub(super) fn judge(&mut self, now: Moment, verdict: Option<Verdict>) {
+        let was_kept = self.is_kept_by_check();
+        self.verdict = verdict;
+        if was_kept && !self.is_kept_by_check() {
+            // Up to now it was alive.
+            self.renew(now);
+        }
+    }
+
+    pub(super) fn leave(&mut self, now: Moment, drain: DrainId, within: Duration) {
+        self.drain = Some(drain);
+        self.deadline = millis_after(now, within);
+    }
+
+    /// What the catalogue has to learn, if anything.
+    pub(super) fn tell(&mut self, now: Moment) -> Option<Change> {
+        let (health, note) = self.health();
+        let before = self.told.as_ref().map(|told| &told.state);
+        let since = match before {
+            Some(before) if before.health == health => before.since,
+            Some(_) | None => now.at,
+        };
+        let state = State {
+            health,
+            since,
+            note,
+            leaving: self.drain.is_some(),
+            ..State::default()
+        };
+        let instance = Instance {
+            state,
+            ..self.instance.clone()
+        };
+        if self.told.as_deref() == Some(&instance) {
+            return None;
+        }
+        let instance = Arc::new(instance);
+        self.told = Some(Arc::clone(&instance));
+        Some(Change::Put { instance })
+    }
+
+    /// The worse of what it says of itself and what its checks found.
+    fn health(&self) -> (Health, Option<Arc<str>>) {
+        let own = self.report.as_ref();
+        let found = self.verdict.as_ref();
+        let worse = match (own, found) {
+            (Some(own), Some(found)) if rank(own.health) > rank(found.health) => Some(own),
+            (own, found) => found.or(own),
+        };
+        match worse {
+            Some(verdict) => (verdict.health, verdict.note.clone()),
+            None if self.check.is_some() => (Health::Starting, Some(UNCHECKED.into())),
+            None => (Health::Passing, None),
+        }
+    }
+}
+
+const fn rank(health: Health) -> u8 {
+    match health {
+        Health::Passing => 0,
+        Health::Warning => 1,
+        Health::Starting => 2,
+        Health::Critical => 3,
+    }
+}
+
+/// Rounded up, so that nothing ends early.
+fn millis_after(now: Moment, span: Duration) -> u64 {
+    let nanos = now.uptime.saturating_add(span).as_nanos();
+    u64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,311 @@
+use std::collections::HashMap;
+
+use portolan_dialects::native::Registration;
+use portolan_model::{Instance, SourceId};
+use portolan_runtime::Dice;
+
+use super::*;
+
+fn at(millis: u64) -> Moment {
+    Moment {
+        uptime: Duration::from_millis(millis),
+        at: Timestamp::from_millis(1_780_272_000_000 + millis),
+    }
+}
+
+fn subject(id: &str) -> Subject {
+    Subject {
+        key: ServiceKey::parse("orders").unwrap(),
+        id: InstanceId::parse(id).unwrap(),
+    }
+}
+
+fn described(id: &str, json: &str) -> Box<Described> {
+    let registration: Registration = serde_json::from_str(json).unwrap();
+    let Subject { key, id } = subject(id);
+    let caller = "127.0.0.1".parse().unwrap();
+    let source = SourceId::new("registry");
+    Box::new(
+        registration
+            .describe(key, Some(id), caller, &source)
+            .unwrap(),
+    )
+}
+
+fn engine() -> Engine {
+    Engine::new(Bounds::default())
+}
+
+fn register(engine: &mut Engine, now: u64, json: &str) -> Step {
+    engine.step(at(now), Input::Register(described("a", json)))
+}
+
+fn departures(step: &Step) -> Vec<Departure> {
+    let departure = |change: &Change| match change {
+        Change::Remove { departure, .. } => Some(*departure),
+        Change::Put { .. } | Change::Reset { .. } | Change::Stale { .. } => None,
+    };
+    step.changes.iter().filter_map(departure).collect()
+}
+
+fn put(step: &Step) -> &Instance {
+    match step.changes.as_slice() {
+        [Change::Put { instance }] => instance,
+        other => panic!("{other:?}"),
+    }
+}
+
+const CHECKED: &str = r#"{"port": 1, "check": {"tcp": {}}}"#;
+
+fn judged(health: Health) -> Input {
+    let verdict = Verdict { health, note: None };
+    let address = "127.0.0.1:1".parse().unwrap();
+    Input::Judge(subject("a"), address, Some(verdict))
+}
+
+#[test]
+fn a_silent_instance_goes_by_inference_and_never_early() {
+    let mut engine = engine();
+    let created = register(&mut engine, 0, r#"{"port": 1, "ttl": "10s"}"#);
+    assert_eq!(created.answer, Answer::Created(Duration::from_secs(10)));
+    assert_eq!(engine.step(at(9_999), Input::Tick).changes, []);
+    let expired = engine.step(at(10_000), Input::Tick);
+    assert_eq!(departures(&expired), [Departure::Inferred]);
+    assert!(engine.is_empty());
+}
+
+#[test]
+fn a_heartbeat_moves_the_deadline_and_tells_nobody() {
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 1, "ttl": "10s"}"#);
+    let beat = engine.step(at(8_000), Input::Renew(subject("a"), None));
+    assert_eq!((beat.changes.len(), beat.orders.len()), (0, 0));
+    assert_eq!(engine.step(at(17_999), Input::Tick).changes, []);
+    assert_eq!(engine.step(at(18_000), Input::Tick).changes.len(), 1);
+}
+
+#[test]
+fn a_heartbeat_of_a_stranger_is_unknown() {
+    let beat = engine().step(at(0), Input::Renew(subject("a"), None));
+    assert_eq!(beat.answer, Answer::Unknown);
+}
+
+#[test]
+fn the_same_registration_again_changes_nothing() {
+    let mut engine = engine();
+    register(&mut engine, 0, CHECKED);
+    let again = register(&mut engine, 5, CHECKED);
+    assert_eq!(again.answer, Answer::Kept(CHECKED_TTL));
+    assert_eq!((again.changes.len(), again.orders.len()), (0, 0));
+    let other = register(&mut engine, 6, r#"{"port": 2, "check": {"tcp": {}}}"#);
+    assert_eq!((other.changes.len(), other.orders.len()), (1, 1));
+}
+
+#[test]
+fn a_report_is_told_once() {
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 1}"#);
+    let report = Verdict {
+        health: Health::Critical,
+        note: Some("disk full".into()),
+    };
+    let told = engine.step(at(7), Input::Renew(subject("a"), Some(report.clone())));
+    let state = &put(&told).state;
+    assert_eq!((state.health, state.since), (Health::Critical, at(7).at));
+    assert_eq!(state.note.as_deref(), Some("disk full"));
+    let again = engine.step(at(9), Input::Renew(subject("a"), Some(report)));
+    assert_eq!(again.changes, []);
+}
+
+#[test]
+fn a_checked_instance_starts_until_its_first_verdict() {
+    let mut engine = engine();
+    let created = register(&mut engine, 0, CHECKED);
+    assert_eq!(put(&created).state.health, Health::Starting);
+    assert!(matches!(created.orders.as_slice(), [CheckOrder::Set(..)]));
+    let passed = engine.step(at(3), judged(Health::Passing));
+    assert_eq!(put(&passed).state.health, Health::Passing);
+}
+
+#[test]
+fn an_instance_known_by_its_check_stays_while_the_check_is_good() {
+    let mut engine = engine();
+    register(&mut engine, 0, CHECKED);
+    engine.step(at(1), judged(Health::Passing));
+    let day = 86_400_000;
+    assert_eq!(engine.step(at(day), Input::Tick).changes, []);
+    engine.step(at(day), judged(Health::Critical));
+    let hour = 3_600_000;
+    assert_eq!(engine.step(at(day + hour - 1), Input::Tick).changes, []);
+    let expired = engine.step(at(day + hour), Input::Tick);
+    assert_eq!(departures(&expired), [Departure::Inferred]);
+    assert_eq!(expired.orders, [CheckOrder::Clear(subject("a"))]);
+}
+
+#[test]
+fn the_worse_of_report_and_verdict_counts() {
+    let mut engine = engine();
+    register(
+        &mut engine,
+        0,
+        r#"{"port": 1, "status": "warning", "check": {"tcp": {}}}"#,
+    );
+    assert_eq!(engine.step(at(1), judged(Health::Passing)).changes, []);
+    let failed = engine.step(at(2), judged(Health::Critical));
+    assert_eq!(put(&failed).state.health, Health::Critical);
+}
+
+#[test]
+fn a_verdict_about_an_address_that_was_left_is_not_heard() {
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 2, "check": {"tcp": {}}}"#);
+    assert_eq!(engine.step(at(1), judged(Health::Critical)).changes, []);
+}
+
+#[test]
+fn a_drain_marks_then_removes_by_word() {
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 1}"#);
+    let leaving = engine.step(at(1), Input::Leave(subject("a"), Duration::from_secs(5)));
+    assert!(put(&leaving).state.leaving);
+    let Answer::Leaving(drain) = leaving.answer else {
+        panic!("{leaving:?}")
+    };
+    let gone = engine.step(at(2), Input::Drained(subject("a"), drain));
+    assert_eq!(departures(&gone), [Departure::Explicit]);
+}
+
+#[test]
+fn a_drain_that_nobody_ends_is_ended_by_word_and_heartbeats_do_not_prolong_it() {
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 1}"#);
+    engine.step(at(0), Input::Leave(subject("a"), Duration::from_secs(5)));
+    engine.step(at(4_000), Input::Renew(subject("a"), None));
+    assert_eq!(engine.step(at(5_999), Input::Tick).changes, []);
+    let gone = engine.step(at(6_000), Input::Tick);
+    assert_eq!(departures(&gone), [Departure::Explicit]);
+}
+
+#[test]
+fn whoever_registers_while_leaving_stays() {
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 1}"#);
+    let leaving = engine.step(at(1), Input::Leave(subject("a"), Duration::from_secs(5)));
+    let Answer::Leaving(drain) = leaving.answer else {
+        panic!("{leaving:?}")
+    };
+    let back = register(&mut engine, 2, r#"{"port": 1}"#);
+    assert!(!put(&back).state.leaving);
+    let ended = engine.step(at(3), Input::Drained(subject("a"), drain));
+    assert_eq!((ended.answer, ended.changes.len()), (Answer::Returned, 0));
+    assert_eq!(engine.step(at(29_000), Input::Tick).changes, []);
+}
+
+#[test]
+fn limits_hold_at_the_limit_and_one_past_it() {
+    let mut engine = Engine::new(Bounds {
+        instances_max: 1,
+        ..Bounds::default()
+    });
+    for (ttl, is_fine) in [
+        ("999ms", false),
+        ("1s", true),
+        ("1d", true),
+        ("86400001ms", false),
+    ] {
+        let step = register(&mut engine, 0, &format!(r#"{{"port": 1, "ttl": "{ttl}"}}"#));
+        let refused = matches!(step.answer, Answer::Refused(Refusal::Ttl { .. }));
+        assert_eq!(refused, !is_fine, "{ttl}");
+    }
+    let second = engine.step(at(0), Input::Register(described("b", r#"{"port": 1}"#)));
+    assert_eq!(second.answer, Answer::Refused(Refusal::Full { limit: 1 }));
+}
+
+/// What a simple-minded reader of the API expects.
+#[derive(Default)]
+struct Expected {
+    /// Last sign of life and TTL, by instance.
+    alive: HashMap<String, (u64, u64)>,
+    /// As the changes say.
+    told: HashMap<String, Instance>,
+}
+
+impl Expected {
+    fn read(&mut self, now: u64, step: &Step) {
+        for change in &step.changes {
+            match change {
+                Change::Put { instance } => {
+                    let before = self
+                        .told
+                        .insert(instance.id.to_string(), (**instance).clone());
+                    assert_ne!(before.as_ref(), Some(&**instance), "a change changes");
+                }
+                Change::Remove { id, departure, .. } => {
+                    assert!(self.told.remove(id.as_str()).is_some(), "{id} was there");
+                    if *departure == Departure::Inferred {
+                        let (seen, ttl) = self.alive.remove(id.as_str()).unwrap();
+                        assert!(seen + ttl <= now, "{id} was expired early");
+                    }
+                }
+                Change::Reset { .. } | Change::Stale { .. } => panic!("{change:?}"),
+            }
+        }
+    }
+}
+
+fn simulate(seed: u64) {
+    let mut dice = Dice::new(seed);
+    let (mut engine, mut expected, mut now) = (engine(), Expected::default(), 0);
+    for _ in 0..20_000 {
+        now += u64::from(dice.u32_below(400));
+        let id = format!("i{}", dice.u32_below(40));
+        let input = match dice.u32_below(10) {
+            0..=2 => {
+                let (ttl, port) = (1000 + dice.u32_below(20_000), 1 + dice.u32_below(2));
+                expected.alive.insert(id.clone(), (now, u64::from(ttl)));
+                let json = format!(r#"{{"port": {port}, "ttl": "{ttl}ms"}}"#);
+                Input::Register(described(&id, &json))
+            }
+            3..=6 => {
+                if let Some(lease) = expected.alive.get_mut(&id) {
+                    lease.0 = now;
+                }
+                Input::Renew(subject(&id), None)
+            }
+            7 => {
+                expected.alive.remove(&id);
+                Input::Deregister(subject(&id))
+            }
+            _ => Input::Tick,
+        };
+        let is_tick = input == Input::Tick;
+        let step = engine.step(at(now), input.clone());
+        expected.read(now, &step);
+        if let Input::Renew(..) = input {
+            let known = expected.alive.contains_key(&id);
+            assert_eq!(matches!(step.answer, Answer::Kept(_)), known, "seed {seed}");
+        }
+        if is_tick {
+            let zombie = expected
+                .alive
+                .values()
+                .find(|(seen, ttl)| seen + ttl <= now);
+            assert_eq!(zombie, None, "seed {seed} at {now}");
+        }
+        assert_eq!(engine.len(), expected.told.len(), "seed {seed} at {now}");
+        assert_eq!(engine.len(), expected.alive.len(), "seed {seed} at {now}");
+        let soonest = expected.alive.values().map(|(seen, ttl)| seen + ttl).min();
+        let next = engine.next_deadline().map(|next| next.as_millis());
+        assert!(
+            next <= soonest.map(u128::from) || soonest.is_none(),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn nobody_is_expired_early_stays_as_a_zombie_or_comes_back_unasked() {
+    for seed in 0..4 {
+        simulate(seed);
+    }
+}
