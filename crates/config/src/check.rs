@@ -40,7 +40,7 @@ impl Checker<'_> {
                 Value::Scalar(_) => self.leaf(node, leaf, at),
                 Value::List(_) | Value::Map(_) => self.object(node, object, at),
             },
-            Shape::Plug(shelf) => self.plug(node, shelf, at),
+            Shape::Plug(of) => self.plug(node, of, at),
         }
     }
 
@@ -181,12 +181,11 @@ impl Checker<'_> {
                 is_sound = false;
                 continue;
             }
-            match object.field(&member.key) {
-                Some(field) => members.push(self.member(member, field)),
-                None => {
-                    self.unknown(&member, object);
-                    is_sound = false;
-                }
+            if let Some(field) = object.field(&member.key) {
+                members.push(self.member(member, field));
+            } else {
+                self.unknown(&member, object);
+                is_sound = false;
             }
         }
         is_sound &= self.rules(object, &seen, at);
@@ -284,9 +283,9 @@ impl Checker<'_> {
         }))
     }
 
-    fn plug(&mut self, node: Node, shelf: Shelf, at: Span) -> Node {
+    fn plug(&mut self, node: Node, of: Shelf, at: Span) -> Node {
         let span = node.span;
-        let what = shelf.noun();
+        let what = of.noun();
         let member = match node.value {
             Value::Scalar(Scalar { ref text, .. }) if !node.is_null() => {
                 Member::new(text.clone(), span, Node::text(span, "null", true))
@@ -308,7 +307,12 @@ impl Checker<'_> {
                 return self.refuse(node, at, problem);
             }
         };
-        let known = self.shelves.names(shelf);
+        let known: Vec<_> = self
+            .shelves
+            .kinds(of)
+            .iter()
+            .map(|kind| kind.name)
+            .collect();
         if !known.contains(&member.key.as_str()) {
             let problem = Problem::new("", format!("there is no {what} `{}`", member.key));
             let help = did_you_mean(&member.key, known.iter().copied())

@@ -5,25 +5,26 @@
 //! plan at all: running without a global policy would be worse than keeping what
 //! runs. An error in a named object sets that one aside.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+mod finish;
+mod merge;
 
-use portolan_catalog::GuardSettings;
+use std::collections::{BTreeMap, BTreeSet};
+
 use portolan_model::{Name, Problem, SourceId};
 
+pub(crate) use finish::Parts;
+
 use crate::{
-    AccessLog, Admin, Described, Digest, Finding, Gateway, Listener, ObjectKind, ObjectRef, Origin,
-    Outside, Plan, PlannedPolicy, PlannedRoute, PlannedSource, PlannedUpstream, RawObjects,
-    Registry, Severity, Status, StoredObject,
+    Digest, Finding, ObjectKind, ObjectRef, Outside, Plan, PlannedSource, PlannedUpstream,
+    RawObjects, Severity, StoredObject,
     check::Checker,
     raw::{RawObject, shape_of},
-    read::{Reader, RouteDraft},
+    read::{Reader, guard, status},
     relations,
     report::{Document, Report},
     tree::{Node, Span},
 };
+use merge::merge;
 
 /// Reads a file. `file` is its name for people.
 ///
@@ -87,42 +88,6 @@ pub(crate) fn zero_config() -> Plan {
     read("", "", &outside).expect("the defaults have no errors")
 }
 
-/// One list of objects, each named once.
-fn merge(file: Vec<RawObject>, stored: Vec<StoredObject>, report: &mut Report) -> Vec<RawObject> {
-    let mut objects = file;
-    let is_listener = |object: &ObjectRef| object.kind == ObjectKind::Listener;
-    if stored.iter().any(|stored| is_listener(&stored.object)) {
-        objects.retain(|raw| !(is_listener(&raw.object) && raw.is_default()));
-    }
-    let mut places: BTreeMap<ObjectRef, usize> = objects
-        .iter()
-        .enumerate()
-        .map(|(place, raw)| (raw.object.clone(), place))
-        .collect();
-    for object in stored {
-        let raw = RawObject::from(object);
-        let taken = places
-            .get(&raw.object)
-            .and_then(|place| objects.get_mut(*place));
-        match taken {
-            None => {
-                places.insert(raw.object.clone(), objects.len());
-                objects.push(raw);
-            }
-            Some(first) if first.is_default() => *first = raw,
-            Some(first) => {
-                report.begin(Some(raw.object.clone()), raw.document);
-                let first = first.document.origin(first.at);
-                let problem =
-                    Problem::new("", format!("it is at {first} too, and that one applies"))
-                        .with_help("rename one of the two, or remove it");
-                report.warning(raw.at, problem);
-            }
-        }
-    }
-    objects
-}
-
 /// The plan in the making.
 pub(crate) struct Folding<'a> {
     pub(crate) outside: &'a Outside<'a>,
@@ -140,22 +105,6 @@ pub(crate) struct Place {
     pub(crate) at: Span,
     pub(crate) node: Node,
     pub(crate) is_quarantined: bool,
-}
-
-/// What has been read so far.
-#[derive(Default)]
-pub(crate) struct Parts {
-    pub(crate) gateway: Option<Gateway>,
-    pub(crate) admin: Option<Admin>,
-    pub(crate) status: Option<Status>,
-    access_log: Option<AccessLog>,
-    registry: Option<Registry>,
-    guard: Option<GuardSettings>,
-    pub(crate) policies: Vec<PlannedPolicy>,
-    pub(crate) listeners: Vec<Listener>,
-    pub(crate) routes: Vec<RouteDraft>,
-    pub(crate) upstreams: Vec<PlannedUpstream>,
-    sources: Vec<PlannedSource>,
 }
 
 impl Folding<'_> {
@@ -256,10 +205,10 @@ impl Folding<'_> {
         match name.as_str() {
             "gateway" => self.parts.gateway = reader.gateway(node, at, automatic),
             "admin" => self.parts.admin = reader.admin(node, at),
-            "status" => self.parts.status = reader.status(node),
+            "status" => self.parts.status = status(node),
             "access_log" => self.parts.access_log = reader.access_log(node),
             "registry" => self.parts.registry = reader.registry(node, at),
-            "guard" => self.parts.guard = reader.guard(node),
+            "guard" => self.parts.guard = guard(node),
             // The only other section; an unknown one has no shape.
             _ => self.parts.policies = reader.policy_list(node).unwrap_or_default(),
         }
@@ -318,140 +267,5 @@ impl Folding<'_> {
             PlannedSource { id, spec, digest }
         };
         self.parts.sources.extend(read.map(planned));
-    }
-
-    fn finish(self) -> Result<Plan, Vec<Finding>> {
-        let Self {
-            report,
-            places,
-            mut parts,
-            ..
-        } = self;
-        let mut findings = report.findings;
-        findings.sort_by_key(|finding| match &finding.origin {
-            Origin::File { span, .. } => (0, span.start),
-            Origin::Stored(_) => (1, 0),
-            Origin::Default => (2, 0),
-        });
-        let is_fatal = |finding: &Finding| {
-            let object = finding.object.as_ref();
-            finding.severity == Severity::Error
-                && object.is_none_or(|object| object.kind == ObjectKind::Section)
-        };
-        if findings.iter().any(is_fatal) {
-            return Err(findings);
-        }
-        let objects: BTreeMap<ObjectRef, Described> = places
-            .into_iter()
-            .map(|(object, place)| (object, place.describe()))
-            .collect();
-        let reasons = reasons(&findings);
-        let drafts = std::mem::take(&mut parts.routes);
-        let routes = drafts
-            .into_iter()
-            .filter_map(|draft| planned(draft, &objects, &reasons));
-        let routes = routes.collect();
-        parts.plan(routes, findings, objects)
-    }
-}
-
-/// The first error of each object.
-fn reasons(findings: &[Finding]) -> BTreeMap<ObjectRef, Arc<str>> {
-    let mut reasons = BTreeMap::new();
-    for finding in findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-    {
-        let Some(object) = finding.object.clone() else {
-            continue;
-        };
-        let reason = || format!("{}: {}", finding.origin, finding.message).into();
-        reasons.entry(object).or_insert_with(reason);
-    }
-    reasons
-}
-
-/// A route that is set aside keeps its conditions and nothing else.
-fn planned(
-    draft: RouteDraft,
-    objects: &BTreeMap<ObjectRef, Described>,
-    reasons: &BTreeMap<ObjectRef, Arc<str>>,
-) -> Option<PlannedRoute> {
-    let RouteDraft {
-        mut route,
-        mut policies,
-        ..
-    } = draft;
-    let object = ObjectRef::new(ObjectKind::Route, route.name.clone());
-    let described = objects.get(&object)?;
-    let quarantine = described.quarantined.then(|| {
-        route.policies.clear();
-        route.targets.clear();
-        policies.clear();
-        // Without an error of its own, what it needs is set aside.
-        reasons
-            .get(&object)
-            .cloned()
-            .unwrap_or_else(|| "its upstream is set aside".into())
-    });
-    Some(PlannedRoute {
-        route,
-        policies,
-        digest: described.digest,
-        quarantine,
-    })
-}
-
-impl Parts {
-    fn plan(
-        self,
-        routes: Vec<PlannedRoute>,
-        findings: Vec<Finding>,
-        objects: BTreeMap<ObjectRef, Described>,
-    ) -> Result<Plan, Vec<Finding>> {
-        let sections = (
-            self.gateway,
-            self.admin,
-            self.access_log,
-            self.registry,
-            self.guard,
-        );
-        let (Some(gateway), Some(admin), Some(access_log), Some(registry), Some(guard)) = sections
-        else {
-            // A section that is not read has an error, and errors ended this before.
-            return Err(findings);
-        };
-        let of_object = |digest: Digest, (object, described): (&ObjectRef, &Described)| {
-            digest
-                .and(Digest::of(&object.to_string()))
-                .and(described.digest)
-        };
-        Ok(Plan {
-            gateway,
-            admin,
-            status: self.status,
-            access_log,
-            registry,
-            guard,
-            listeners: self.listeners,
-            policies: self.policies,
-            routes,
-            upstreams: self.upstreams,
-            sources: self.sources,
-            digest: objects.iter().fold(Digest::of(""), of_object),
-            findings,
-            objects,
-        })
-    }
-}
-
-impl Place {
-    fn describe(self) -> Described {
-        Described {
-            origin: self.document.origin(self.at),
-            digest: Digest::of_json(&self.node.to_json()),
-            written: self.node.to_json_as_written().to_string().into(),
-            quarantined: self.is_quarantined,
-        }
     }
 }

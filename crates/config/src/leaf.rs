@@ -165,9 +165,11 @@ pub(crate) fn host(text: &str) -> Result<String, Problem> {
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     if bare.len() > HOST_BYTES_MAX || !bare.split('.').all(is_label) {
-        return Err(match text.is_ascii() {
-            true => problem(),
-            false => problem().with_help("write it in its ASCII form, `xn--...`"),
+        let ascii = "write it in its ASCII form, `xn--...`";
+        return Err(if text.is_ascii() {
+            problem()
+        } else {
+            problem().with_help(ascii)
         });
     }
     Ok(bare.to_ascii_lowercase())

@@ -15,8 +15,10 @@ mod outside;
 mod plan;
 mod raw;
 mod read;
+mod reference;
 mod relations;
 mod report;
+mod schema;
 mod settings;
 mod substitute;
 mod suggest;
@@ -29,12 +31,17 @@ pub use fold::{fold, read};
 pub use outside::{Outside, Shelves};
 pub use plan::{Described, Plan, PlannedPolicy, PlannedRoute, PlannedSource, PlannedUpstream};
 pub use raw::{RawObjects, StoredObject};
+pub use reference::reference_markdown;
+pub use schema::schema;
 pub use settings::{
     AccessLog, Admin, Automatic, ClientTimeouts, Gateway, Limits, Listener, ListenerTls, LogFormat,
     LogPath, Protocols, ProxyHeader, Registry, Status,
 };
 pub use substitute::SCALAR_BYTES_MAX;
 pub use tree::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};
+
+/// A commented file to start from, as `portolan init` writes it.
+pub const STARTING_FILE: &str = include_str!("starting.yaml");
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use portolan_balance::BalanceKind;
 use portolan_catalog::SourceKind;
 use portolan_model::{Problem, route::CertificateFiles};
 use portolan_policy::PolicyKind;
+use serde_json::Value;
 
 use crate::table::Shelf;
 
@@ -20,12 +21,34 @@ pub struct Shelves<'a> {
     pub balancers: &'a [BalanceKind],
 }
 
-impl<'a> Shelves<'a> {
-    pub(crate) fn names(self, shelf: Shelf) -> Vec<&'a str> {
-        match shelf {
-            Shelf::Policies => self.policies.iter().map(|kind| kind.name).collect(),
-            Shelf::Sources => self.sources.iter().map(|kind| kind.name).collect(),
-            Shelf::Balancers => self.balancers.iter().map(|kind| kind.name).collect(),
+/// What all rows of all shelves say of themselves.
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) schema: fn() -> Value,
+    pub(crate) example: &'static str,
+}
+
+macro_rules! kinds {
+    ($rows:expr) => {
+        $rows
+            .iter()
+            .map(|row| Kind {
+                name: row.name,
+                summary: row.summary,
+                schema: row.schema,
+                example: row.example,
+            })
+            .collect()
+    };
+}
+
+impl Shelves<'_> {
+    pub(crate) fn kinds(self, of: Shelf) -> Vec<Kind> {
+        match of {
+            Shelf::Policies => kinds!(self.policies),
+            Shelf::Sources => kinds!(self.sources),
+            Shelf::Balancers => kinds!(self.balancers),
         }
     }
 }

@@ -42,9 +42,10 @@ fn distance(from: &str, to: &str) -> usize {
                 && column > 0
                 && from.get(row.saturating_sub(1)) == Some(b)
                 && to.get(column.saturating_sub(1)) == Some(a);
-            let swap = match is_swap {
-                true => at(&before_last, column.saturating_sub(1)).saturating_add(1),
-                false => usize::MAX,
+            let swap = if is_swap {
+                at(&before_last, column.saturating_sub(1)).saturating_add(1)
+            } else {
+                usize::MAX
             };
             current.push(left.min(above).min(diagonal).min(swap));
         }

@@ -14,7 +14,7 @@ use std::{path::PathBuf, sync::Arc};
 use portolan_model::{Metadata, Problem};
 
 pub(crate) use route::RouteDraft;
-pub(crate) use sections::overlap;
+pub(crate) use sections::{guard, overlap, status};
 
 use crate::{
     Outside, leaf,
@@ -80,6 +80,10 @@ impl Node {
     }
 
     /// A member that may be absent.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is unsound, the inner one absent"
+    )]
     fn maybe<T>(&self, name: &str, read: impl FnOnce(&Self) -> Option<T>) -> Option<Option<T>> {
         if self.has(name) {
             read(self.get(name)?).map(Some)
@@ -89,6 +93,10 @@ impl Node {
     }
 
     /// A scalar that may be absent.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is unsound, the inner one absent"
+    )]
     fn may_read<T>(
         &self,
         name: &str,
@@ -142,6 +150,10 @@ fn any_count(text: &str) -> Result<u64, Problem> {
     leaf::count(text, 0, u64::MAX)
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands where a reader of scalars does"
+)]
 fn any_text(text: &str) -> Result<Arc<str>, Problem> {
     Ok(text.into())
 }

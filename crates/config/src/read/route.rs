@@ -34,7 +34,7 @@ pub(crate) struct RouteDraft {
 impl RouteDraft {
     /// A pointer into the route as one into what was written.
     pub(crate) fn as_written(&self, pointer: &str) -> String {
-        let (places, place, rest) = match self.part(pointer) {
+        let (places, place, rest) = match part_of(pointer) {
             Part::Host(place) => (&self.host_places, place, ""),
             Part::Match(place, rest) => (&self.match_places, place, rest),
             Part::Whole => return pointer.to_owned(),
@@ -48,7 +48,7 @@ impl RouteDraft {
 
     /// Takes note that the router can't use a part.
     pub(crate) fn leave_out(&mut self, pointer: &str) {
-        match self.part(pointer) {
+        match part_of(pointer) {
             Part::Host(place) => drop(self.bad_hosts.insert(place)),
             Part::Match(place, _) => drop(self.bad_matches.insert(place)),
             Part::Whole => self.is_unreachable = true,
@@ -60,24 +60,6 @@ impl RouteDraft {
         self.is_unreachable |= remove(&mut self.route.hosts, &self.bad_hosts)
             || remove(&mut self.route.matches, &self.bad_matches);
     }
-
-    fn part<'a>(&self, pointer: &'a str) -> Part<'a> {
-        let (list, rest) = match (
-            pointer.strip_prefix("/hosts/"),
-            pointer.strip_prefix("/match/"),
-        ) {
-            (Some(rest), _) => ("hosts", rest),
-            (None, Some(rest)) => ("match", rest),
-            (None, None) => return Part::Whole,
-        };
-        let end = rest.find('/').unwrap_or(rest.len());
-        let (place, rest) = rest.split_at(end);
-        match place.parse() {
-            Ok(place) if list == "hosts" => Part::Host(place),
-            Ok(place) => Part::Match(place, rest),
-            Err(_) => Part::Whole,
-        }
-    }
 }
 
 /// What a pointer into a route leads to.
@@ -85,6 +67,24 @@ enum Part<'a> {
     Host(usize),
     Match(usize, &'a str),
     Whole,
+}
+
+fn part_of(pointer: &str) -> Part<'_> {
+    let (list, rest) = match (
+        pointer.strip_prefix("/hosts/"),
+        pointer.strip_prefix("/match/"),
+    ) {
+        (Some(rest), _) => ("hosts", rest),
+        (None, Some(rest)) => ("match", rest),
+        (None, None) => return Part::Whole,
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (place, rest) = rest.split_at(end);
+    match place.parse() {
+        Ok(place) if list == "hosts" => Part::Host(place),
+        Ok(place) => Part::Match(place, rest),
+        Err(_) => Part::Whole,
+    }
 }
 
 /// Removes items by their places. Says whether nothing is left of something.

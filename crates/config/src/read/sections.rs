@@ -60,12 +60,6 @@ impl Reader<'_> {
         Some(admin)
     }
 
-    pub(crate) fn status(&self, node: &Node) -> Option<Status> {
-        Some(Status {
-            address: node.read("address", leaf::address)?,
-        })
-    }
-
     pub(crate) fn access_log(&self, node: &Node) -> Option<AccessLog> {
         let path = node.read("path", any_text)?;
         Some(AccessLog {
@@ -97,13 +91,19 @@ impl Reader<'_> {
         }
         Some(registry)
     }
+}
 
-    pub(crate) fn guard(&self, node: &Node) -> Option<GuardSettings> {
-        Some(GuardSettings {
-            share_percent: node.count("share")?,
-            hold: node.read("hold", leaf::duration_or_zero)?,
-        })
-    }
+pub(crate) fn status(node: &Node) -> Option<Status> {
+    Some(Status {
+        address: node.read("address", leaf::address)?,
+    })
+}
+
+pub(crate) fn guard(node: &Node) -> Option<GuardSettings> {
+    Some(GuardSettings {
+        share_percent: node.count("share")?,
+        hold: node.read("hold", leaf::duration_or_zero)?,
+    })
 }
 
 /// Whether two listeners want the same port: equal, or one of them wants every address.

@@ -138,7 +138,10 @@ impl Reader<'_> {
         }
     }
 
-    /// The outer `None` is an error, the inner one no certificate.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is unsound, the inner one absent"
+    )]
     fn client_certificate(&mut self, node: &Node, at: Span) -> Option<Option<CertificateFiles>> {
         match (node.has("certificate"), node.has("key")) {
             (false, false) => Some(None),

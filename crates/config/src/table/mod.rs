@@ -183,11 +183,41 @@ impl Object {
 }
 
 impl Object {
+    /// This object and all within it, each once, outer ones first.
+    pub(crate) fn all(&'static self) -> Vec<&'static Self> {
+        let mut all = vec![self];
+        let mut next = 0;
+        while let Some(object) = all.get(next).copied() {
+            next = all.len().min(next.saturating_add(1));
+            for inner in object
+                .fields
+                .iter()
+                .filter_map(|field| field.shape.object())
+            {
+                if !all.iter().any(|known| known.name == inner.name) {
+                    all.push(inner);
+                }
+            }
+        }
+        all
+    }
+
     /// The first sentence on what it is, for messages.
     pub(crate) fn doc_short(&self) -> &'static str {
         self.doc
             .split_once(['.', ':'])
             .map_or(self.doc, |(first, _)| first)
+    }
+}
+
+impl Shape {
+    /// The object that it is, or holds many of.
+    pub(crate) fn object(self) -> Option<&'static Object> {
+        match self {
+            Self::Leaf(_) | Self::Plug(_) => None,
+            Self::List { of, .. } | Self::Map { of, .. } => of.object(),
+            Self::Object(object) | Self::Either(_, object) => Some(object),
+        }
     }
 }
 

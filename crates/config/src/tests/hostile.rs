@@ -1,5 +1,7 @@
 //! Text from anybody: nothing panics, everything ends.
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -94,9 +96,10 @@ fn a_mark_of_byte_order_is_no_part_of_the_text() {
 fn many_objects_are_read_in_little_time() {
     let mut text = "upstreams: {u: {service: s}}\nroutes:\n".to_owned();
     for route in 0..5000 {
-        text.push_str(&format!(
-            "  r{route}: {{match: {{prefix: /p{route}}}, target: u}}\n"
-        ));
+        let _infallible = writeln!(
+            text,
+            "  r{route}: {{match: {{prefix: /p{route}}}, target: u}}"
+        );
     }
     assert_eq!(plan(&text).routes.len(), 5000);
 }

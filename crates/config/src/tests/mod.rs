@@ -5,6 +5,8 @@ mod objects;
 mod quarantine;
 mod relations;
 
+pub(crate) use objects::EVERYTHING;
+
 use std::sync::Arc;
 
 use portolan_catalog::{Inbox, Source, SourceKind, SourceRun, SourceSpec};

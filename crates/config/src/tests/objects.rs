@@ -14,7 +14,7 @@ use portolan_model::{
 use super::*;
 use crate::{LogFormat, LogPath, ProxyHeader};
 
-const EVERYTHING: &str = r#"
+pub(crate) const EVERYTHING: &str = r#"
 gateway:
   workers: 2
   drain: 10s
@@ -97,7 +97,7 @@ fn every_field_is_read() {
         plan.access_log.path,
         LogPath::File("/etc/portolan/access.log".into())
     );
-    assert_eq!(plan.registry.ttl_max, Duration::from_secs(3600));
+    assert_eq!(plan.registry.ttl_max, Duration::from_hours(1));
     assert_eq!(plan.registry.instances_max.get(), 1000);
     assert_eq!(
         (plan.guard.share_percent, plan.guard.hold),
@@ -326,4 +326,11 @@ fn digests_see_changes_of_meaning_only() {
         digest("# comment\nadmin:\n  address: '127.0.0.1:9070'\n")
     );
     assert_ne!(base, digest("admin: {address: 127.0.0.1:9071}"));
+}
+
+#[test]
+fn the_starting_file_has_no_findings() {
+    let plan = plan(crate::STARTING_FILE);
+    assert_eq!(plan.routes.len(), 1);
+    assert!(plan.gateway.automatic.is_enabled);
 }
