@@ -14,5 +14,7 @@ mod tests;
 
 use portolan_catalog::SourceKind;
 
+pub use dns::for_hosts;
+
 /// Every kind of source, in the order of the reference.
 pub const KINDS: &[SourceKind] = &[file::KIND, dns::KIND];

@@ -25,7 +25,7 @@ fn show(batch: &[Arrival]) -> Vec<String> {
         let word = match &arrival.saying.news {
             News::Said(Change::Remove { id, .. }) => id.to_string(),
             News::Said(Change::Stale { reason }) => reason.to_string(),
-            other => format!("{other:?}"),
+            other @ (News::Said(_) | News::Replaced | News::Closed) => format!("{other:?}"),
         };
         format!("{}:{word}", arrival.saying.source)
     };

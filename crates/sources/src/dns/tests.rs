@@ -1,0 +1,506 @@
+//! Claims about the `dns` source.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{A, CNAME, SOA},
+    },
+};
+use portolan_catalog::{Fold, GuardSettings, Inflow, Turn, inboxes};
+use portolan_model::{Revision, RevisionClock, SourceId, route::HostPort};
+use portolan_runtime::{Env, Task};
+use serde_json::json;
+use tokio::{net::UdpSocket, sync::watch};
+
+use super::{
+    map::{ADDRESSES_MAX, Answer, Known},
+    resolve::{Answering, Resolve, Resolver, Version},
+    settings::{self, Family, Limits, Settings},
+    watch::DnsSource,
+};
+
+const LIMITS: Limits = Limits {
+    min_ttl: Duration::from_secs(1),
+    max_ttl: Duration::from_mins(1),
+};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn found(texts: &[&str], seconds: u64) -> Answer {
+    Answer::Addresses(ips(texts), secs(seconds))
+}
+
+fn failed() -> Answer {
+    Answer::Failed("request timed out".to_owned())
+}
+
+fn nothing() -> Answer {
+    Answer::Nothing(None)
+}
+
+fn host(text: &str) -> HostPort {
+    let (host, port) = text.rsplit_once(':').unwrap();
+    HostPort {
+        host: host.to_owned(),
+        port: port.parse().unwrap(),
+    }
+}
+
+#[test]
+fn lifetimes_are_kept_within_their_limits() {
+    let mut known = Known::default();
+    for (ttl, pause) in [(0, 1), (1, 1), (30, 30), (60, 60), (61, 60)] {
+        let answers = (found(&["10.0.0.1"], ttl), nothing());
+        assert_eq!(
+            known.take(answers, Family::PreferIpv4, LIMITS).1,
+            secs(pause),
+            "{ttl}"
+        );
+    }
+    let shortest = (found(&["10.0.0.1"], 9), found(&["::1"], 3));
+    assert_eq!(known.take(shortest, Family::Both, LIMITS).1, secs(3));
+    for (ttl, pause) in [(None, 5), (Some(secs(9)), 9), (Some(secs(900)), 30)] {
+        let answers = (Answer::Nothing(ttl), nothing());
+        assert_eq!(
+            known.take(answers, Family::PreferIpv4, LIMITS).1,
+            secs(pause)
+        );
+    }
+}
+
+#[test]
+fn failures_keep_what_was_known_and_are_retried_ever_later() {
+    let mut known = Known::default();
+    known.take(
+        (found(&["10.0.0.1"], 1), nothing()),
+        Family::PreferIpv4,
+        LIMITS,
+    );
+    for pause in [1, 2, 4, 8, 16, 30, 30] {
+        let (report, again) = known.take((failed(), failed()), Family::PreferIpv4, LIMITS);
+        assert_eq!((report.addresses, again), (ips(&["10.0.0.1"]), secs(pause)));
+        assert_eq!(report.failure.as_deref(), Some("request timed out"));
+    }
+    let (report, _) = known.take(
+        (found(&["10.0.0.2"], 1), nothing()),
+        Family::PreferIpv4,
+        LIMITS,
+    );
+    assert_eq!(
+        (report.addresses, report.failure),
+        (ips(&["10.0.0.2"]), None)
+    );
+    assert_eq!(
+        known
+            .take((failed(), failed()), Family::PreferIpv4, LIMITS)
+            .1,
+        secs(1)
+    );
+}
+
+#[test]
+fn addresses_of_one_family_are_an_answer() {
+    let mut known = Known::default();
+    known.take(
+        (found(&["10.0.0.1"], 1), found(&["::1"], 1)),
+        Family::Both,
+        LIMITS,
+    );
+    let (report, _) = known.take((failed(), found(&["::2"], 1)), Family::Both, LIMITS);
+    assert_eq!(
+        (report.addresses, report.failure),
+        (ips(&["10.0.0.1", "::2"]), None)
+    );
+}
+
+#[test]
+fn ipv6_counts_only_where_there_is_no_ipv4() {
+    let mut known = Known::default();
+    let both = || (found(&["10.0.0.1"], 1), found(&["::1"], 1));
+    assert_eq!(
+        known.take(both(), Family::PreferIpv4, LIMITS).0.addresses,
+        ips(&["10.0.0.1"])
+    );
+    let only = (nothing(), found(&["::1"], 1));
+    assert_eq!(
+        known.take(only, Family::PreferIpv4, LIMITS).0.addresses,
+        ips(&["::1"])
+    );
+}
+
+#[test]
+fn addresses_past_the_limit_do_not_count() {
+    let addresses = |count: u32| (1..=count).map(|n| IpAddr::from(n.to_be_bytes())).collect();
+    for count in [ADDRESSES_MAX, ADDRESSES_MAX + 1] {
+        let answer = Answer::Addresses(addresses(u32::try_from(count).unwrap()), secs(1));
+        let (report, _) = Known::default().take((answer, nothing()), Family::Ipv4, LIMITS);
+        assert_eq!(report.addresses.len(), ADDRESSES_MAX);
+    }
+}
+
+fn problems(settings: &serde_json::Value) -> Vec<String> {
+    let problems = settings::parse(settings).unwrap_err();
+    problems
+        .iter()
+        .map(|problem| format!("{} {}", problem.path, problem.message))
+        .collect()
+}
+
+#[test]
+fn every_problem_of_the_settings_is_named() {
+    assert_eq!(
+        problems(&json!({
+            "hosts": ["a", "a:0", "a b:1", "A:1", "a:1", 7, "::1:1"],
+            "resolvers": ["dns.google"], "family": "ipx", "max_ttl": "1ms", "ttl": 3
+        })),
+        [
+            "/hosts/5 this is not a text",
+            "/hosts/0 `a` has no port",
+            "/hosts/1 the port of `a:0` is not a number from 1 to 65535",
+            "/hosts/2 `a b:1` is not a host name and a port",
+            "/hosts/4 `a:1` is named twice",
+            "/resolvers/0 `dns.google` is not an IP address, with or without a port",
+            "/family there is no family `ipx`",
+            "/max_ttl `1ms` is not between 1s and 86400s",
+            "/ttl there is no field `ttl`",
+        ]
+    );
+    assert_eq!(problems(&json!({})), ["/hosts a `dns` source needs hosts"]);
+}
+
+#[test]
+fn hosts_are_refused_at_one_past_the_limit() {
+    let hosts = |count: usize| (0..count).map(|n| format!("h{n}:1")).collect::<Vec<_>>();
+    assert!(settings::parse(&json!({"hosts": hosts(settings::HOSTS_MAX)})).is_ok());
+    assert_eq!(
+        problems(&json!({"hosts": hosts(settings::HOSTS_MAX + 1)})),
+        ["/hosts there are more than 1000 hosts"]
+    );
+}
+
+#[test]
+fn the_source_of_upstreams_is_the_one_that_a_person_would_write() {
+    let written = settings::parse(&json!({"hosts": ["API.internal:8080"]})).unwrap();
+    let built = settings::for_hosts(&[host("api.internal:8080")]);
+    assert!(written.same_as(built.as_ref()));
+    assert!(!written.same_as(settings::for_hosts(&[host("api.internal:8081")]).as_ref()));
+}
+
+/// Answers what it is told to, at once.
+#[derive(Default)]
+struct Scripted(Mutex<BTreeMap<String, Answer>>);
+
+impl Scripted {
+    fn says(&self, host: &str, answer: Answer) {
+        self.0.lock().unwrap().insert(host.to_owned(), answer);
+    }
+}
+
+impl Resolve for Scripted {
+    fn ask<'a>(&'a self, host: &'a str, version: Version) -> Answering<'a> {
+        let answer = match version {
+            Version::Ipv4 => self.0.lock().unwrap().get(host).cloned(),
+            Version::Ipv6 => None,
+        };
+        Box::pin(async move { answer.unwrap_or(nothing()) })
+    }
+}
+
+/// A source that asks a script, and the fold that listens.
+struct Running {
+    inflow: Inflow,
+    fold: Fold,
+    env: Env,
+    script: Arc<Scripted>,
+    _source: Task,
+}
+
+impl Running {
+    fn start(hosts: &[&str], script: Scripted) -> Self {
+        let env = Env::virtual_time(7);
+        let (mut hub, inflow) = inboxes();
+        let id = SourceId::new("dns");
+        let settings = Settings {
+            hosts: hosts.iter().map(|text| host(text)).collect(),
+            ..Settings::default()
+        };
+        let source = DnsSource::new(settings, id.clone(), env.clone());
+        let inbox = hub.open(&id, Turn::Fair);
+        let script = Arc::new(script);
+        let shared: Arc<dyn Resolve> = Arc::clone(&script) as _;
+        let resolver = watch::Sender::new(shared);
+        let run = async move {
+            source.ask_all(&resolver, &inbox).await.unwrap();
+        };
+        let now = env.now();
+        Self {
+            inflow,
+            fold: Fold::new(
+                GuardSettings::default(),
+                RevisionClock::new(Revision::FIRST),
+                now,
+            ),
+            _source: env.spawn("source", run),
+            env,
+            script,
+        }
+    }
+
+    /// Folds what is said within a span.
+    async fn listen(&mut self, span: Duration) {
+        let end = self.env.instant().checked_add(span).unwrap();
+        loop {
+            let left = end.saturating_duration_since(self.env.instant());
+            match self.env.timeout(left, self.inflow.batch(1)).await {
+                Ok(batch) => {
+                    for arrival in batch {
+                        self.fold.apply(self.env.now(), arrival.saying);
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn ids(&self, service: &str) -> Option<Vec<String>> {
+        let catalog = self.fold.catalog();
+        let service = catalog.service(&service.parse().unwrap())?;
+        let instances = service.instances.iter();
+        Some(instances.map(|instance| instance.id.to_string()).collect())
+    }
+
+    fn reason(&self) -> Option<String> {
+        let catalog = self.fold.catalog();
+        let stale = catalog.sources()[0].stale.as_ref()?;
+        Some(stale.reason.to_string())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_is_a_service_and_its_addresses_are_instances() {
+    let script = Scripted::default();
+    script.says("api.internal", found(&["10.0.0.1", "10.0.0.2"], 10));
+    let mut running = Running::start(&["api.internal:8080", "gone.internal:1"], script);
+    running.listen(secs(1)).await;
+    let ids = running.ids("dns/api.internal:8080").unwrap();
+    assert_eq!(ids, ["10.0.0.1:8080", "10.0.0.2:8080"]);
+    assert_eq!(running.ids("dns/gone.internal:1"), Some(vec![]));
+    assert_eq!(running.reason(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_is_asked_again_when_its_answer_is_over_and_not_before() {
+    let script = Scripted::default();
+    script.says("api", found(&["10.0.0.1"], 10));
+    let mut running = Running::start(&["api:80"], script);
+    running.listen(secs(1)).await;
+    running.script.says("api", found(&["10.0.0.9"], 10));
+    running.listen(secs(8)).await;
+    assert_eq!(running.ids("dns/api:80").unwrap(), ["10.0.0.1:80"]);
+    running.listen(secs(3)).await;
+    assert_eq!(running.ids("dns/api:80").unwrap(), ["10.0.0.9:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_gone_keeps_its_addresses_for_the_hold() {
+    let script = Scripted::default();
+    script.says("api", found(&["10.0.0.1", "10.0.0.2"], 1));
+    let mut running = Running::start(&["api:80"], script);
+    running.listen(secs(1)).await;
+    running.script.says("api", nothing());
+    running.listen(secs(9)).await;
+    assert_eq!(running.ids("dns/api:80").unwrap().len(), 2);
+    assert_eq!(running.fold.catalog().sources()[0].held, 2);
+    running.listen(secs(300)).await;
+    running.fold.tick(running.env.now());
+    assert_eq!(running.ids("dns/api:80"), Some(vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_server_never_empties_a_service() {
+    let script = Scripted::default();
+    script.says("api", found(&["10.0.0.1"], 1));
+    script.says("web", found(&["10.0.0.2"], 1));
+    let mut running = Running::start(&["api:80", "web:80"], script);
+    running.listen(secs(1)).await;
+    running.script.says("api", failed());
+    running.listen(secs(3600)).await;
+    running.fold.tick(running.env.now());
+    assert_eq!(running.ids("dns/api:80").unwrap(), ["10.0.0.1:80"]);
+    assert_eq!(running.reason().unwrap(), "api: request timed out");
+    running.script.says("web", found(&["10.0.0.3"], 1));
+    running.listen(secs(10)).await;
+    assert_eq!(running.ids("dns/web:80").unwrap(), ["10.0.0.3:80"]);
+    assert_eq!(running.reason().unwrap(), "api: request timed out");
+    running.script.says("api", found(&["10.0.0.1"], 1));
+    running.listen(secs(60)).await;
+    assert_eq!(running.reason(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_fails_at_the_start_holds_up_no_other() {
+    let script = Scripted::default();
+    script.says("api", found(&["10.0.0.1"], 60));
+    script.says("bad", failed());
+    let mut running = Running::start(&["bad:80", "api:80"], script);
+    running.listen(secs(1)).await;
+    assert_eq!(running.ids("dns/api:80").unwrap(), ["10.0.0.1:80"]);
+    assert_eq!(running.ids("dns/bad:80"), Some(vec![]));
+    assert_eq!(running.reason().unwrap(), "bad: request timed out");
+}
+
+/// A DNS server on a free port that knows a few names.
+struct Server {
+    address: SocketAddr,
+    _task: Task,
+}
+
+impl Server {
+    async fn start(env: &Env) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let serve = async move {
+            let mut buffer = [0; 4096];
+            while let Ok((bytes, client)) = socket.recv_from(&mut buffer).await {
+                let question = Message::from_vec(&buffer[..bytes]).unwrap();
+                if let Some(answer) = Self::answer(&question) {
+                    socket
+                        .send_to(&answer.to_vec().unwrap(), client)
+                        .await
+                        .unwrap();
+                }
+            }
+        };
+        Self {
+            address,
+            _task: env.spawn("fake dns", serve),
+        }
+    }
+
+    fn answer(question: &Message) -> Option<Message> {
+        let query = question.queries[0].clone();
+        let (name, kind) = (query.name().clone(), query.query_type());
+        let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+        answer.metadata.recursion_available = true;
+        answer.add_query(query);
+        let target = Name::from_ascii("target.internal.").unwrap();
+        match (name.to_ascii().trim_end_matches('.'), kind) {
+            ("api.internal", RecordType::A) => {
+                answer.add_answer(Record::from_rdata(
+                    name.clone(),
+                    30,
+                    RData::CNAME(CNAME(target.clone())),
+                ));
+                let addresses = [A::new(10, 0, 0, 1), A::new(10, 0, 0, 2)];
+                answer.add_answers(
+                    addresses.map(|ip| Record::from_rdata(target.clone(), 90, RData::A(ip))),
+                );
+            }
+            ("broken.internal", _) => answer.metadata.response_code = ResponseCode::ServFail,
+            ("silent.internal", _) => return None,
+            ("api.internal", _) => {}
+            _ => answer.metadata.response_code = ResponseCode::NXDomain,
+        }
+        let soa = SOA::new(target.clone(), target.clone(), 1, 1, 1, 1, 7);
+        answer.add_authority(Record::from_rdata(target, 20, RData::SOA(soa)));
+        Some(answer)
+    }
+}
+
+async fn resolver() -> (Resolver, Server) {
+    let server = Server::start(&Env::system()).await;
+    let settings = Settings {
+        resolvers: vec![server.address],
+        timeout: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    (Resolver::open(&settings), server)
+}
+
+#[tokio::test]
+async fn a_server_is_asked_and_a_chain_lives_as_long_as_its_shortest_link() {
+    let (resolver, _server) = resolver().await;
+    let answer = resolver.ask("api.internal", Version::Ipv4).await;
+    assert_eq!(answer, found(&["10.0.0.1", "10.0.0.2"], 30));
+    let answer = resolver.ask("api.internal", Version::Ipv6).await;
+    assert_eq!(answer, Answer::Nothing(Some(secs(7))));
+}
+
+#[tokio::test]
+async fn an_unknown_name_is_nothing_and_not_a_failure() {
+    let (resolver, _server) = resolver().await;
+    let answer = resolver.ask("unknown.internal", Version::Ipv4).await;
+    assert_eq!(answer, Answer::Nothing(Some(secs(7))));
+}
+
+#[tokio::test]
+async fn a_server_that_fails_or_is_silent_is_a_failure() {
+    let (resolver, _server) = resolver().await;
+    for host in ["broken.internal", "silent.internal"] {
+        let answer = resolver.ask(host, Version::Ipv4).await;
+        assert!(matches!(answer, Answer::Failed(_)), "{host}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn some_names_need_no_server() {
+    let (resolver, server) = resolver().await;
+    drop(server);
+    for (host, version, ip) in [
+        ("localhost", Version::Ipv4, "127.0.0.1"),
+        ("api.localhost", Version::Ipv4, "127.0.0.1"),
+        ("10.1.2.3", Version::Ipv4, "10.1.2.3"),
+        ("::5", Version::Ipv6, "::5"),
+    ] {
+        let answer = resolver.ask(host, version).await;
+        assert!(
+            matches!(&answer, Answer::Addresses(found, _) if found.contains(&ip.parse().unwrap())),
+            "{host}: {answer:?}"
+        );
+    }
+    assert!(matches!(
+        resolver.ask("10.1.2.3", Version::Ipv6).await,
+        Answer::Nothing(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_whole_source_finds_a_host_by_a_real_server() {
+    let env = Env::system();
+    let server = Server::start(&env).await;
+    let spec = settings::parse(&json!({
+        "hosts": ["api.internal:8080"], "resolvers": [server.address.to_string()]
+    }));
+    let id = SourceId::new("dns");
+    let (mut hub, mut inflow) = inboxes();
+    let source = spec.unwrap().build(&id, &env);
+    let _running = env.spawn("source", source.run(hub.open(&id, Turn::Fair)));
+    let now = env.now();
+    let mut fold = Fold::new(
+        GuardSettings::default(),
+        RevisionClock::new(Revision::FIRST),
+        now,
+    );
+    for arrival in inflow.batch(1).await {
+        fold.apply(env.now(), arrival.saying);
+    }
+    let catalog = fold.catalog();
+    let service = catalog
+        .service(&"dns/api.internal:8080".parse().unwrap())
+        .unwrap();
+    assert_eq!(service.instances[0].id.as_str(), "10.0.0.1:8080");
+}

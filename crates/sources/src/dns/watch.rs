@@ -1,0 +1,254 @@
+//! Keeps asking, one task a host, and tells the inbox what changed.
+
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use portolan_catalog::{Inbox, InboxClosed, Source, SourceRun};
+use portolan_model::{Change, SourceId, route::HostPort};
+use portolan_runtime::{Dice, Env, Task};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    map::{Answer, Known, Report, View},
+    resolve::{Resolve, Resolver, Version},
+    settings::{Family, Settings},
+};
+
+/// Reports that wait to be told.
+const REPORTS_MAX: usize = 64;
+/// How often the system's files are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// What the system's resolver is configured by.
+const SYSTEM_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+/// Failures that are told; the others are counted.
+const FAILURES_TOLD_MAX: usize = 3;
+
+type SharedResolver = Arc<dyn Resolve>;
+
+#[derive(Debug)]
+pub(super) struct DnsSource {
+    settings: Settings,
+    id: SourceId,
+    env: Env,
+}
+
+impl DnsSource {
+    pub(super) const fn new(settings: Settings, id: SourceId, env: Env) -> Self {
+        Self { settings, id, env }
+    }
+
+    async fn follow(self, inbox: Inbox) {
+        let opened: SharedResolver = Arc::new(Resolver::open(&self.settings));
+        let resolver = watch::Sender::new(opened);
+        let asked = self.ask_all(&resolver, &inbox);
+        tokio::select! {
+            _closed = asked => {}
+            () = self.follow_system(&resolver) => {}
+        }
+    }
+
+    /// Opens the resolver anew when the system's files change. Never ends.
+    async fn follow_system(&self, resolver: &watch::Sender<SharedResolver>) {
+        let mut looks = looks();
+        loop {
+            self.env.sleep(LOOK).await;
+            let now = self::looks();
+            if now != looks {
+                looks = now;
+                resolver.send_replace(Arc::new(Resolver::open(&self.settings)));
+            }
+        }
+    }
+
+    /// Asks for every host, over and over, until the inbox is closed.
+    pub(super) async fn ask_all(
+        &self,
+        resolver: &watch::Sender<SharedResolver>,
+        inbox: &Inbox,
+    ) -> Result<(), InboxClosed> {
+        let Settings {
+            hosts,
+            family,
+            limits,
+            ..
+        } = &self.settings;
+        let (reports, mut told) = mpsc::channel(REPORTS_MAX);
+        let asker = |(index, host): (usize, &HostPort)| {
+            let asker = Asker {
+                index,
+                host: host.clone(),
+                family: *family,
+                limits: *limits,
+                env: self.env.clone(),
+                dice: self.env.dice(),
+                resolver: resolver.subscribe(),
+            };
+            self.env.spawn("dns host", asker.run(reports.clone()))
+        };
+        let _askers: Vec<Task> = hosts.iter().enumerate().map(asker).collect();
+        drop(reports);
+        let mut teller = Teller::new(self.id.clone(), hosts.clone());
+        while let Some(report) = told.recv().await {
+            teller.take(report);
+            while let Ok(report) = told.try_recv() {
+                teller.take(report);
+            }
+            teller.tell(inbox).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Source for DnsSource {
+    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
+        Box::pin(self.follow(inbox))
+    }
+}
+
+/// When the system's files last changed.
+fn looks() -> [Option<SystemTime>; 2] {
+    SYSTEM_FILES.map(|path| {
+        let metadata = fs::metadata(Path::new(path)).ok()?;
+        metadata.modified().ok()
+    })
+}
+
+/// Asks for one host.
+struct Asker {
+    index: usize,
+    host: HostPort,
+    family: Family,
+    limits: super::settings::Limits,
+    env: Env,
+    dice: Dice,
+    resolver: watch::Receiver<SharedResolver>,
+}
+
+impl Asker {
+    async fn run(mut self, reports: mpsc::Sender<(usize, Report)>) {
+        let mut known = Known::default();
+        // Hosts don't ask in step: one a millisecond at the start, by jitter later.
+        let start = u64::try_from(self.index).unwrap_or_default();
+        self.env.sleep(Duration::from_millis(start)).await;
+        loop {
+            let resolver = Arc::clone(&self.resolver.borrow_and_update());
+            let answers = self.ask(resolver.as_ref()).await;
+            let (report, pause) = known.take(answers, self.family, self.limits);
+            if reports.send((self.index, report)).await.is_err() {
+                return;
+            }
+            let pause = pause.mul_f64(1.0 + self.dice.unit_f64() / 10.0);
+            tokio::select! {
+                () = self.env.sleep(pause) => {}
+                changed = self.resolver.changed() => if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, resolver: &dyn Resolve) -> (Answer, Answer) {
+        let host = &self.host.host;
+        match self.family {
+            Family::Ipv4 => (
+                resolver.ask(host, Version::Ipv4).await,
+                Answer::Nothing(None),
+            ),
+            Family::Ipv6 => (
+                Answer::Nothing(None),
+                resolver.ask(host, Version::Ipv6).await,
+            ),
+            Family::PreferIpv4 => match resolver.ask(host, Version::Ipv4).await {
+                found @ Answer::Addresses(..) => (found, Answer::Nothing(None)),
+                other @ (Answer::Nothing(_) | Answer::Failed(_)) => {
+                    (other, resolver.ask(host, Version::Ipv6).await)
+                }
+            },
+            Family::Both => tokio::join!(
+                resolver.ask(host, Version::Ipv4),
+                resolver.ask(host, Version::Ipv6)
+            ),
+        }
+    }
+}
+
+/// Knows what the inbox was told.
+struct Teller {
+    source: SourceId,
+    hosts: Vec<HostPort>,
+    reports: Vec<Option<Report>>,
+    told: View,
+    /// Every host was tried once, and a `Reset` said so.
+    whole: bool,
+}
+
+impl Teller {
+    fn new(source: SourceId, hosts: Vec<HostPort>) -> Self {
+        Self {
+            source,
+            reports: vec![None; hosts.len()],
+            hosts,
+            told: View::default(),
+            whole: false,
+        }
+    }
+
+    fn take(&mut self, (index, report): (usize, Report)) {
+        if let Some(place) = self.reports.get_mut(index) {
+            *place = Some(report);
+        }
+    }
+
+    /// Until every host was tried, what is found is put beside what the catalogue
+    /// may know from before; then everything is said at once whenever it changes,
+    /// so that the guard can tell a move from an outage.
+    async fn tell(&mut self, inbox: &Inbox) -> Result<(), InboxClosed> {
+        let view = View::of(&self.source, self.hosts.iter().zip(&self.reports));
+        if !self.reports.iter().all(Option::is_some) {
+            for (place, instance) in &view.instances {
+                if !self.told.instances.contains_key(place) {
+                    let instance = Arc::clone(instance);
+                    inbox.send(Change::Put { instance }).await?;
+                }
+            }
+            self.told.instances = view.instances;
+            return Ok(());
+        }
+        let was_stale = !self.told.failures.is_empty();
+        let recovered = was_stale && view.failures.is_empty();
+        let moved = view.instances != self.told.instances;
+        if moved || recovered || !self.whole {
+            let services = view.services.clone();
+            let instances = view.instances.values().cloned().collect();
+            inbox
+                .send(Change::Reset {
+                    services,
+                    instances,
+                })
+                .await?;
+        }
+        if !view.failures.is_empty()
+            && (moved || !self.whole || view.failures != self.told.failures)
+        {
+            let reason = shorten(&view.failures);
+            tracing::warn!(source = %self.source, %reason, "dns fails; keeping last known addresses");
+            let reason = reason.into();
+            inbox.send(Change::Stale { reason }).await?;
+        }
+        (self.told, self.whole) = (view, true);
+        Ok(())
+    }
+}
+
+fn shorten(failures: &[String]) -> String {
+    let told = failures.iter().take(FAILURES_TOLD_MAX);
+    let text = told.cloned().collect::<Vec<_>>().join("; ");
+    match failures.len().saturating_sub(FAILURES_TOLD_MAX) {
+        0 => text,
+        more => format!("{text}; and {more} more"),
+    }
+}
