@@ -7,6 +7,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod check;
+mod diff;
 mod digest;
 mod finding;
 mod fold;
@@ -25,6 +26,7 @@ mod suggest;
 mod table;
 mod tree;
 
+pub use diff::{Change, Difference, FieldChange, ObjectChange};
 pub use digest::Digest;
 pub use finding::{Finding, ObjectKind, ObjectRef, Origin, Severity};
 pub use fold::{fold, read};

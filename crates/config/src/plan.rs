@@ -45,8 +45,7 @@ pub struct Plan {
     pub routes: Vec<PlannedRoute>,
     /// The upstreams, in the order written.
     pub upstreams: Vec<PlannedUpstream>,
-    /// The sources, in the order written, which is their order of precedence; those that stand
-    /// for an upstream's `hosts` come last.
+    /// The sources, in the order written, which is their order of precedence.
     pub sources: Vec<PlannedSource>,
     /// Everything that was found, errors and warnings.
     pub findings: Vec<Finding>,
