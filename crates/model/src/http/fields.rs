@@ -69,28 +69,11 @@ known! {
 }
 
 impl Known {
-    /// Each name in the slot that [`slot`] finds for it: one look and one comparison tell.
-    const SLOTS: [Self; SLOTS] = {
-        let mut slots = [Self::Other; SLOTS];
-        let mut at = 0;
-        while at < Self::ALL.len() {
-            let known = Self::ALL[at];
-            let slot = slot(known.as_str().as_bytes());
-            assert!(
-                matches!(slots[slot], Self::Other),
-                "two names share a slot: choose other factors"
-            );
-            slots[slot] = known;
-            at += 1;
-        }
-        slots
-    };
-
-    /// Recognises a name, whatever its case.
+    /// Recognises a name, which is a token, whatever its case.
     #[must_use]
     pub fn of(name: &str) -> Self {
-        let known = Self::SLOTS[slot(name.as_bytes())];
-        if known.as_str().eq_ignore_ascii_case(name) {
+        let (lower, known) = NAMES[slot(name.as_bytes())];
+        if folds_to(name.as_bytes(), lower.as_bytes()) {
             known
         } else {
             Self::Other
@@ -98,10 +81,42 @@ impl Known {
     }
 }
 
+/// Each name in the slot that [`slot`] finds for it: one look and one comparison tell.
+static NAMES: [(&str, Known); SLOTS] = {
+    let mut names = [("", Known::Other); SLOTS];
+    let mut at = 0;
+    while at < Known::ALL.len() {
+        let known = Known::ALL[at];
+        let slot = slot(known.as_str().as_bytes());
+        assert!(
+            names[slot].0.is_empty(),
+            "two names share a slot: choose other factors"
+        );
+        names[slot] = (known.as_str(), known);
+        at += 1;
+    }
+    names
+};
+
+/// Whether a token is `lower` but for its case. Among the characters of tokens, setting
+/// one bit makes exactly upper-case letters into lower-case ones.
+fn folds_to(token: &[u8], lower: &[u8]) -> bool {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    if token.len() != lower.len() {
+        return false;
+    }
+    let (words, rest) = token.as_chunks::<8>();
+    let (lower_words, lower_rest) = lower.as_chunks::<8>();
+    let same_word =
+        |(a, b): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*a) | CASE == u64::from_le_bytes(*b);
+    words.iter().zip(lower_words).all(same_word)
+        && rest.iter().zip(lower_rest).all(|(a, b)| a | 0x20 == *b)
+}
+
 const SLOTS: usize = 64;
 
 /// A perfect hash over the known names: length and three characters, case put aside.
-/// The factors are found by trial; [`Known::SLOTS`] does not compile with wrong ones.
+/// The factors are found by trial; [`NAMES`] does not compile with wrong ones.
 const fn slot(name: &[u8]) -> usize {
     let count = name.len();
     if count == 0 {

@@ -44,6 +44,11 @@ impl PathBuffer {
     /// [`BadTarget`] says what is wrong; the buffer is then empty.
     pub fn set(&mut self, target: &[u8]) -> Result<(), BadTarget> {
         self.clear();
+        if let Some((path_bytes, text)) = canonical(target) {
+            self.text.push_str(text);
+            self.path_bytes = path_bytes;
+            return Ok(());
+        }
         if target == b"*" {
             self.text.push('*');
             self.path_bytes = 1;
@@ -120,28 +125,81 @@ impl fmt::Debug for PathBuffer {
     }
 }
 
-const fn is_forbidden(byte: u8) -> bool {
-    byte <= b' ' || byte == 0x7f || byte == b'#'
+/// What a byte may mean in a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Itself.
+    Plain,
+    /// A dot segment, behind a slash.
+    Dot,
+    /// The beginning of the query.
+    Question,
+    /// Something that is escaped or decoded in a path.
+    Special,
+    /// Something that is escaped everywhere.
+    Wide,
+    /// Nothing.
+    Forbidden,
+}
+
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Plain; 256];
+    let mut byte = 0_u8;
+    loop {
+        classes[byte as usize] = match byte {
+            0..=b' ' | 0x7f | b'#' => Class::Forbidden,
+            b'.' => Class::Dot,
+            b'?' => Class::Question,
+            b'%' | b'\\' => Class::Special,
+            0x80.. => Class::Wide,
+            _ => Class::Plain,
+        };
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+fn class(byte: u8) -> Class {
+    CLASSES[usize::from(byte)]
+}
+
+fn is_forbidden(byte: u8) -> bool {
+    class(byte) == Class::Forbidden
+}
+
+/// The length of the path and the whole target, if nothing is to be changed about it.
+fn canonical(target: &[u8]) -> Option<(usize, &str)> {
+    if target.first() != Some(&b'/') {
+        return None;
+    }
+    let mut previous = b'/';
+    let mut path_bytes = target.len();
+    for (at, byte) in target.iter().enumerate() {
+        let class = class(*byte);
+        if class == Class::Question {
+            path_bytes = at;
+            break;
+        }
+        if class != Class::Plain && (class != Class::Dot || previous == b'/') {
+            return None;
+        }
+        previous = *byte;
+    }
+    let is_kept = |byte: &u8| !matches!(class(*byte), Class::Wide | Class::Forbidden);
+    if !target[path_bytes..].iter().all(is_kept) {
+        return None;
+    }
+    Some((path_bytes, std::str::from_utf8(target).ok()?))
 }
 
 fn push_path(out: &mut String, path: &[u8]) -> Result<(), BadTarget> {
     if path.first() != Some(&b'/') {
         return Err(BadTarget::NotAPath);
     }
-    let mut previous = b'/';
-    let mut plain = true;
-    for byte in path {
-        if is_forbidden(*byte) {
-            return Err(BadTarget::Character);
-        }
-        let dotted = *byte == b'.' && previous == b'/';
-        plain &= !(dotted || *byte == b'%' || *byte >= 0x80 || *byte == b'\\');
-        previous = *byte;
-    }
-    if plain {
-        // Nothing to normalise: ASCII without escapes and dot segments.
-        out.push_str(std::str::from_utf8(path).map_err(|_| BadTarget::Character)?);
-        return Ok(());
+    if path.iter().any(|byte| is_forbidden(*byte)) {
+        return Err(BadTarget::Character);
     }
     push_normalised(out, path)
 }
@@ -240,12 +298,19 @@ pub fn normalise_authority(out: &mut String, authority: &[u8]) -> bool {
             }
             Some(_) | None => return false,
         },
-        None => text.find(':').map_or((text, ""), |at| text.split_at(at)),
+        None => text.split_at(
+            authority
+                .iter()
+                .position(|byte| !HOST[usize::from(*byte)])
+                .unwrap_or(authority.len()),
+        ),
     };
-    let is_host = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%".contains(c);
-    let plain = host.starts_with('[') || (!host.is_empty() && host.chars().all(is_host));
-    let port_is_good = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-    if !plain || !port_is_good {
+    let port_is_good = match port.as_bytes() {
+        [] => true,
+        [b':', digits @ ..] => is_port(digits),
+        _ => false,
+    };
+    if host.is_empty() || !port_is_good {
         return false;
     }
     let from = out.len();
@@ -254,8 +319,31 @@ pub fn normalise_authority(out: &mut String, authority: &[u8]) -> bool {
     true
 }
 
-fn is_port(digits: &str) -> bool {
-    digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+/// Which bytes may stand in a host that is no IPv6 literal (RFC 3986, section 3.2.2).
+static HOST: [bool; 256] = {
+    let mut host = [false; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        host[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-._~!$&'()*+,;=%";
+    let mut at = 0;
+    while at < marks.len() {
+        host[marks[at] as usize] = true;
+        at += 1;
+    }
+    host
+};
+
+fn is_port(digits: &[u8]) -> bool {
+    let value = |digits: &[u8]| {
+        let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+        digits.iter().fold(0, |sum, byte| sum * 10 + digit(byte))
+    };
+    matches!(digits.len(), 1..=5)
+        && digits.iter().all(u8::is_ascii_digit)
+        && value(digits) <= u32::from(u16::MAX)
 }
 
 #[cfg(test)]
@@ -275,6 +363,9 @@ mod tests {
             ("/a/b?c=d%2f#", "!"),
             ("/a/b?c=/../d%2f", "/a/b?c=/../d%2f"),
             ("/a/./b/../c", "/a/c"),
+            ("/a.b/c..d/e.", "/a.b/c..d/e."),
+            ("/a?b?c.%zz\\", "/a?b?c.%zz\\"),
+            ("/a?\u{e9}", "/a?%C3%A9"),
             ("/a/%2e%2e/b", "/b"),
             ("/a/..", "/"),
             ("/a/b/.", "/a/b/"),
@@ -332,8 +423,25 @@ mod tests {
             Some("shop.example:8080")
         );
         assert_eq!(read("[::1]:80").as_deref(), Some("[::1]:80"));
+        assert_eq!(read("a:65535").as_deref(), Some("a:65535"));
         for bad in [
-            "", "a@b", "a:b", "a:99999", "[::1", "a b", "a/b", ":80", "[x]",
+            "",
+            "a@b",
+            "a:b",
+            "a:99999",
+            "a:65536",
+            "a:000080",
+            "a:99999999999",
+            "a:",
+            "a:+1",
+            "a:1:1",
+            "[::1",
+            "a b",
+            "a/b",
+            ":80",
+            "[x]",
+            "[::1]x",
+            "\u{e4}",
         ] {
             assert_eq!(read(bad), None, "{bad}");
         }
