@@ -118,14 +118,10 @@ impl RequestHead {
 }
 
 fn host_of(authority: &str) -> &str {
-    if authority.starts_with('[') {
-        return authority
-            .find(']')
-            .map_or(authority, |end| &authority[..=end]);
-    }
-    authority
-        .split_once(':')
-        .map_or(authority, |(host, _)| host)
+    // A port is the digits at the end; other colons belong to an IPv6 literal.
+    let digits = authority.bytes().rev().take_while(u8::is_ascii_digit);
+    let host = &authority[..authority.len() - digits.count()];
+    host.strip_suffix(':').unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -137,6 +133,8 @@ mod tests {
         assert_eq!(host_of("a.example:8080"), "a.example");
         assert_eq!(host_of("[::1]:80"), "[::1]");
         assert_eq!(host_of("[::1]"), "[::1]");
+        assert_eq!(host_of("127.0.0.1"), "127.0.0.1");
+        assert_eq!(host_of("host8:80"), "host8");
         assert_eq!(host_of(""), "");
     }
 }
