@@ -1,0 +1,3 @@
+//! Fronts: one folder for each protocol that instances register by.
+
+pub mod native;

@@ -1,0 +1,215 @@
+//! The native API: JSON over HTTP, mounted on the admin listener under `/v1`.
+//!
+//! Writes are answered once they are visible to every reader and carry the catalogue's
+//! revision; reads show the merged catalogue of all sources. Errors are
+//! `application/problem+json` with a stable `cause`. `docs/reference/openapi.json`
+//! describes it all; a test holds it against [`ROUTES`].
+
+mod events;
+mod path;
+mod query;
+mod read;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode, header};
+use portolan_dialects::native::Misfit;
+use portolan_model::ServiceKey;
+use portolan_runtime::{Env, drain::DrainWatch};
+use portolan_wire::serve::{Answering, Body, Handler, Request, Response, full, problem};
+use serde::Serialize;
+
+use self::{
+    path::{Place, ServicePlace},
+    query::Query,
+};
+use crate::{Registry, RegistryError, watch::Hub};
+
+/// Every method and path that is served, with the parameters in braces. Each path under
+/// `/v1/services` exists under `/v1/namespaces/{namespace}/services`, too.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("get", "/v1/services"),
+    ("get", "/v1/services/{service}"),
+    ("get", "/v1/services/{service}/instances"),
+    ("post", "/v1/services/{service}/instances"),
+    ("get", "/v1/services/{service}/instances/{id}"),
+    ("put", "/v1/services/{service}/instances/{id}"),
+    ("delete", "/v1/services/{service}/instances/{id}"),
+    ("put", "/v1/services/{service}/instances/{id}/heartbeat"),
+    ("get", "/v1/watch"),
+    ("get", "/v1/events"),
+    ("get", "/v1/sources"),
+];
+
+/// Where the gateway serves a service by name, if it does.
+pub type Links = Arc<dyn Fn(&ServiceKey) -> Option<String> + Send + Sync>;
+
+/// What the front is made of.
+pub struct Parts {
+    /// The registry.
+    pub registry: Registry,
+    /// The watches.
+    pub hub: Hub,
+    /// Where services are served.
+    pub links: Links,
+    /// Ends watches when the program drains.
+    pub drain: DrainWatch,
+    /// The clock.
+    pub env: Env,
+}
+
+/// The native API as a handler.
+#[derive(Clone)]
+pub struct Native(Arc<Parts>);
+
+impl Native {
+    /// A front over these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    async fn answer(self, request: Request) -> Response {
+        match self.dispatch(request).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    async fn dispatch(&self, request: Request) -> Result<Response, Refusal> {
+        let parts = &*self.0;
+        let place = Place::parse(request.uri().path())?;
+        let query = Query::parse(request.uri().query().unwrap_or_default())?;
+        let method = match *request.method() {
+            Method::HEAD => Method::GET,
+            ref method => method.clone(),
+        };
+        let allowed = place.methods();
+        if !allowed.iter().any(|allowed| method == *allowed) {
+            return Err(Refusal::method(allowed));
+        }
+        match place {
+            Place::Sources => read::sources(parts),
+            Place::Events => events::events(parts, &query),
+            Place::Watch => watch::watch(parts, &query, request.headers()).await,
+            Place::Services(namespace) => read::services(parts, namespace.as_ref()),
+            Place::Service(key, at) => match (at, method) {
+                (ServicePlace::Whole, _) => read::service(parts, &key),
+                (ServicePlace::Instances, Method::POST) => {
+                    write::register(parts, key, None, request).await
+                }
+                (ServicePlace::Instances, _) => read::instances(parts, &key),
+                (ServicePlace::Instance(id), Method::PUT) => {
+                    write::register(parts, key, Some(id), request).await
+                }
+                (ServicePlace::Instance(id), Method::DELETE) => {
+                    let caller = write::caller(&request);
+                    write::deregister(parts, key, id, &query, caller).await
+                }
+                (ServicePlace::Instance(id), _) => read::instance(parts, &key, &id),
+                (ServicePlace::Heartbeat(id), _) => write::heartbeat(parts, key, id, request).await,
+            },
+        }
+    }
+}
+
+impl Handler for Native {
+    fn handle(&self, request: Request) -> Answering {
+        Box::pin(self.clone().answer(request))
+    }
+}
+
+/// Why a request is not served.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    cause: &'static str,
+    detail: String,
+    allow: Option<&'static [&'static str]>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, cause: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            cause,
+            detail: detail.into(),
+            allow: None,
+        }
+    }
+
+    /// A request that can't be understood.
+    fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "request_malformed", detail)
+    }
+
+    fn service_unknown(key: &ServiceKey) -> Self {
+        let detail = format!("no service `{key}`; nobody ever named it, or it was forgotten");
+        Self::new(StatusCode::NOT_FOUND, "service_not_found", detail)
+    }
+
+    fn method(allow: &'static [&'static str]) -> Self {
+        let detail = format!("this path takes {}", allow.join(", "));
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+        }
+    }
+
+    fn into_response(self) -> Response {
+        let mut response = problem(self.status, self.cause, &self.detail);
+        let allow = self
+            .allow
+            .and_then(|allow| HeaderValue::from_str(&allow.join(", ")).ok());
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        response
+    }
+}
+
+impl From<Misfit> for Refusal {
+    fn from(misfit: Misfit) -> Self {
+        let detail = misfit.to_string();
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "field_invalid", detail)
+    }
+}
+
+impl From<RegistryError> for Refusal {
+    fn from(error: RegistryError) -> Self {
+        use crate::core::Refusal as Refused;
+        let (status, cause) = match &error {
+            RegistryError::Unknown => (StatusCode::NOT_FOUND, "instance_not_found"),
+            RegistryError::Refused(Refused::Ttl { .. }) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "field_invalid")
+            }
+            RegistryError::Refused(Refused::Full { .. }) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "registry_full")
+            }
+            RegistryError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "registry_stopped"),
+        };
+        Self::new(status, cause, error.to_string())
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Refusal> {
+    let mut text = serde_json::to_vec(value).map_err(|_| {
+        let detail = "a defect of Portolan: an answer has no JSON";
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    })?;
+    // A terminal's prompt wants a line of its own.
+    text.push(b'\n');
+    Ok(response(status, "application/json", full(text)))
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}

@@ -1,0 +1,147 @@
+//! Which object a path names.
+
+use http::StatusCode;
+use portolan_model::{BadName, InstanceId, Name, ServiceKey};
+
+use super::{Refusal, query::decode};
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Services(Option<Name>),
+    Service(ServiceKey, ServicePlace),
+    Watch,
+    Events,
+    Sources,
+}
+
+/// Which part of a service.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ServicePlace {
+    Whole,
+    Instances,
+    Instance(InstanceId),
+    Heartbeat(InstanceId),
+}
+
+impl Place {
+    pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
+        let unknown = || {
+            let detail = "no such path; `docs/reference/openapi.json` lists all of them";
+            Refusal::new(StatusCode::NOT_FOUND, "path_unknown", detail)
+        };
+        let rest = path.strip_prefix("/v1/").ok_or_else(unknown)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let segments = rest.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+        match segments.as_slice() {
+            ["watch"] => Ok(Self::Watch),
+            ["events"] => Ok(Self::Events),
+            ["sources"] => Ok(Self::Sources),
+            ["services"] => Ok(Self::Services(None)),
+            ["namespaces", namespace, "services"] => {
+                Ok(Self::Services(Some(Name::parse(namespace)?)))
+            }
+            ["services", service, part @ ..] => {
+                let at = ServicePlace::parse(part)?.ok_or_else(unknown)?;
+                Ok(Self::Service(
+                    key(ServiceKey::DEFAULT_NAMESPACE, service)?,
+                    at,
+                ))
+            }
+            ["namespaces", namespace, "services", service, part @ ..] => {
+                let at = ServicePlace::parse(part)?.ok_or_else(unknown)?;
+                Ok(Self::Service(key(namespace, service)?, at))
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The methods that it takes.
+    pub(super) const fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Self::Services(_)
+            | Self::Watch
+            | Self::Events
+            | Self::Sources
+            | Self::Service(_, ServicePlace::Whole) => &["GET"],
+            Self::Service(_, ServicePlace::Instances) => &["GET", "POST"],
+            Self::Service(_, ServicePlace::Instance(_)) => &["GET", "PUT", "DELETE"],
+            Self::Service(_, ServicePlace::Heartbeat(_)) => &["PUT"],
+        }
+    }
+}
+
+impl ServicePlace {
+    fn parse(part: &[&str]) -> Result<Option<Self>, BadName> {
+        Ok(match part {
+            [] => Some(Self::Whole),
+            ["instances"] => Some(Self::Instances),
+            ["instances", id] => Some(Self::Instance(InstanceId::parse(id)?)),
+            ["instances", id, "heartbeat"] => Some(Self::Heartbeat(InstanceId::parse(id)?)),
+            _ => None,
+        })
+    }
+}
+
+fn key(namespace: &str, name: &str) -> Result<ServiceKey, BadName> {
+    Ok(ServiceKey {
+        namespace: Name::parse(namespace)?,
+        name: Name::parse(name)?,
+    })
+}
+
+impl From<BadName> for Refusal {
+    fn from(error: BadName) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "name_invalid",
+            error.to_string(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_their_place() {
+        let instance = |key: &str, id: &str| {
+            let id = InstanceId::parse(id).unwrap();
+            Place::Service(ServiceKey::parse(key).unwrap(), ServicePlace::Instance(id))
+        };
+        let cases = [
+            ("/v1/services", Place::Services(None)),
+            ("/v1/services/", Place::Services(None)),
+            ("/v1/watch", Place::Watch),
+            ("/v1/services/a/instances/b", instance("a", "b")),
+            ("/v1/services/A/instances/h%3A1", instance("a", "h:1")),
+            (
+                "/v1/namespaces/n/services/a/instances/b",
+                instance("n/a", "b"),
+            ),
+        ];
+        for (path, place) in cases {
+            assert_eq!(Place::parse(path).unwrap(), place, "{path}");
+        }
+    }
+
+    #[test]
+    fn foreign_paths_and_bad_names_are_refused() {
+        let cases = [
+            ("/", 404),
+            ("/v1", 404),
+            ("/v1/other", 404),
+            ("/v1/services/a/instances/b/heartbeat/c", 404),
+            ("/v1/services/a%2Fb", 422),
+            ("/v1/services/a/instances/%20", 422),
+            ("/v1/services/%zz", 400),
+            ("/v1/services/%ff", 400),
+        ];
+        for (path, status) in cases {
+            let refusal = Place::parse(path).unwrap_err();
+            assert_eq!(refusal.status.as_u16(), status, "{path}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What is: services, instances, sources.
+
+use http::StatusCode;
+use portolan_catalog::{Conflict, Service, SourceStatus};
+use portolan_dialects::native::{
+    ConflictView, InstanceList, InstanceView, ServiceAnswer, ServiceList, ServiceSummary,
+    SourceList, SourceView, StalenessView,
+};
+use portolan_model::{InstanceId, Name, ServiceKey};
+use portolan_wire::serve::Response;
+
+use super::{Parts, Refusal, json};
+
+pub(super) fn services(parts: &Parts, namespace: Option<&Name>) -> Result<Response, Refusal> {
+    let catalog = parts.registry.reader().catalog();
+    let wanted = |service: &&std::sync::Arc<Service>| {
+        namespace.is_none_or(|namespace| service.key.namespace == *namespace)
+    };
+    let mut services: Vec<_> = catalog.services().filter(wanted).collect();
+    services.sort_by(|a, b| a.key.cmp(&b.key));
+    let list = ServiceList {
+        revision: catalog.revision(),
+        services: services
+            .into_iter()
+            .map(|service| summary(service))
+            .collect(),
+    };
+    json(StatusCode::OK, &list)
+}
+
+pub(super) fn service(parts: &Parts, key: &ServiceKey) -> Result<Response, Refusal> {
+    let catalog = parts.registry.reader().catalog();
+    let service = catalog
+        .service(key)
+        .ok_or_else(|| Refusal::service_unknown(key))?;
+    let answer = ServiceAnswer {
+        revision: catalog.revision(),
+        summary: summary(service),
+        instances: views(service),
+        conflicts: service.conflicts.iter().map(conflict).collect(),
+    };
+    json(StatusCode::OK, &answer)
+}
+
+pub(super) fn instances(parts: &Parts, key: &ServiceKey) -> Result<Response, Refusal> {
+    let catalog = parts.registry.reader().catalog();
+    let service = catalog
+        .service(key)
+        .ok_or_else(|| Refusal::service_unknown(key))?;
+    let list = InstanceList {
+        revision: catalog.revision(),
+        instances: views(service),
+    };
+    json(StatusCode::OK, &list)
+}
+
+pub(super) fn instance(
+    parts: &Parts,
+    key: &ServiceKey,
+    id: &InstanceId,
+) -> Result<Response, Refusal> {
+    let catalog = parts.registry.reader().catalog();
+    let service = catalog
+        .service(key)
+        .ok_or_else(|| Refusal::service_unknown(key))?;
+    let found = service.instances.binary_search_by(|known| known.id.cmp(id));
+    let instance = found.ok().and_then(|place| service.instances.get(place));
+    let instance = instance.ok_or_else(|| {
+        let detail = format!("service `{key}` has no instance `{id}`");
+        Refusal::new(StatusCode::NOT_FOUND, "instance_not_found", detail)
+    })?;
+    json(StatusCode::OK, &InstanceView::from(&**instance))
+}
+
+pub(super) fn sources(parts: &Parts) -> Result<Response, Refusal> {
+    let catalog = parts.registry.reader().catalog();
+    let sources = catalog.sources().iter().map(source).collect();
+    json(StatusCode::OK, &SourceList { sources })
+}
+
+fn views(service: &Service) -> Vec<InstanceView> {
+    let instances = service.instances.iter();
+    instances
+        .map(|instance| InstanceView::from(&**instance))
+        .collect()
+}
+
+fn summary(service: &Service) -> ServiceSummary {
+    let instances = service.instances.iter();
+    ServiceSummary {
+        service: service.key.name.as_str().into(),
+        namespace: service.key.namespace.as_str().into(),
+        instances: service.instances.len(),
+        open: instances
+            .filter(|instance| instance.state.traffic().is_open())
+            .count(),
+        modified: service.modified,
+    }
+}
+
+fn conflict(conflict: &Conflict) -> ConflictView {
+    let losers = conflict.losers.iter();
+    ConflictView {
+        id: conflict.id.as_str().into(),
+        winner: conflict.winner.as_str().into(),
+        losers: losers.map(|loser| loser.as_str().into()).collect(),
+    }
+}
+
+fn source(status: &SourceStatus) -> SourceView {
+    SourceView {
+        id: status.id.as_str().into(),
+        stale: status.stale.as_ref().map(|stale| StalenessView {
+            reason: stale.reason.clone(),
+            since: stale.since.to_string(),
+        }),
+        services: status.services,
+        instances: status.instances,
+        held: status.held,
+        heard_at: status.heard_at.map(|at| at.to_string()),
+        changed_at: status.changed_at.map(|at| at.to_string()),
+    }
+}

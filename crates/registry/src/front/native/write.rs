@@ -1,0 +1,123 @@
+//! Registrations, heartbeats, deregistrations.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use portolan_dialects::native::{Heartbeat, Registration, Removed, Span, Written};
+use portolan_model::{ByteSize, InstanceId, ServiceKey};
+use portolan_wire::serve::{CollectError, Peer, Request, Response, collect};
+use serde::de::DeserializeOwned;
+
+use super::{Parts, Refusal, json, query::Query};
+use crate::{
+    Kept,
+    core::{Subject, Verdict},
+};
+
+/// The largest body of a registration.
+const BODY_MAX: ByteSize = ByteSize::from_bytes(256 << 10);
+/// The longest drain that can be asked for.
+const DRAIN_MAX: Duration = Duration::from_hours(1);
+
+pub(super) async fn register(
+    parts: &Parts,
+    key: ServiceKey,
+    id: Option<InstanceId>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let caller = caller(&request);
+    let registration: Registration = read(request).await?;
+    let source = parts.registry.source();
+    let described = registration.describe(key.clone(), id, caller, source)?;
+    let id = described.instance.id.clone();
+    let kept = parts.registry.register(actor(caller), described).await?;
+    let status = if kept.is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    json(status, &written(parts, &key, &id, kept))
+}
+
+pub(super) async fn heartbeat(
+    parts: &Parts,
+    key: ServiceKey,
+    id: InstanceId,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let caller = caller(&request);
+    let heartbeat: Heartbeat = read(request).await?;
+    heartbeat.check()?;
+    let report = match (heartbeat.status, heartbeat.note) {
+        (None, None) => None,
+        (status, note) => Some(Verdict {
+            health: status.unwrap_or_default(),
+            note,
+        }),
+    };
+    let subject = Subject {
+        key: key.clone(),
+        id: id.clone(),
+    };
+    let kept = parts.registry.renew(actor(caller), subject, report).await?;
+    json(StatusCode::OK, &written(parts, &key, &id, kept))
+}
+
+pub(super) async fn deregister(
+    parts: &Parts,
+    key: ServiceKey,
+    id: InstanceId,
+    query: &Query<'_>,
+    caller: IpAddr,
+) -> Result<Response, Refusal> {
+    let drain = query.span("drain", DRAIN_MAX)?;
+    let drain = drain.filter(|drain| !drain.is_zero());
+    let subject = Subject { key, id };
+    let left = parts
+        .registry
+        .deregister(actor(caller), subject, drain)
+        .await?;
+    let removed = Removed {
+        revision: left.revision,
+        drain: left.drain,
+    };
+    json(StatusCode::OK, &removed)
+}
+
+fn written(parts: &Parts, key: &ServiceKey, id: &InstanceId, kept: Kept) -> Written {
+    let written = Written::new(kept.revision, key, id.as_str(), Span(kept.ttl));
+    Written {
+        url: (parts.links)(key),
+        ..written
+    }
+}
+
+/// Reads a JSON body whatever its type is called: curl calls it a form. No body is `{}`.
+async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
+    let collected = collect(request.into_body(), BODY_MAX).await;
+    let body: Bytes = collected.map_err(|error| match error {
+        CollectError::TooLarge { .. } => Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            error.to_string(),
+        ),
+        CollectError::Body(error) => Refusal::malformed(error.to_string()),
+    })?;
+    let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    serde_json::from_slice(text)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "json_invalid", error.to_string()))
+}
+
+pub(super) fn caller(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip())
+}
+
+fn actor(caller: IpAddr) -> Option<Arc<str>> {
+    Some(caller.to_canonical().to_string().into())
+}

@@ -1,0 +1,373 @@
+//! The shell of the engine: one task owns it and speaks for it to the catalogue.
+//!
+//! Callers hold a [`Registry`]. What they want is lined up, taken in one at a time, and
+//! answered once the publisher has made it visible: whoever has the answer to a write
+//! finds it routable.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portolan_catalog::{Inbox, InboxClosed, Settled, Ticket, Witness};
+use portolan_dialects::native::{Described, Drained};
+use portolan_model::{Change, Departure, Revision, SourceId};
+use portolan_runtime::Env;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Reader,
+    core::{Answer, Bounds, CheckOrder, Engine, Input, Moment, Refusal, Step, Subject, Verdict},
+};
+
+/// Callers that may be lined up; one more waits before it is.
+const COMMANDS_MAX: usize = 1024;
+
+/// A handle on the registry; cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    commands: mpsc::Sender<Command>,
+    source: SourceId,
+    witness: Arc<dyn Witness>,
+    reader: Arc<dyn Reader>,
+}
+
+/// What a registry is made of.
+pub struct Parts {
+    /// Clock and tasks.
+    pub env: Env,
+    /// Where it speaks to the catalogue.
+    pub inbox: Inbox,
+    /// What it allows.
+    pub bounds: Bounds,
+    /// Sees when an instance has fallen idle.
+    pub witness: Arc<dyn Witness>,
+    /// The merged catalogue.
+    pub reader: Arc<dyn Reader>,
+}
+
+/// The task that owns the engine.
+pub struct Desk {
+    env: Env,
+    began: Instant,
+    engine: Engine,
+    inbox: Inbox,
+    reader: Arc<dyn Reader>,
+    commands: mpsc::Receiver<Command>,
+    orders: mpsc::UnboundedSender<CheckOrder>,
+}
+
+/// What the prober gets from the registry. The prober takes orders in at once, and there
+/// is at most one for each registration that is under way.
+pub type Orders = mpsc::UnboundedReceiver<CheckOrder>;
+
+/// Why the registry did not do what it was asked to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// The instance is not here; it should register.
+    #[error("no such instance; it never registered, left or was silent for longer than its ttl")]
+    Unknown,
+    /// The registration is not taken.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The program is coming to its end.
+    #[error("the registry has stopped")]
+    Stopped,
+}
+
+/// A registration or heartbeat that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// A revision that holds it.
+    pub revision: Revision,
+    /// Whether the instance is new.
+    pub is_new: bool,
+    /// How long it may be silent.
+    pub ttl: Duration,
+}
+
+/// A deregistration that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The revision that no longer holds it.
+    pub revision: Revision,
+    /// How the drain ended, if one was asked for.
+    pub drain: Option<Drained>,
+}
+
+struct Command {
+    input: Input,
+    actor: Option<Arc<str>>,
+    reply: oneshot::Sender<Reply>,
+}
+
+struct Reply {
+    answer: Answer,
+    /// Resolves when what followed is visible; none if nothing did.
+    ticket: Option<Ticket>,
+}
+
+impl Registry {
+    /// A registry without instances, the task that runs it and what its prober gets.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Self, Desk, Orders) {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let (orders, orders_out) = mpsc::unbounded_channel();
+        let registry = Self {
+            commands: sender,
+            source: parts.inbox.source().clone(),
+            witness: parts.witness,
+            reader: Arc::clone(&parts.reader),
+        };
+        let desk = Desk {
+            began: parts.env.instant(),
+            env: parts.env,
+            engine: Engine::new(parts.bounds),
+            inbox: parts.inbox,
+            reader: parts.reader,
+            commands,
+            orders,
+        };
+        (registry, desk, orders_out)
+    }
+
+    /// The source that its instances are of.
+    #[must_use]
+    pub const fn source(&self) -> &SourceId {
+        &self.source
+    }
+
+    /// The merged catalogue.
+    #[must_use]
+    pub fn reader(&self) -> &Arc<dyn Reader> {
+        &self.reader
+    }
+
+    /// Registers an instance, or takes in what it says about itself now.
+    ///
+    /// # Errors
+    /// [`RegistryError::Refused`]: the instance's or the operator's to mend.
+    ///
+    /// # Cancellation
+    /// It may have been registered.
+    pub async fn register(
+        &self,
+        actor: Option<Arc<str>>,
+        described: Described,
+    ) -> Result<Kept, RegistryError> {
+        self.write(actor, Input::Register(Box::new(described)))
+            .await
+    }
+
+    /// A sign of life, with a report of the instance's health if it gives one.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unknown`]: the instance should register.
+    ///
+    /// # Cancellation
+    /// It may have been heard.
+    pub async fn renew(
+        &self,
+        actor: Option<Arc<str>>,
+        subject: Subject,
+        report: Option<Verdict>,
+    ) -> Result<Kept, RegistryError> {
+        self.write(actor, Input::Renew(subject, report)).await
+    }
+
+    /// Removes an instance; with `drain`, only once its requests have come to their end or
+    /// that span has passed.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unknown`] if there is none.
+    ///
+    /// # Cancellation
+    /// It is removed nonetheless, after the drain at the latest.
+    pub async fn deregister(
+        &self,
+        actor: Option<Arc<str>>,
+        subject: Subject,
+        drain: Option<Duration>,
+    ) -> Result<Left, RegistryError> {
+        let Some(within) = drain else {
+            let reply = self.ask(actor, Input::Deregister(subject)).await?;
+            return Ok(Left {
+                revision: self.settle(reply).await?.1,
+                drain: None,
+            });
+        };
+        let input = Input::Leave(subject.clone(), within);
+        let reply = self.ask(actor.clone(), input).await?;
+        let (answer, revision) = self.settle(reply).await?;
+        let Answer::Leaving(drain) = answer else {
+            // A suspect, which the guard holds, is gone already.
+            return Ok(Left {
+                revision,
+                drain: Some(Drained::Idle),
+            });
+        };
+        let Subject { key, id } = &subject;
+        let settled = self.witness.settled(key, id, revision, within).await;
+        let reply = self.ask(actor, Input::Drained(subject, drain)).await?;
+        let (answer, revision) = self.settle(reply).await?;
+        let ended = match (answer, settled) {
+            (Answer::Returned, _) => Drained::Returned,
+            (_, Settled::Idle) => Drained::Idle,
+            (_, Settled::Deadline { in_flight }) => Drained::Deadline { in_flight },
+        };
+        Ok(Left {
+            revision,
+            drain: Some(ended),
+        })
+    }
+
+    /// Takes in what the checks of an instance found; nobody waits for it to be visible.
+    pub(crate) async fn judge(&self, input: Input) {
+        // A registry that has stopped needs no verdicts.
+        let _stopped = self.ask(None, input).await;
+    }
+
+    /// Other limits hold from now on, for what comes.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn rebound(&self, bounds: Bounds) -> Result<(), RegistryError> {
+        self.ask(None, Input::Rebound(bounds)).await.map(|_| ())
+    }
+
+    async fn write(&self, actor: Option<Arc<str>>, input: Input) -> Result<Kept, RegistryError> {
+        let reply = self.ask(actor, input).await?;
+        let (answer, revision) = self.settle(reply).await?;
+        let (is_new, ttl) = match answer {
+            Answer::Created(ttl) => (true, ttl),
+            Answer::Kept(ttl) => (false, ttl),
+            Answer::Leaving(_)
+            | Answer::Removed
+            | Answer::Returned
+            | Answer::Unknown
+            | Answer::Refused(_)
+            | Answer::Done => return Err(RegistryError::Unknown),
+        };
+        Ok(Kept {
+            revision,
+            is_new,
+            ttl,
+        })
+    }
+
+    async fn ask(&self, actor: Option<Arc<str>>, input: Input) -> Result<Reply, RegistryError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command {
+            input,
+            actor,
+            reply,
+        };
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| RegistryError::Stopped)?;
+        let reply = answer.await.map_err(|_| RegistryError::Stopped)?;
+        match reply.answer {
+            Answer::Unknown => Err(RegistryError::Unknown),
+            Answer::Refused(refusal) => Err(RegistryError::Refused(refusal)),
+            _ => Ok(reply),
+        }
+    }
+
+    /// Waits until what followed is visible.
+    async fn settle(&self, reply: Reply) -> Result<(Answer, Revision), RegistryError> {
+        let revision = match reply.ticket {
+            Some(ticket) => ticket.await.map_err(|_| RegistryError::Stopped)?,
+            None => self.reader.catalog().revision(),
+        };
+        Ok((reply.answer, revision))
+    }
+}
+
+impl Desk {
+    /// Runs until all handles or the inbox are gone.
+    pub async fn run(mut self) {
+        loop {
+            let idle = Duration::from_hours(1);
+            let wake = self.engine.next_deadline();
+            let deadline =
+                wake.map_or_else(|| self.env.instant() + idle, |uptime| self.began + uptime);
+            let done = tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.take(command).await,
+                    None => return,
+                },
+                () = self.env.sleep_until(deadline) => self.tick().await,
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn take(&mut self, command: Command) -> Result<(), InboxClosed> {
+        let Command {
+            input,
+            actor,
+            reply,
+        } = command;
+        let leaver = match &input {
+            Input::Deregister(subject) | Input::Leave(subject, _) => Some(subject.clone()),
+            _ => None,
+        };
+        let now = self.now();
+        let mut step = self.engine.step(now, input);
+        if let (Some(subject), Answer::Unknown) = (leaver, &step.answer)
+            && self.is_held(&subject)
+        {
+            step.changes.push(Change::Remove {
+                key: subject.key,
+                id: subject.id,
+                departure: Departure::Explicit,
+            });
+            step.answer = Answer::Removed;
+        }
+        let answer = step.answer.clone();
+        let ticket = self.speak(actor, step).await?;
+        // Whoever asked may have gone away.
+        let _asked = reply.send(Reply { answer, ticket });
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), InboxClosed> {
+        let now = self.now();
+        let step = self.engine.step(now, Input::Tick);
+        self.speak(None, step).await.map(|_| ())
+    }
+
+    /// Passes on what followed from a step; the ticket is that of the last change.
+    async fn speak(
+        &self,
+        actor: Option<Arc<str>>,
+        step: Step,
+    ) -> Result<Option<Ticket>, InboxClosed> {
+        for order in step.orders {
+            // Without a prober nobody checks.
+            let _prober = self.orders.send(order);
+        }
+        let mut ticket = None;
+        for change in step.changes {
+            ticket = Some(self.inbox.post(actor.clone(), change).await?);
+        }
+        Ok(ticket)
+    }
+
+    /// Whether the instance's lease has ended, but the guard still holds it.
+    fn is_held(&self, subject: &Subject) -> bool {
+        let catalog = self.reader.catalog();
+        let service = catalog.service(&subject.key);
+        let mut instances = service.into_iter().flat_map(|service| &service.instances);
+        instances
+            .any(|instance| instance.id == subject.id && instance.source == *self.inbox.source())
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            uptime: self.env.instant().saturating_duration_since(self.began),
+            at: self.env.now(),
+        }
+    }
+}

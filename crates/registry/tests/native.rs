@@ -1,0 +1,243 @@
+//! The native API over real HTTP on loopback.
+
+mod common;
+
+use common::World;
+use portolan_runtime::Env;
+use serde_json::{Value, json};
+
+const A: &str = "/v1/services/orders/instances/a";
+
+fn told(name: &str, id: &str) -> (String, String) {
+    (name.to_owned(), id.to_owned())
+}
+
+#[tokio::test]
+async fn an_instance_registers_beats_and_leaves() {
+    let world = World::new(Env::system());
+    let (status, body) = world
+        .call("PUT", A, r#"{"port": 9001, "version": "v1"}"#)
+        .await;
+    assert_eq!(status, 201, "{body}");
+    assert_eq!(body["url"], "http://localhost:8080/orders/");
+    assert_eq!(body["ttl"], "30s");
+    let created = body["revision"].as_u64().unwrap();
+
+    let (status, body) = world.call("GET", "/v1/services/orders", "").await;
+    assert_eq!((status, &body["open"]), (200, &json!(1)));
+    assert_eq!(body["members"][0]["endpoints"]["default"], "127.0.0.1:9001");
+    assert_eq!(body["revision"].as_u64(), Some(created));
+
+    let (status, body) = world.call("PUT", &format!("{A}/heartbeat"), "").await;
+    assert_eq!((status, body["revision"].as_u64()), (200, Some(created)));
+    let report = r#"{"status": "critical", "note": "disk full"}"#;
+    let (_, body) = world.call("PUT", &format!("{A}/heartbeat"), report).await;
+    assert!(body["revision"].as_u64() > Some(created));
+    let (_, body) = world.call("GET", A, "").await;
+    assert_eq!(body["note"], "disk full");
+
+    let (status, body) = world.call("DELETE", A, "").await;
+    assert_eq!((status, &body["drain"]), (200, &Value::Null));
+    let (status, body) = world.call("DELETE", A, "").await;
+    assert_eq!(
+        (status, &body["cause"]),
+        (404, &json!("instance_not_found"))
+    );
+    let (status, _) = world.call("PUT", &format!("{A}/heartbeat"), "").await;
+    assert_eq!(status, 404);
+    let (_, body) = world.call("GET", "/v1/events", "").await;
+    assert_eq!(body["events"].as_array().unwrap().len(), 3);
+    assert_eq!(body["events"][0]["origin"]["actor"], "127.0.0.1");
+}
+
+#[tokio::test]
+async fn an_id_and_an_address_are_made_up_for_whoever_names_none() {
+    let world = World::new(Env::system());
+    let path = "/v1/namespaces/shop/services/orders/instances";
+    let (status, body) = world.call("POST", path, r#"{"port": 9001}"#).await;
+    assert_eq!((status, &body["id"]), (201, &json!("127.0.0.1:9001")));
+    let (status, _) = world.call("POST", path, r#"{"port": 9001}"#).await;
+    assert_eq!(status, 200);
+    let (_, body) = world.call("GET", "/v1/namespaces/shop/services", "").await;
+    assert_eq!(body["services"][0]["instances"], 1);
+    let (_, body) = world.call("GET", "/v1/namespaces/other/services", "").await;
+    assert_eq!(body["services"], json!([]));
+}
+
+#[tokio::test]
+async fn refusals_are_problems_with_a_cause() {
+    let world = World::new(Env::system());
+    let cases = [
+        ("GET", "/v1/nothing", "", 404, "path_unknown"),
+        ("GET", "/v1/services/orders", "", 404, "service_not_found"),
+        (
+            "DELETE",
+            "/v1/services/orders",
+            "",
+            405,
+            "method_not_allowed",
+        ),
+        ("PUT", A, "{", 400, "json_invalid"),
+        ("PUT", A, "{}", 422, "field_invalid"),
+        (
+            "PUT",
+            A,
+            r#"{"port": 1, "ttl": "1ms"}"#,
+            422,
+            "field_invalid",
+        ),
+        (
+            "DELETE",
+            "/v1/services/o/instances/a?drain=2h",
+            "",
+            400,
+            "request_malformed",
+        ),
+        ("GET", "/v1/events?after=1", "", 410, "history_forgotten"),
+        ("GET", "/v1/events?limit=0", "", 400, "request_malformed"),
+        ("GET", "/v1/watch?service=a+b", "", 422, "name_invalid"),
+    ];
+    for (method, path, body, status, cause) in cases {
+        let (got, problem) = world.call(method, path, body).await;
+        assert_eq!(
+            (got, &problem["cause"]),
+            (status, &json!(cause)),
+            "{path} {problem}"
+        );
+    }
+    let large = format!(r#"{{"port": 1, "zone": "{}"}}"#, "z".repeat(256 << 10));
+    let (status, problem) = world.call("PUT", A, &large).await;
+    assert_eq!(status, 413, "{problem}");
+}
+
+#[tokio::test]
+async fn a_watch_tells_what_is_and_then_what_changes() {
+    let world = World::new(Env::system());
+    world.call("PUT", A, r#"{"port": 1}"#).await;
+    let mut events = world.watch("/v1/watch?service=orders").await;
+    assert_eq!(events.told().await.0, "reset");
+    assert_eq!(events.told().await, told("put", "a"));
+    let synced = events.next().await.unwrap();
+    assert_eq!(
+        (synced.name.as_str(), synced.id),
+        ("synced", synced.data["revision"].as_u64())
+    );
+
+    world
+        .call("PUT", "/v1/services/other/instances/x", r#"{"port": 1}"#)
+        .await;
+    world
+        .call("PUT", "/v1/services/orders/instances/b", r#"{"port": 2}"#)
+        .await;
+    assert_eq!(events.told().await, told("put", "b"));
+    assert_eq!(events.told().await.0, "synced");
+    world.call("DELETE", A, "").await;
+    assert_eq!(events.told().await, told("remove", "a"));
+    drop(events);
+
+    let resume = format!("/v1/watch?service=orders&after={}", synced.id.unwrap());
+    let mut events = world.watch(&resume).await;
+    assert_eq!(events.told().await, told("remove", "a"));
+    assert_eq!(events.told().await, told("put", "b"));
+    assert_eq!(events.told().await.0, "synced");
+    drop(events);
+
+    let mut events = world.watch("/v1/watch?after=5").await;
+    assert_eq!(events.told().await.0, "reset");
+}
+
+#[tokio::test]
+async fn a_watch_of_everything_tells_every_service() {
+    let world = World::new(Env::system());
+    let mut events = world.watch("/v1/watch").await;
+    assert_eq!(events.told().await.0, "reset");
+    let synced = events.next().await.unwrap();
+    world.call("PUT", A, r#"{"port": 1}"#).await;
+    assert_eq!(events.told().await, told("put", "a"));
+    assert_eq!(events.told().await.0, "synced");
+    world
+        .call("PUT", "/v1/services/other/instances/x", r#"{"port": 1}"#)
+        .await;
+    assert_eq!(events.told().await, told("put", "x"));
+
+    let resume = format!("/v1/watch?wait=1s&after={}", synced.id.unwrap());
+    let (_, body) = world.call("GET", &resume, "").await;
+    assert_eq!(body["reset"], false);
+    assert_eq!(body["changes"].as_array().unwrap().len(), 2, "{body}");
+}
+
+#[tokio::test]
+async fn a_long_poll_waits_for_the_next_change_or_its_time() {
+    let world = World::new(Env::system());
+    world.call("PUT", A, r#"{"port": 1}"#).await;
+    let (_, all) = world
+        .call("GET", "/v1/watch?service=orders&wait=0s", "")
+        .await;
+    assert_eq!(
+        (&all["reset"], &all["changes"][0]["put"]["id"]),
+        (&json!(true), &json!("a"))
+    );
+    let revision = all["revision"].as_u64().unwrap();
+    let path = format!("/v1/watch?service=orders&wait=20ms&after={revision}");
+    let (_, none) = world.call("GET", &path, "").await;
+    assert_eq!(
+        none,
+        json!({"revision": revision, "reset": false, "changes": []})
+    );
+    let path = format!("/v1/watch?service=orders&wait=1m&after={revision}");
+    let ((_, some), _) = tokio::join!(world.call("GET", &path, ""), world.call("DELETE", A, ""));
+    assert_eq!(some["changes"][0]["remove"]["id"], "a");
+}
+
+#[tokio::test]
+async fn watches_end_when_the_program_drains() {
+    let world = World::new(Env::system());
+    let mut events = world.watch("/v1/watch").await;
+    assert_eq!(events.told().await.0, "reset");
+    assert_eq!(events.told().await.0, "synced");
+    world.drain.start();
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_requests_in_flight() {
+    let world = World::new(Env::system());
+    world.call("PUT", A, r#"{"port": 1}"#).await;
+    world.in_flight.0.send_replace(2);
+    let mut events = world.watch("/v1/watch?service=orders").await;
+    let leaving = format!("{A}?drain=1m");
+    let ended = async {
+        while events.next().await.unwrap().data["leaving"] != true {}
+        world.in_flight.0.send_replace(0);
+    };
+    let ((status, body), ()) = tokio::join!(world.call("DELETE", &leaving, ""), ended);
+    assert_eq!((status, &body["drain"]["ended"]), (200, &json!("idle")));
+    assert_eq!(world.call("GET", A, "").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_drain_gives_up_at_its_deadline_and_says_so() {
+    let world = World::new(Env::system());
+    world.call("PUT", A, r#"{"port": 1}"#).await;
+    world.in_flight.0.send_replace(2);
+    let (_, body) = world.call("DELETE", &format!("{A}?drain=20ms"), "").await;
+    assert_eq!(body["drain"], json!({"ended": "deadline", "in_flight": 2}));
+    assert_eq!(world.call("GET", A, "").await.0, 404);
+}
+
+#[tokio::test]
+async fn whoever_registers_while_draining_stays() {
+    let world = World::new(Env::system());
+    world.call("PUT", A, r#"{"port": 1}"#).await;
+    world.in_flight.0.send_replace(1);
+    let mut events = world.watch("/v1/watch?service=orders").await;
+    let leaving = format!("{A}?drain=1m");
+    let back = async {
+        while events.next().await.unwrap().data["leaving"] != true {}
+        world.call("PUT", A, r#"{"port": 1}"#).await;
+        world.in_flight.0.send_replace(0);
+    };
+    let ((_, body), ()) = tokio::join!(world.call("DELETE", &leaving, ""), back);
+    assert_eq!(body["drain"]["ended"], "returned");
+    assert_eq!(world.call("GET", A, "").await.0, 200);
+}
