@@ -8,11 +8,15 @@ use portolan_model::{
 };
 use portolan_testkit::{Authority, Scratch, Validity};
 use rustls::{
-    ClientConfig, HandshakeKind,
+    ClientConfig, HandshakeKind, RootCertStore,
+    crypto::{
+        CryptoProvider,
+        ring::{self, cipher_suite},
+    },
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
 
@@ -50,7 +54,7 @@ async fn meet(
     name: &str,
 ) -> io::Result<TlsStream<DuplexStream>> {
     let (near, far) = duplex(64 * 1024);
-    let accept = TlsAcceptor::from(server.config()).accept(far);
+    let accept = server.accept(far);
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connect = TlsConnector::from(client).connect(name, near);
     let (accepted, connected) = tokio::join!(accept, connect);
@@ -132,6 +136,42 @@ async fn alpn_settles_on_what_both_speak() {
             (outcome, settled) => panic!("{outcome:?}, expected {settled:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn the_cheaper_cipher_is_taken_unless_the_client_has_no_hardware_for_it() {
+    let (scratch, authority) = (Scratch::new(), Authority::new("a"));
+    let issued = authority.issue(&["a.example"], Validity::Now);
+    let server = server(vec![issued.write(&scratch, "a")]);
+    let (big, small, chacha) = (
+        cipher_suite::TLS13_AES_256_GCM_SHA384,
+        cipher_suite::TLS13_AES_128_GCM_SHA256,
+        cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    );
+    for (offered, taken) in [
+        (vec![big, chacha, small], small),
+        (vec![small, chacha], small),
+        (vec![chacha, big, small], chacha),
+        (vec![big, chacha], big),
+    ] {
+        let provider = CryptoProvider {
+            cipher_suites: offered,
+            ..ring::default_provider()
+        };
+        let client = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots(&authority))
+            .with_no_client_auth();
+        let stream = meet(&server, Arc::new(client), "a.example").await.unwrap();
+        assert_eq!(stream.get_ref().1.negotiated_cipher_suite(), Some(taken));
+    }
+}
+
+fn roots(authority: &Authority) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(der(&authority.certificate())).unwrap();
+    roots
 }
 
 #[tokio::test]
