@@ -43,12 +43,28 @@ impl PathBuffer {
     /// # Errors
     /// [`BadTarget`] says what is wrong; the buffer is then empty.
     pub fn set(&mut self, target: &[u8]) -> Result<(), BadTarget> {
-        self.clear();
-        if let Some((path_bytes, text)) = canonical(target) {
-            self.text.push_str(text);
-            self.path_bytes = path_bytes;
-            return Ok(());
+        match std::str::from_utf8(target) {
+            Ok(text) => self.set_text(text),
+            Err(_) => self.normalise(target),
         }
+    }
+
+    /// Takes a target like [`PathBuffer::set`], where it is known to be text.
+    ///
+    /// # Errors
+    /// [`BadTarget`] says what is wrong; the buffer is then empty.
+    pub fn set_text(&mut self, target: &str) -> Result<(), BadTarget> {
+        let Some(path_bytes) = canonical(target.as_bytes()) else {
+            return self.normalise(target.as_bytes());
+        };
+        self.clear();
+        self.text.push_str(target);
+        self.path_bytes = path_bytes;
+        Ok(())
+    }
+
+    fn normalise(&mut self, target: &[u8]) -> Result<(), BadTarget> {
+        self.clear();
         if target == b"*" {
             self.text.push('*');
             self.path_bytes = 1;
@@ -169,8 +185,8 @@ fn is_forbidden(byte: u8) -> bool {
     class(byte) == Class::Forbidden
 }
 
-/// The length of the path and the whole target, if nothing is to be changed about it.
-fn canonical(target: &[u8]) -> Option<(usize, &str)> {
+/// The length of the path of a target that nothing is to be changed about.
+fn canonical(target: &[u8]) -> Option<usize> {
     if target.first() != Some(&b'/') {
         return None;
     }
@@ -188,10 +204,10 @@ fn canonical(target: &[u8]) -> Option<(usize, &str)> {
         previous = *byte;
     }
     let is_kept = |byte: &u8| !matches!(class(*byte), Class::Wide | Class::Forbidden);
-    if !target[path_bytes..].iter().all(is_kept) {
-        return None;
-    }
-    Some((path_bytes, std::str::from_utf8(target).ok()?))
+    target[path_bytes..]
+        .iter()
+        .all(is_kept)
+        .then_some(path_bytes)
 }
 
 fn push_path(out: &mut String, path: &[u8]) -> Result<(), BadTarget> {
@@ -343,7 +359,7 @@ fn is_port(digits: &[u8]) -> bool {
     };
     matches!(digits.len(), 1..=5)
         && digits.iter().all(u8::is_ascii_digit)
-        && value(digits) <= u32::from(u16::MAX)
+        && u16::try_from(value(digits)).is_ok()
 }
 
 #[cfg(test)]

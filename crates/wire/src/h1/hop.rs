@@ -180,6 +180,11 @@ impl<'a> Hop<'a> {
 
     fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
         let connection = &mut self.connection;
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            // What most connections say, and all of it.
+            connection.keep_alive = true;
+            return Ok(());
+        }
         for option in elements(value) {
             // An option is a token; what is not UTF-8 names no field and changes nothing.
             let name = std::str::from_utf8(option).unwrap_or_default();

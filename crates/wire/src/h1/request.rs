@@ -206,7 +206,7 @@ fn set_target(head: &mut RequestHead, target: &str, host: Option<&[u8]>) -> Resu
         [] => head.target.set(b"/"),
         // A query right behind the authority.
         [b'?', ..] => head.target.set(format!("/{path}").as_bytes()),
-        path => head.target.set(path),
+        _ => head.target.set_text(path),
     };
     set.map_err(|flaw| {
         CLIENT.malformed(match flaw {
