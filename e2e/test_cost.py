@@ -1,0 +1,67 @@
+"""What a request costs, in calls to the system and to the allocator."""
+
+import re
+import subprocess
+
+from harness.gateway import config, to_origin
+from harness.peers import Nginx
+from harness.wire import Client
+
+REQUESTS = 4000
+
+
+def traced(gateway, work) -> dict[str, int]:
+    """Calls to the system that the gateway makes while `work` runs, by name."""
+    out = gateway.folder / "strace.txt"
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-c", "-o", out, "-p", str(gateway.pid)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )
+    assert "attached" in tracer.stderr.readline()
+    work()
+    tracer.send_signal(2)
+    tracer.wait(10)
+    calls = {}
+    for line in out.read_text().splitlines():
+        found = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", line)
+        if found and found[2] != "total":
+            calls[found[2]] = int(found[1])
+    return calls
+
+
+def test_a_kept_request_takes_four_data_calls(start, programs, tmp_path):
+    """Read and write on both sides, and no probing: the least that a proxy can do."""
+    peer = programs(Nginx(tmp_path / "nginx"))
+    gateway = start(config(**to_origin(peer), gateway={"workers": 1}))
+
+    def work() -> None:
+        with Client(gateway.port()) as client:
+            for _ in range(REQUESTS):
+                assert client.request("GET", "/").status == 200
+
+    work()
+    calls = traced(gateway, work)
+    data = {name: count for name, count in calls.items() if re.match(r"(send|recv|read|write)", name)}
+    per_request = sum(data.values()) / REQUESTS
+    assert per_request < 4.2, calls
+    # One client in lockstep needs a wait on each side; many share theirs.
+    others = sum(calls.values()) - sum(data.values())
+    assert others / REQUESTS < 2.3, calls
+
+
+def test_requests_leave_nothing_behind(start, programs, tmp_path):
+    peer = programs(Nginx(tmp_path / "nginx"))
+    gateway = start(config(**to_origin(peer)))
+
+    def load(requests: int) -> None:
+        subprocess.run(
+            ["h2load", "--h1", "-n", str(requests), "-c", "32", f"http://127.0.0.1:{gateway.port()}/"],
+            capture_output=True, timeout=50, check=True,
+        )
+
+    load(20_000)
+    memory, descriptors = gateway.resident_bytes(), gateway.descriptors()
+    load(60_000)
+    assert gateway.resident_bytes() - memory < 3_000_000
+    assert abs(gateway.descriptors() - descriptors) <= 40
+    assert gateway.resident_bytes() < 40 * 2**20
