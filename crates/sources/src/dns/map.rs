@@ -39,6 +39,7 @@ pub(super) enum Answer {
 pub(super) struct Known {
     ipv4: BTreeSet<IpAddr>,
     ipv6: BTreeSet<IpAddr>,
+    answered: bool,
     failures: u32,
 }
 
@@ -48,6 +49,8 @@ pub(super) struct Report {
     pub(super) addresses: Vec<IpAddr>,
     /// Why it is not known any better.
     pub(super) failure: Option<String>,
+    /// There was an answer, now or before.
+    pub(super) answered: bool,
 }
 
 impl Known {
@@ -87,8 +90,13 @@ impl Known {
         } else {
             0
         };
-        let addresses = self.addresses(family);
-        (Report { addresses, failure }, pause)
+        self.answered |= failure.is_none();
+        let report = Report {
+            addresses: self.addresses(family),
+            answered: self.answered,
+            failure,
+        };
+        (report, pause)
     }
 
     /// Twice as long after every failure.

@@ -14,14 +14,14 @@ use hickory_proto::{
         rdata::{A, CNAME, SOA},
     },
 };
-use portolan_catalog::{Fold, GuardSettings, Inflow, Turn, inboxes};
-use portolan_model::{Revision, RevisionClock, SourceId, route::HostPort};
+use portolan_catalog::{Fold, GuardSettings, Inflow, News, Saying, Turn, inboxes};
+use portolan_model::{Change, Revision, RevisionClock, SourceId, route::HostPort};
 use portolan_runtime::{Env, Task};
 use serde_json::json;
 use tokio::{net::UdpSocket, sync::watch};
 
 use super::{
-    map::{ADDRESSES_MAX, Answer, Known},
+    map::{ADDRESSES_MAX, Answer, Known, Report, View},
     resolve::{Answering, Resolve, Resolver, Version},
     settings::{self, Family, Limits, Settings},
     watch::DnsSource,
@@ -354,13 +354,53 @@ async fn a_failing_server_never_empties_a_service() {
 #[tokio::test(start_paused = true)]
 async fn a_host_that_fails_at_the_start_holds_up_no_other() {
     let script = Scripted::default();
-    script.says("api", found(&["10.0.0.1"], 60));
+    script.says("api", found(&["10.0.0.1"], 1));
     script.says("bad", failed());
     let mut running = Running::start(&["bad:80", "api:80"], script);
     running.listen(secs(1)).await;
     assert_eq!(running.ids("dns/api:80").unwrap(), ["10.0.0.1:80"]);
+    assert_eq!(running.reason().unwrap(), "bad: request timed out");
+    assert_eq!(running.ids("dns/bad:80"), None);
+    running.listen(secs(120)).await;
     assert_eq!(running.ids("dns/bad:80"), Some(vec![]));
     assert_eq!(running.reason().unwrap(), "bad: request timed out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_replaced_in_an_outage_loses_nothing() {
+    let script = Scripted::default();
+    script.says("api", found(&["10.0.0.1"], 1));
+    script.says("web", failed());
+    let mut running = Running::start(&["api:80", "web:80"], script);
+    let saying = |instance: &str| {
+        let address: SocketAddr = instance.parse().unwrap();
+        let view = View::of(
+            &SourceId::new("dns"),
+            [(
+                &host("web:80"),
+                &Some(Report {
+                    addresses: vec![address.ip()],
+                    ..Report::default()
+                }),
+            )],
+        );
+        let instance = view.instances.into_values().next().unwrap();
+        News::Said(Change::Put { instance })
+    };
+    for news in [saying("10.0.0.7:80"), News::Replaced] {
+        let saying = Saying {
+            source: SourceId::new("dns"),
+            actor: None,
+            news,
+        };
+        running.fold.apply(running.env.now(), saying);
+    }
+    running.listen(secs(30)).await;
+    assert_eq!(running.ids("dns/web:80").unwrap(), ["10.0.0.7:80"]);
+    running.script.says("web", found(&["10.0.0.8"], 1));
+    running.listen(secs(30)).await;
+    assert_eq!(running.ids("dns/web:80").unwrap(), ["10.0.0.8:80"]);
+    assert_eq!(running.reason(), None);
 }
 
 /// A DNS server on a free port that knows a few names.

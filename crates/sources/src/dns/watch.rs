@@ -4,7 +4,7 @@ use std::{
     fs,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use portolan_catalog::{Inbox, InboxClosed, Source, SourceRun};
@@ -24,6 +24,9 @@ const REPORTS_MAX: usize = 64;
 const LOOK: Duration = Duration::from_secs(5);
 /// What the system's resolver is configured by.
 const SYSTEM_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+/// A host that has never been answered for is waited for this long: the catalogue may
+/// know it from before the settings changed.
+const FIRST_ANSWERS: Duration = Duration::from_mins(1);
 /// Failures that are told; the others are counted.
 const FAILURES_TOLD_MAX: usize = 3;
 
@@ -91,13 +94,15 @@ impl DnsSource {
         };
         let _askers: Vec<Task> = hosts.iter().enumerate().map(asker).collect();
         drop(reports);
-        let mut teller = Teller::new(self.id.clone(), hosts.clone());
+        let whole_at = self.env.instant().checked_add(FIRST_ANSWERS);
+        let whole_at = whole_at.unwrap_or_else(|| self.env.instant());
+        let mut teller = Teller::new(self.id.clone(), hosts.clone(), whole_at);
         while let Some(report) = told.recv().await {
             teller.take(report);
             while let Ok(report) = told.try_recv() {
                 teller.take(report);
             }
-            teller.tell(inbox).await?;
+            teller.tell(inbox, self.env.instant()).await?;
         }
         Ok(())
     }
@@ -182,18 +187,21 @@ struct Teller {
     hosts: Vec<HostPort>,
     reports: Vec<Option<Report>>,
     told: View,
-    /// Every host was tried once, and a `Reset` said so.
+    /// A `Reset` said everything once.
     whole: bool,
+    /// When missing answers are not waited for any more.
+    whole_at: Instant,
 }
 
 impl Teller {
-    fn new(source: SourceId, hosts: Vec<HostPort>) -> Self {
+    fn new(source: SourceId, hosts: Vec<HostPort>, whole_at: Instant) -> Self {
         Self {
             source,
             reports: vec![None; hosts.len()],
             hosts,
             told: View::default(),
             whole: false,
+            whole_at,
         }
     }
 
@@ -203,44 +211,55 @@ impl Teller {
         }
     }
 
-    /// Until every host was tried, what is found is put beside what the catalogue
-    /// may know from before; then everything is said at once whenever it changes,
-    /// so that the guard can tell a move from an outage.
-    async fn tell(&mut self, inbox: &Inbox) -> Result<(), InboxClosed> {
+    /// Until every host was answered for, what is found is put beside what the
+    /// catalogue may know from before; then everything is said at once whenever it
+    /// changes, so that the guard can tell a move from an outage.
+    async fn tell(&mut self, inbox: &Inbox, now: Instant) -> Result<(), InboxClosed> {
         let view = View::of(&self.source, self.hosts.iter().zip(&self.reports));
-        if !self.reports.iter().all(Option::is_some) {
-            for (place, instance) in &view.instances {
-                if !self.told.instances.contains_key(place) {
-                    let instance = Arc::clone(instance);
-                    inbox.send(Change::Put { instance }).await?;
-                }
-            }
-            self.told.instances = view.instances;
-            return Ok(());
-        }
-        let was_stale = !self.told.failures.is_empty();
-        let recovered = was_stale && view.failures.is_empty();
-        let moved = view.instances != self.told.instances;
-        if moved || recovered || !self.whole {
-            let services = view.services.clone();
-            let instances = view.instances.values().cloned().collect();
-            inbox
-                .send(Change::Reset {
-                    services,
-                    instances,
-                })
-                .await?;
-        }
-        if !view.failures.is_empty()
-            && (moved || !self.whole || view.failures != self.told.failures)
-        {
+        let is_answered = |report: &Option<Report>| report.as_ref().is_some_and(|r| r.answered);
+        let whole = self.whole || now >= self.whole_at || self.reports.iter().all(is_answered);
+        let spoke = if whole {
+            self.tell_whole(inbox, &view).await?
+        } else {
+            self.tell_new(inbox, &view).await?
+        };
+        if !view.failures.is_empty() && (spoke || view.failures != self.told.failures) {
             let reason = shorten(&view.failures);
             tracing::warn!(source = %self.source, %reason, "dns fails; keeping last known addresses");
             let reason = reason.into();
             inbox.send(Change::Stale { reason }).await?;
         }
-        (self.told, self.whole) = (view, true);
+        (self.told, self.whole) = (view, whole);
         Ok(())
+    }
+
+    async fn tell_new(&self, inbox: &Inbox, view: &View) -> Result<bool, InboxClosed> {
+        let mut spoke = false;
+        for (place, instance) in &view.instances {
+            if !self.told.instances.contains_key(place) {
+                let instance = Arc::clone(instance);
+                inbox.send(Change::Put { instance }).await?;
+                spoke = true;
+            }
+        }
+        Ok(spoke)
+    }
+
+    async fn tell_whole(&self, inbox: &Inbox, view: &View) -> Result<bool, InboxClosed> {
+        let recovered = !self.told.failures.is_empty() && view.failures.is_empty();
+        let moved = view.instances != self.told.instances;
+        if !moved && !recovered && self.whole {
+            return Ok(false);
+        }
+        let services = view.services.clone();
+        let instances = view.instances.values().cloned().collect();
+        inbox
+            .send(Change::Reset {
+                services,
+                instances,
+            })
+            .await?;
+        Ok(true)
     }
 }
 
