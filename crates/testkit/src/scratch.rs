@@ -36,7 +36,10 @@ impl Scratch {
     ///
     /// # Panics
     /// If it can't be written.
-    #[must_use]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the file is there without a look at its path"
+    )]
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text)

@@ -213,7 +213,7 @@ async fn reload_swaps_good_files_and_keeps_the_old_ones_when_the_new_are_bad() {
     assert_eq!(server.reload(NOW).unwrap().0, Reloaded::Unchanged);
 
     // The certificate is written, its key not yet.
-    scratch_write(&scratch, "a.pem", &new.certificate);
+    scratch.write("a.pem", &new.certificate);
     let errors = server.reload(NOW).unwrap_err();
     assert!(
         matches!(errors.as_slice(), [TlsFileError::KeyMismatch { .. }]),
@@ -221,13 +221,9 @@ async fn reload_swaps_good_files_and_keeps_the_old_ones_when_the_new_are_bad() {
     );
     assert_eq!(shown().await, der(&old.certificate));
 
-    scratch_write(&scratch, "a.key", &new.key);
+    scratch.write("a.key", &new.key);
     assert_eq!(server.reload(NOW).unwrap().0, Reloaded::Changed);
     assert_eq!(shown().await, der(&new.certificate));
-}
-
-fn scratch_write(scratch: &Scratch, name: &str, text: &str) {
-    let _path = scratch.write(name, text);
 }
 
 #[test]
@@ -289,10 +285,10 @@ fn a_file_is_read_up_to_the_limit() {
     let files = issued.write(&scratch, "a");
     let mut text = issued.certificate;
     text.extend(std::iter::repeat_n('\n', (1 << 20) - text.len()));
-    scratch_write(&scratch, "a.pem", &text);
+    scratch.write("a.pem", &text);
     assert!(ServerTls::new(&settings(vec![files.clone()]), NOW).is_ok());
     text.push('\n');
-    scratch_write(&scratch, "a.pem", &text);
+    scratch.write("a.pem", &text);
     let errors = ServerTls::new(&settings(vec![files]), NOW).unwrap_err();
     assert!(matches!(errors.as_slice(), [TlsFileError::TooLarge { .. }]));
 }
@@ -459,11 +455,11 @@ async fn client_reload_takes_new_roots_and_keeps_sessions_when_nothing_changed()
     assert!(tls.reload().is_empty());
     assert!(Arc::ptr_eq(&before, &connector.config()));
 
-    scratch_write(&scratch, "ca.pem", &next.certificate());
+    scratch.write("ca.pem", &next.certificate());
     assert!(tls.reload().is_empty());
     assert!(meet(&server, connector.config(), "a.example").await.is_ok());
 
-    scratch_write(&scratch, "ca.pem", "");
+    scratch.write("ca.pem", "");
     assert_eq!(tls.reload().len(), 1);
     assert!(meet(&server, connector.config(), "a.example").await.is_ok());
 }
