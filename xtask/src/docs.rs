@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
+use portolan_config::Shelves;
 use portolan_model::{Cause, Side};
 use portolan_telemetry::{LOG_FIELDS, families};
 
@@ -57,8 +58,19 @@ fn pages() -> Vec<Page> {
             path: "docs/reference/logs.md",
             text: logs(),
         },
+        Page {
+            path: "docs/reference/configuration.md",
+            text: portolan_config::reference_markdown(SHELVES),
+        },
     ]
 }
+
+/// The shelves of the shipped program.
+const SHELVES: Shelves<'_> = Shelves {
+    policies: portolan_policies::KINDS,
+    sources: portolan_sources::KINDS,
+    balancers: portolan_balance::KINDS,
+};
 
 const MADE: &str = "<!-- Made by `cargo xtask docs`; edit the table in the code. -->\n";
 

@@ -18,18 +18,24 @@ macro_rules! fields {
 
 fields! {
     "address": "a socket address: of a client, an instance or a listener";
+    "allowed": "how much the system allows";
     "attempt": "which try of a request this was, from 1";
     "cause": "a cause id, see causes";
+    "concern": "what a finding is about: an object of the configuration";
+    "connections": "how many connections";
     "elapsed_ms": "how long it took, in milliseconds";
     "error": "the error with its sources";
+    "errors": "how many errors";
     "instance": "an instance's id";
     "lag_ms": "how far behind a source is, in milliseconds";
     "limit": "the limit that was met";
     "listener": "a listener's name";
+    "needed": "how much would be needed";
     "path": "a file";
     "peer": "the address at the other end of a connection";
     "pid": "a process";
     "policy": "a policy's kind";
+    "problems": "what is wrong with a setting";
     "reason": "why, in words for a person";
     "revision": "a revision of the catalogue";
     "route": "a route's name";
@@ -39,6 +45,7 @@ fields! {
     "status": "a status of HTTP or of an instance";
     "task": "a task's name";
     "upstream": "an upstream's name";
+    "version": "a version of the program";
     "worker": "a worker's number";
 }
 
