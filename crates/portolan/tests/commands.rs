@@ -1,5 +1,7 @@
 //! The commands that read, compare and write configurations, run as people run them.
 
+#![expect(clippy::expect_used, reason = "a test without the program can't go on")]
+
 use std::{
     path::Path,
     process::{Command, Output},

@@ -99,7 +99,9 @@ fn describe_change(out: &mut String, change: &ObjectChange, new: &Plan) {
     }
     out.push('\n');
     if let Change::Changed(fields) = change {
-        fields.iter().for_each(|field| describe_field(out, field));
+        for field in fields {
+            describe_field(out, field);
+        }
     }
     let is_itself = routes.len() == 1 && routes.contains(&object.name);
     if !routes.is_empty() && !is_itself {
