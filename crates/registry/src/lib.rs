@@ -1,9 +1,11 @@
 //! Instances that register with us: leases, health checks and the native API.
 //!
 //! The [`core`] decides, the [`Registry`] speaks for it to the catalogue and to callers,
+//! the [`check`] module probes whoever has a check,
 //! [`watch`] follows the merged
 //! catalogue, and each [`front`] is a protocol.
 
+pub mod check;
 pub mod core;
 pub mod front;
 mod reader;

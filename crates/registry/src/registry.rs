@@ -268,7 +268,12 @@ impl Registry {
         match reply.answer {
             Answer::Unknown => Err(RegistryError::Unknown),
             Answer::Refused(refusal) => Err(RegistryError::Refused(refusal)),
-            _ => Ok(reply),
+            Answer::Created(_)
+            | Answer::Kept(_)
+            | Answer::Leaving(_)
+            | Answer::Removed
+            | Answer::Returned
+            | Answer::Done => Ok(reply),
         }
     }
 
@@ -311,7 +316,12 @@ impl Desk {
         } = command;
         let leaver = match &input {
             Input::Deregister(subject) | Input::Leave(subject, _) => Some(subject.clone()),
-            _ => None,
+            Input::Register(_)
+            | Input::Renew(..)
+            | Input::Drained(..)
+            | Input::Judge(..)
+            | Input::Tick
+            | Input::Rebound(_) => None,
         };
         let now = self.now();
         let mut step = self.engine.step(now, input);

@@ -1,5 +1,10 @@
 //! The native API over real HTTP on loopback.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, fail by panicking"
+)]
+
 mod common;
 
 use common::World;

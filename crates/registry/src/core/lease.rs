@@ -21,7 +21,7 @@ pub(super) struct Lease {
     check: Option<Check>,
     /// The check or the address differs from what the prober was told.
     is_check_new: bool,
-    /// The prober was told of a check that is no longer wanted.
+    /// The prober may know of a check, or have told what it found to an earlier lease.
     is_check_gone: bool,
     ttl: Duration,
     /// A good check is a sign of life, because nobody promised another one.
@@ -56,7 +56,7 @@ impl Lease {
         let mut lease = Self {
             told: None,
             is_check_new: check.is_some(),
-            is_check_gone: false,
+            is_check_gone: check.is_none(),
             lives_by_check: asked.is_none() && check.is_some(),
             instance,
             report,
@@ -72,7 +72,7 @@ impl Lease {
                 lease.verdict = known.verdict;
                 lease.is_check_new = false;
             }
-            lease.is_check_gone = known.check.is_some() && lease.check.is_none();
+            lease.is_check_gone &= known.check.is_some();
             lease.told = known.told;
         }
         lease.renew(now);

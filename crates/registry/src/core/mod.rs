@@ -218,7 +218,7 @@ impl Engine {
             Input::Leave(subject, within) => self.leave(now, &subject, within, &mut step),
             Input::Drained(subject, drain) => self.drained(&subject, drain, &mut step),
             Input::Judge(subject, address, verdict) => {
-                self.judge(now, &subject, address, verdict, &mut step)
+                self.judge(now, &subject, (address, verdict), &mut step)
             }
             Input::Tick => self.tick(now, &mut step),
             Input::Rebound(bounds) => {
@@ -313,8 +313,7 @@ impl Engine {
         &mut self,
         now: Moment,
         subject: &Subject,
-        address: SocketAddr,
-        verdict: Option<Verdict>,
+        (address, verdict): (SocketAddr, Option<Verdict>),
         step: &mut Step,
     ) -> Answer {
         let Some(lease) = self.leases.find(subject) else {

@@ -26,13 +26,10 @@ pub(super) fn events(parts: &Parts, query: &Query<'_>) -> Result<Response, Refus
     let mut events = journal
         .since(after.unwrap_or(journal.oldest()))
         .map_err(|error| Refusal::new(StatusCode::GONE, "history_forgotten", error.to_string()))?;
-    let is_cut = match after {
-        Some(_) => cut(&mut events, limit),
-        None => {
-            events.drain(..events.len().saturating_sub(limit));
-            false
-        }
-    };
+    let is_cut = after.is_some() && cut(&mut events, limit);
+    if after.is_none() {
+        events.drain(..events.len().saturating_sub(limit));
+    }
     let list = EventList {
         revision: catalog.revision(),
         events,

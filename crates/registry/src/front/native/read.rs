@@ -1,5 +1,7 @@
 //! What is: services, instances, sources.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use portolan_catalog::{Conflict, Service, SourceStatus};
 use portolan_dialects::native::{
@@ -13,7 +15,7 @@ use super::{Parts, Refusal, json};
 
 pub(super) fn services(parts: &Parts, namespace: Option<&Name>) -> Result<Response, Refusal> {
     let catalog = parts.registry.reader().catalog();
-    let wanted = |service: &&std::sync::Arc<Service>| {
+    let wanted = |service: &&Arc<Service>| {
         namespace.is_none_or(|namespace| service.key.namespace == *namespace)
     };
     let mut services: Vec<_> = catalog.services().filter(wanted).collect();
@@ -111,7 +113,7 @@ fn source(status: &SourceStatus) -> SourceView {
     SourceView {
         id: status.id.as_str().into(),
         stale: status.stale.as_ref().map(|stale| StalenessView {
-            reason: stale.reason.clone(),
+            reason: Arc::clone(&stale.reason),
             since: stale.since.to_string(),
         }),
         services: status.services,

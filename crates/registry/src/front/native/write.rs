@@ -35,7 +35,10 @@ pub(super) async fn register(
     let source = parts.registry.source();
     let described = registration.describe(key.clone(), id, caller, source)?;
     let id = described.instance.id.clone();
-    let kept = parts.registry.register(actor(caller), described).await?;
+    let kept = parts
+        .registry
+        .register(Some(actor(caller)), described)
+        .await?;
     let status = if kept.is_new {
         StatusCode::CREATED
     } else {
@@ -64,7 +67,10 @@ pub(super) async fn heartbeat(
         key: key.clone(),
         id: id.clone(),
     };
-    let kept = parts.registry.renew(actor(caller), subject, report).await?;
+    let kept = parts
+        .registry
+        .renew(Some(actor(caller)), subject, report)
+        .await?;
     json(StatusCode::OK, &written(parts, &key, &id, kept))
 }
 
@@ -80,7 +86,7 @@ pub(super) async fn deregister(
     let subject = Subject { key, id };
     let left = parts
         .registry
-        .deregister(actor(caller), subject, drain)
+        .deregister(Some(actor(caller)), subject, drain)
         .await?;
     let removed = Removed {
         revision: left.revision,
@@ -118,6 +124,6 @@ pub(super) fn caller(request: &Request) -> IpAddr {
     peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip())
 }
 
-fn actor(caller: IpAddr) -> Option<Arc<str>> {
-    Some(caller.to_canonical().to_string().into())
+fn actor(caller: IpAddr) -> Arc<str> {
+    caller.to_canonical().to_string().into()
 }
