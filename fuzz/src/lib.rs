@@ -8,6 +8,10 @@ use portolan_wire::h1::{
 };
 use portolan_wire::proxy_protocol;
 
+mod config;
+
+pub use config::config;
+
 #[path = "../../crates/wire/tests/common/mod.rs"]
 pub mod common;
 

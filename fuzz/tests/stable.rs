@@ -1,7 +1,7 @@
 //! Runs every target over seeds and their mutations, always the same ones.
 
 use portolan_fuzz::common::probes;
-use portolan_fuzz::{body, proxy_protocol, request_head, response_head};
+use portolan_fuzz::{body, config, proxy_protocol, request_head, response_head};
 
 /// How many mutations a target sees.
 const ROUNDS: usize = 5_000;
@@ -59,6 +59,12 @@ const WORDS: &[&[u8]] = &[
     b"TE: trailers\r\n",
     b"X-A: b\r\n",
     b"ffffffffffffffff",
+    b"\n  a: {target: u, match: {prefix: /x}}",
+    b": {}",
+    b"[*a, &a {b: c}]",
+    b"${env:PORT:-1}",
+    b"'",
+    b"- ",
 ];
 
 fn mutate(seed: &[u8], seeds: &[&[u8]], dice: &mut Dice) -> Vec<u8> {
@@ -136,5 +142,18 @@ fn proxy_headers_hold() {
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\xc0\0\x02\x01\xc0\0\x02\x02\x30\x39\x01\xbb\x03\0\x04\0\0\0\0",
         ],
         proxy_protocol,
+    );
+}
+
+#[test]
+fn configurations_hold() {
+    run(
+        &[
+            include_bytes!("../../crates/config/src/starting.yaml"),
+            b"routes:\n  a: {target: u, hosts: [a.example, '*.b.example']}\n  b:\n    match:\n      - {regex: '/[0-9]+', headers: {x: {present: true}}}\n    targets: [{upstream: u, weight: 2, subset: {v: 1}}]\nupstreams:\n  u: {service: n/s, balance: {random: {}}, check: {tcp: {}}}\n",
+            b"gateway: {drain: ${env:PORT:-5}s, trusted_proxies: [10.0.0.0/8]}\nlisteners: &l\n  web: &w {address: '127.0.0.1:${env:PORT}'}\n  two: {address: '[::1]:81', limits: {head: 1KiB}, timeouts: {head: 1m30s}}\n",
+            br#"{"admin": {"address": "127.0.0.1:1", "hosts": ["a"]}, "guard": {"share": 1, "hold": "0s"}, "status": {"address": "0.0.0.0:2"}}"#,
+        ],
+        config,
     );
 }

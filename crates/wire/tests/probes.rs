@@ -1,5 +1,6 @@
 //! Every probe has its outcome, however it is cut up on the way.
 
+#[expect(unreachable_pub, reason = "the fuzz targets export it")]
 mod common;
 
 use common::probes::{REQUESTS, RESPONSES};

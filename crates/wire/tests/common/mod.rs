@@ -38,7 +38,11 @@ pub enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    /// The message, which must be complete.
+    /// The message.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
     pub fn complete(self) -> T {
         match self {
             Self::Complete(message) => message,
@@ -48,6 +52,7 @@ impl<T> Outcome<T> {
     }
 
     /// The cause of a refusal.
+    #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {
             Self::Refused(cause) => Some(*cause),
@@ -57,6 +62,7 @@ impl<T> Outcome<T> {
 }
 
 /// Reads a request that arrives `step` bytes at a time.
+#[must_use]
 pub fn read_request(
     input: &[u8],
     limits: &HeadLimits,
@@ -85,6 +91,7 @@ pub fn read_request(
 }
 
 /// Reads a response that arrives `step` bytes at a time, after which the connection ends.
+#[must_use]
 pub fn read_response(
     input: &[u8],
     method: &Method,
@@ -143,6 +150,10 @@ fn arrive<I>(
 }
 
 /// Reads a body of which `used` bytes are read and `arrived` are there.
+///
+/// # Panics
+/// When the decoder says what cannot be.
+#[must_use]
 pub fn read_body(
     input: &[u8],
     (mut used, mut arrived): (usize, usize),
@@ -152,15 +163,15 @@ pub fn read_body(
     let mut body = Vec::new();
     while !decoder.is_end() {
         let waiting = &input[used..arrived];
-        let decoded = match decoder.decode(waiting) {
-            Ok(decoded) => decoded,
+        let run = match decoder.decode(waiting) {
+            Ok(run) => run,
             Err(refusal) => return Outcome::Refused(refusal.cause),
         };
-        assert!(decoded.data.end <= decoded.consumed && decoded.consumed <= waiting.len());
-        assert_eq!(decoded.end, decoder.is_end());
-        body.extend_from_slice(&waiting[decoded.data]);
-        used += decoded.consumed;
-        if decoded.consumed > 0 || decoded.end {
+        assert!(run.data.end <= run.consumed && run.consumed <= waiting.len());
+        assert_eq!(run.end, decoder.is_end());
+        body.extend_from_slice(&waiting[run.data]);
+        used += run.consumed;
+        if run.consumed > 0 || run.end {
             continue;
         }
         if arrived == input.len() {

@@ -6,10 +6,10 @@ use super::*;
 fn decode(mut decoder: BodyDecoder, mut input: &[u8]) -> Result<(Vec<u8>, usize), Refusal> {
     let mut body = Vec::new();
     loop {
-        let decoded = decoder.decode(input)?;
-        body.extend_from_slice(&input[decoded.data]);
-        input = &input[decoded.consumed..];
-        if decoded.end || decoded.consumed == 0 {
+        let step = decoder.decode(input)?;
+        body.extend_from_slice(&input[step.data]);
+        input = &input[step.consumed..];
+        if step.end || step.consumed == 0 {
             return Ok((body, input.len()));
         }
     }
@@ -34,9 +34,9 @@ fn a_body_ends_before_the_next_message() {
         ),
         (Framing::Chunked, "2 \t;a = b\r\nab\r\n0 \r\n\r\nnext", "ab"),
     ] {
-        let decoded = decode(decoder(framing), input.as_bytes());
+        let step = decode(decoder(framing), input.as_bytes());
         assert_eq!(
-            decoded,
+            step,
             Ok((body.as_bytes().to_vec(), "next".len())),
             "{input:?}"
         );
@@ -46,9 +46,9 @@ fn a_body_ends_before_the_next_message() {
 #[test]
 fn a_body_in_one_chunk_is_one_step() {
     let mut decoder = decoder(Framing::Chunked);
-    let decoded = decoder.decode(b"5\r\nhello\r\n0\r\n\r\n").unwrap();
+    let step = decoder.decode(b"5\r\nhello\r\n0\r\n\r\n").unwrap();
     assert_eq!(
-        decoded,
+        step,
         Decoded {
             consumed: 15,
             data: 3..8,
@@ -70,9 +70,9 @@ fn a_body_in_one_chunk_is_one_step() {
 #[test]
 fn a_step_stops_before_the_second_run_of_data() {
     let mut decoder = decoder(Framing::Chunked);
-    let decoded = decoder.decode(b"2\r\nab\r\n2\r\ncd\r\n").unwrap();
+    let step = decoder.decode(b"2\r\nab\r\n2\r\ncd\r\n").unwrap();
     assert_eq!(
-        decoded,
+        step,
         Decoded {
             consumed: 10,
             data: 3..5,
@@ -102,9 +102,9 @@ fn the_end_of_the_connection_ends_only_what_it_may() {
         assert_eq!(cause, Err(Cause::ResponseIncomplete));
     }
     let mut decoder = BodyDecoder::of_response(Framing::UntilClose, &limits);
-    let decoded = decoder.decode(b"ab").unwrap();
+    let step = decoder.decode(b"ab").unwrap();
     assert_eq!(
-        decoded,
+        step,
         Decoded {
             consumed: 2,
             data: 0..2,
@@ -132,9 +132,9 @@ fn trailers_that_belong_into_a_head_are_dropped() {
 #[test]
 fn a_cut_line_of_trailers_is_left_for_the_next_step() {
     let mut decoder = decoder(Framing::Chunked);
-    let decoded = decoder.decode(b"0\r\nX-A: b\r\nX-B").unwrap();
+    let step = decoder.decode(b"0\r\nX-A: b\r\nX-B").unwrap();
     assert_eq!(
-        decoded,
+        step,
         Decoded {
             consumed: 11,
             data: 0..0,

@@ -35,12 +35,14 @@ fn decode(input: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, Fields, usize), Re
     let (mut body, mut used, mut arrived) = (Vec::new(), 0, 0);
     let mut pieces = pieces.iter().cycle();
     while !decoder.is_end() {
-        let decoded = decoder.decode(&input[used..arrived])?;
-        body.extend_from_slice(&input[used..arrived][decoded.data]);
-        used += decoded.consumed;
-        if decoded.consumed == 0 && !decoded.end {
+        let step = decoder.decode(&input[used..arrived])?;
+        body.extend_from_slice(&input[used..arrived][step.data]);
+        used = used.saturating_add(step.consumed);
+        if step.consumed == 0 && !step.end {
             assert!(arrived < input.len(), "the body does not end");
-            arrived = input.len().min(arrived + pieces.next().unwrap());
+            arrived = input
+                .len()
+                .min(arrived.saturating_add(*pieces.next().unwrap()));
         }
     }
     Ok((body, decoder.trailers().clone(), used))
