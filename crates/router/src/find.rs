@@ -68,8 +68,9 @@ pub struct Miss {
 }
 
 /// How a search ends early.
-enum Halt {
-    At { rule: usize, bytes: usize },
+enum Halt<'r> {
+    /// This rule matches, and speaks for so many bytes of the path.
+    At(&'r Rule, usize),
     ForBody(ByteSize),
 }
 
@@ -88,28 +89,23 @@ impl<T> Router<T> {
         head: &RequestHead,
         body: Body<'_>,
     ) -> Outcome<'_, T> {
-        let halt = self.candidates(head, |number, rule, bytes| {
-            let Some(conditions) = rule.conditions else {
-                return ControlFlow::Break(Halt::At {
-                    rule: number,
-                    bytes,
-                });
+        let mut halt = None;
+        let _ = self.candidates(head, |rule, bytes| {
+            let unmet = rule.conditions.and_then(|conditions| {
+                let conditions = &self.inner.conditions[conditions as usize];
+                conditions.check(listener, head, body).err()
+            });
+            halt = match unmet {
+                None => Some(Halt::At(rule, bytes)),
+                Some(Unmet::BodyUnknown(limit)) => Some(Halt::ForBody(limit)),
+                Some(_) => return ControlFlow::Continue(()),
             };
-            match self.inner.conditions[conditions as usize].check(listener, head, body) {
-                Ok(()) => ControlFlow::Break(Halt::At {
-                    rule: number,
-                    bytes,
-                }),
-                Err(Unmet::BodyUnknown(limit)) => ControlFlow::Break(Halt::ForBody(limit)),
-                Err(_) => ControlFlow::Continue(()),
-            }
+            ControlFlow::Break(())
         });
         match halt {
-            ControlFlow::Break(Halt::At { rule, bytes }) => {
-                Outcome::Found(self.found(&self.inner.rules[rule], bytes, head))
-            }
-            ControlFlow::Break(Halt::ForBody(limit)) => Outcome::WantsBody { limit },
-            ControlFlow::Continue(()) => Outcome::Nothing(self.miss(listener, head)),
+            Some(Halt::At(rule, bytes)) => Outcome::Found(self.found(rule, bytes, head)),
+            Some(Halt::ForBody(limit)) => Outcome::WantsBody { limit },
+            None => Outcome::Nothing(self.miss(listener, head)),
         }
     }
 
@@ -131,7 +127,7 @@ impl<T> Router<T> {
     #[cold]
     fn miss(&self, listener: &Name, head: &RequestHead) -> Miss {
         let mut allowed: Vec<Method> = Vec::new();
-        let all: ControlFlow<()> = self.candidates(head, |_, rule, _| {
+        let _ = self.candidates(head, |rule, _| {
             let wanted = rule.conditions.map_or(&[][..], |conditions| {
                 self.inner.conditions[conditions as usize].methods_wanted(listener, head)
             });
@@ -142,7 +138,6 @@ impl<T> Router<T> {
             }
             ControlFlow::Continue(())
         });
-        debug_assert!(all.is_continue(), "nothing ends this walk early");
         Miss {
             host_known: self.inner.table.knows(head.host()),
             allowed,
@@ -151,15 +146,17 @@ impl<T> Router<T> {
 
     /// Visits the rules whose host and path hold, in the order of precedence, with the
     /// bytes of the path that they speak for.
-    fn candidates<B>(
-        &self,
+    #[inline]
+    fn candidates<'r>(
+        &'r self,
         head: &RequestHead,
-        mut visit: impl FnMut(usize, &Rule, usize) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
+        mut visit: impl FnMut(&'r Rule, usize) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let path = head.path().as_bytes();
-        self.inner.table.walk(head.host(), path, &mut |stop| {
-            for number in stop.rules {
-                let rule = &self.inner.rules[number];
+        let table = &self.inner.table;
+        let host = if table.has_hosts() { head.host() } else { "" };
+        table.walk(host, path, &mut |stop| {
+            for rule in &self.inner.rules[stop.rules] {
                 let holds = match rule.kind {
                     RuleKind::Whole | RuleKind::Prefix => true,
                     // What it captures begins with a slash.
@@ -167,7 +164,7 @@ impl<T> Router<T> {
                     RuleKind::Regex => self.regex_holds(rule, path),
                 };
                 if holds {
-                    visit(number, rule, stop.bytes)?;
+                    visit(rule, stop.bytes)?;
                 }
             }
             ControlFlow::Continue(())

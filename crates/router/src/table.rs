@@ -9,13 +9,13 @@
 //! child, then the capture, then what is open-ended. Each node is visited at most
 //! once a walk, so a hostile path can't cost more than the configuration is large.
 //!
+//! A walk remembers nothing but where it is: the way back leads over the parents.
+//!
 //! Invariant: a node's slot never changes, its parent's slot and its first segment
 //! decide where probing for it begins, and at least one slot stays empty.
 //! Source: hashing by folded multiplication is that of wyhash and foldhash.
 
 use std::ops::{ControlFlow, Range};
-
-use smallvec::SmallVec;
 
 mod build;
 mod hash;
@@ -27,8 +27,6 @@ use hash::{Hashed, hash_segment};
 
 /// Bytes of a label that stand in the node itself.
 const LABEL_BYTES: usize = 28;
-/// Open ends that a walk remembers without allocating.
-const DETOURS: usize = 32;
 
 /// Slot of a node.
 pub(crate) type Slot = u32;
@@ -42,6 +40,7 @@ const TABLE: Slot = u32::MAX - 1;
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Node {
+    /// Where the node hangs; [`NOWHERE`] marks an empty slot.
     parent: Slot,
     tag: u32,
     /// Where the label goes on if it is longer than [`LABEL_BYTES`].
@@ -73,11 +72,11 @@ impl Span {
         self.rules == 0
     }
 
-    fn visit<B>(
+    fn visit(
         self,
         bytes: usize,
-        visit: &mut impl FnMut(Stop) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
+        visit: &mut impl FnMut(Stop) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         if self.is_empty() {
             return ControlFlow::Continue(());
         }
@@ -120,13 +119,19 @@ impl Table {
         self.any.is_some() || self.roots(host).next().is_some()
     }
 
+    /// Whether a walk looks at the host.
+    pub(crate) const fn has_hosts(&self) -> bool {
+        self.has_hosts
+    }
+
     /// Visits all rules whose host and path hold, in the order of precedence.
-    pub(crate) fn walk<B>(
+    #[inline]
+    pub(crate) fn walk(
         &self,
         host: &str,
         path: &[u8],
-        visit: &mut impl FnMut(Stop) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
+        visit: &mut impl FnMut(Stop) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         if path.first() != Some(&b'/') {
             return ControlFlow::Continue(());
         }
@@ -144,21 +149,39 @@ impl Table {
     /// The nodes of a host: itself, then its suffixes from the longest on.
     fn roots(&self, host: &str) -> impl Iterator<Item = Slot> {
         let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
-        // A suffix begins at a dot and leaves at least one byte before it.
-        let dots = (1..host.len()).filter(move |at| self.has_suffixes && host[*at] == b'.');
-        let whole = (host.first() != Some(&b'.')).then_some(0);
-        whole.into_iter().chain(dots).filter_map(move |at| {
-            let (slot, end) = self.child(TABLE, host, at)?;
-            (end == host.len()).then_some(slot)
+        let mut at = Some(0);
+        std::iter::from_fn(move || {
+            while let Some(from) = at {
+                let rest = &host[from..];
+                let is_suffix = from > 0;
+                // A suffix begins at a dot and leaves at least one byte before it.
+                at = if self.has_suffixes {
+                    let next = rest.iter().skip(1).position(|byte| *byte == b'.');
+                    next.map(|bytes| from + 1 + bytes)
+                } else {
+                    None
+                };
+                let is_dotted = rest.first() == Some(&b'.');
+                let found = if is_dotted == is_suffix {
+                    self.child(TABLE, rest, 0)
+                } else {
+                    None
+                };
+                if let Some((slot, _)) = found.filter(|(_, end)| *end == rest.len()) {
+                    return Some(slot);
+                }
+            }
+            None
         })
     }
 
-    fn walk_host<B>(
+    #[inline]
+    fn walk_host(
         &self,
         root: Slot,
         path: &[u8],
-        visit: &mut impl FnMut(Stop) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
+        visit: &mut impl FnMut(Stop) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         self.walk_segments(root, path, visit)?;
         if !self.node(root).has_regexes {
             return ControlFlow::Continue(());
@@ -172,66 +195,72 @@ impl Table {
         })
     }
 
-    fn walk_segments<B>(
+    #[inline]
+    fn walk_segments(
         &self,
         root: Slot,
         path: &[u8],
-        visit: &mut impl FnMut(Stop) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        let mut detours: SmallVec<[Detour; DETOURS]> = SmallVec::new();
-        let mut next = Some((root, 0));
-        loop {
-            let Some((slot, at)) = next else {
-                let Some(detour) = detours.pop() else {
-                    return ControlFlow::Continue(());
-                };
-                next = self.take(detour, path, &mut detours, visit)?;
-                continue;
-            };
+        visit: &mut impl FnMut(Stop) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut way = Some((root, 0));
+        while let Some((slot, at)) = way {
             let node = self.node(slot);
             if at == path.len() {
                 node.here.visit(at, visit)?;
                 node.open.visit(at, visit)?;
-                next = None;
+                way = self.back(root, (slot, at), path, visit)?;
                 continue;
             }
-            if node.capture != NOWHERE {
-                detours.push(Detour::capture(slot, at));
-            } else if !node.open.is_empty() {
-                detours.push(Detour::open(slot, at));
-            }
-            next = None;
             if node.has_children {
-                next = self.child(slot, path, at + 1);
+                way = self.child(slot, path, at + 1);
+                if way.is_some() {
+                    continue;
+                }
+            }
+            way = node.captured(path, at);
+            if way.is_none() {
+                node.open.visit(at, visit)?;
+                way = self.back(root, (slot, at), path, visit)?;
             }
         }
+        ControlFlow::Continue(())
     }
 
-    /// Goes back to a node whose literal child led nowhere.
-    fn take<B>(
+    /// Goes back from a node that led nowhere to the next way that is left to try.
+    #[inline(never)]
+    fn back(
         &self,
-        detour: Detour,
+        root: Slot,
+        (mut slot, mut at): (Slot, usize),
         path: &[u8],
-        detours: &mut SmallVec<[Detour; DETOURS]>,
-        visit: &mut impl FnMut(Stop) -> ControlFlow<B>,
-    ) -> ControlFlow<B, Option<(Slot, usize)>> {
-        let node = self.node(detour.slot);
-        let at = detour.at as usize;
-        let segment = path.get(at + 1..).unwrap_or_default();
-        let bytes = memchr::memchr(b'/', segment).unwrap_or(segment.len());
-        if detour.by_capture && bytes > 0 {
-            if !node.open.is_empty() {
-                detours.push(Detour::open(detour.slot, at));
+        visit: &mut impl FnMut(Stop) -> ControlFlow<()>,
+    ) -> ControlFlow<(), Option<(Slot, usize)>> {
+        while slot != root {
+            let node = self.node(slot);
+            let is_captured = slot as usize >= self.slots;
+            at = if is_captured {
+                let slash = path[..at].iter().rposition(|byte| *byte == b'/');
+                slash.unwrap_or_default()
+            } else {
+                at - 1 - usize::from(node.label_bytes)
+            };
+            slot = node.parent;
+            let parent = self.node(slot);
+            if !is_captured {
+                let way = parent.captured(path, at);
+                if way.is_some() {
+                    return ControlFlow::Continue(way);
+                }
             }
-            return ControlFlow::Continue(Some((node.capture, at + 1 + bytes)));
+            parent.open.visit(at, visit)?;
         }
-        node.open.visit(at, visit)?;
         ControlFlow::Continue(None)
     }
 
     /// The child whose label stands in `text` from `at` on, and where it ends there.
+    #[inline]
     fn child(&self, parent: Slot, text: &[u8], at: usize) -> Option<(Slot, usize)> {
-        let hashed = hash_segment(parent, text, at);
+        let hashed = hash_segment(parent, text.get(at..)?);
         let mut place = hashed.place(self.slots);
         loop {
             // Ends at the empty slot at the latest.
@@ -251,6 +280,7 @@ impl Table {
     }
 
     /// Where the label of `node` ends in `text` if it stands there in whole segments.
+    #[inline]
     fn reach(&self, node: &Node, text: &[u8], at: usize) -> Option<usize> {
         let bytes = usize::from(node.label_bytes);
         let end = at + bytes;
@@ -290,30 +320,14 @@ impl Node {
         open: Span { start: 0, rules: 0 },
         label: [0; LABEL_BYTES],
     };
-}
 
-/// A node that has more to offer than its literal child.
-#[derive(Clone, Copy, Debug)]
-struct Detour {
-    slot: Slot,
-    at: u32,
-    by_capture: bool,
-}
-
-impl Detour {
-    fn capture(slot: Slot, at: usize) -> Self {
-        Self {
-            by_capture: true,
-            ..Self::open(slot, at)
+    /// The node that captures the next segment, if there are both.
+    fn captured(&self, path: &[u8], at: usize) -> Option<(Slot, usize)> {
+        if self.capture == NOWHERE {
+            return None;
         }
-    }
-
-    fn open(slot: Slot, at: usize) -> Self {
-        Self {
-            slot,
-            // A path is far shorter: heads are limited to 16 MiB.
-            at: u32::try_from(at).unwrap_or(u32::MAX),
-            by_capture: false,
-        }
+        let segment = path.get(at + 1..)?;
+        let bytes = memchr::memchr(b'/', segment).unwrap_or(segment.len());
+        (bytes > 0).then_some((self.capture, at + 1 + bytes))
     }
 }

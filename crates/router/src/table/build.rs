@@ -202,12 +202,13 @@ impl Packer {
         };
         let place = match &flat.way {
             Way::Label(label) => {
-                let hashed = hash_segment(parent, label.as_bytes(), 0);
+                let hashed = hash_segment(parent, label.as_bytes());
                 self.label(&mut node, label.as_bytes());
                 (node.parent, node.tag) = (parent, hashed.tag);
                 self.free_place(hashed)
             }
             Way::Capture | Way::Any => {
+                node.parent = parent;
                 self.nodes.push(Node::EMPTY);
                 self.nodes.len() - 1
             }

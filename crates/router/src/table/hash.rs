@@ -25,25 +25,35 @@ impl Hashed {
     }
 }
 
-/// Hashes what stands in `text` from `at` to the next slash or the end.
-pub(super) fn hash_segment(parent: Slot, text: &[u8], at: usize) -> Hashed {
+/// Hashes what stands in `text` before the next slash or the end.
+#[inline]
+pub(super) fn hash_segment(parent: Slot, text: &[u8]) -> Hashed {
     let mut hash = SEED ^ u64::from(parent);
-    let mut at = at;
-    loop {
-        let word = word_at(text, at);
-        let bytes = bytes_before_slash(word).min(text.len().saturating_sub(at));
-        if bytes < 8 {
-            // Only the bytes before the slash count, and how many they are.
-            let word = word & ((1 << (8 * bytes)) - 1);
-            hash = fold(fold(hash ^ word) ^ bytes as u64);
-            break;
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        let slash = first_slash(word);
+        if slash != 0 {
+            return finish(hash, word, slash);
         }
         hash = fold(hash ^ word);
-        at += 8;
+        rest = after;
     }
-    let [a, b, c, d, ..] = hash.to_le_bytes();
+    let word = tail(text, rest);
+    // A slash behind the text ends it; nothing of the word is there.
+    let slash = first_slash(word) | HIGH_BITS << (8 * rest.len());
+    finish(hash, word, slash & slash.wrapping_neg())
+}
+
+/// Takes in the bytes before the first slash, and how many they are: fewer than eight,
+/// so the highest byte of a word has room for the number.
+fn finish(hash: u64, word: u64, slash: u64) -> Hashed {
+    let before = word & ((slash >> 7) - 1);
+    let bytes = u64::from(slash.trailing_zeros() / 8);
+    let high = fold(hash ^ before ^ bytes << 56);
+    let [a, b, c, d, ..] = high.to_le_bytes();
     Hashed {
-        high: hash,
+        high,
         tag: u32::from_le_bytes([a, b, c, d]),
     }
 }
@@ -53,28 +63,23 @@ fn fold(value: u64) -> u64 {
     low ^ high
 }
 
-/// The next eight bytes; zeros where there are no more.
-fn word_at(text: &[u8], at: usize) -> u64 {
-    let rest = text.get(at..).unwrap_or_default();
-    if let Some(word) = rest.first_chunk() {
-        return u64::from_le_bytes(*word);
-    }
+/// The highest bit of the first byte that is a slash; 0 if none is.
+fn first_slash(word: u64) -> u64 {
+    let zeroed = word ^ SLASHES;
+    let found = zeroed.wrapping_sub(LOW_BITS) & !zeroed & HIGH_BITS;
+    found & found.wrapping_neg()
+}
+
+/// The last fewer than eight bytes of `text`, followed by zeros.
+fn tail(text: &[u8], rest: &[u8]) -> u64 {
     if rest.is_empty() {
         return 0;
     }
     if let Some(last) = text.last_chunk() {
-        return u64::from_le_bytes(*last) >> (8 * (8 - rest.len()));
+        return u64::from_le_bytes(*last) >> (64 - 8 * rest.len());
     }
-    let mut word = [0; 8];
-    word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    u64::from_le_bytes(word)
-}
-
-/// How many of the eight bytes stand before the first slash.
-fn bytes_before_slash(word: u64) -> usize {
-    let zeroed = word ^ SLASHES;
-    let found = zeroed.wrapping_sub(LOW_BITS) & !zeroed & HIGH_BITS;
-    (found.trailing_zeros() / 8) as usize
+    let byte = |word, byte: &u8| word << 8 | u64::from(*byte);
+    rest.iter().rev().fold(0, byte)
 }
 
 #[cfg(test)]
@@ -91,15 +96,15 @@ mod tests {
             after in "(/[a-z/]{0,20})?",
         ) {
             let text = format!("{before}{segment}{after}");
-            let alone = hash_segment(7, segment.as_bytes(), 0);
-            prop_assert_eq!(hash_segment(7, text.as_bytes(), before.len()), alone);
+            let alone = hash_segment(7, segment.as_bytes());
+            prop_assert_eq!(hash_segment(7, &text.as_bytes()[before.len()..]), alone);
         }
 
         #[test]
         fn hash_tells_segments_and_parents_apart(
             a in "[a-z]{0,20}", b in "[a-z]{0,20}", parent in 0..9_u32,
         ) {
-            let same = hash_segment(parent, a.as_bytes(), 0) == hash_segment(3, b.as_bytes(), 0);
+            let same = hash_segment(parent, a.as_bytes()) == hash_segment(3, b.as_bytes());
             prop_assert_eq!(same, a == b && parent == 3);
         }
     }

@@ -32,7 +32,7 @@ fn probes(table: &Table) -> (usize, usize, usize) {
         if usize::from(node.label_bytes) > LABEL_BYTES {
             label.extend_from_slice(table.label_rest(node));
         }
-        let ideal = hash_segment(node.parent, &label, 0).place(table.slots);
+        let ideal = hash_segment(node.parent, &label).place(table.slots);
         let looked = (place + table.slots - ideal) % table.slots + 1;
         all = (all.0 + 1, all.1 + looked, all.2.max(looked));
     }
@@ -73,7 +73,7 @@ fn walk_visits_each_node_at_most_once() {
     }
     let table = builder.finish();
     let mut stops = 0;
-    let walk: ControlFlow<()> = table.walk("", "/a".repeat(8).as_bytes(), &mut |stop| {
+    let walk = table.walk("", "/a".repeat(8).as_bytes(), &mut |stop| {
         stops += stop.rules.len();
         ControlFlow::Continue(())
     });
