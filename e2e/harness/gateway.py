@@ -66,11 +66,15 @@ class Portolan(Program):
         self.admin_port = port_of(settings["admin"]["address"])
         command = [binary(), "run", "--config", self.file, "--data-dir", folder / "data"]
         super().__init__([*command, *arguments], folder / "portolan.log", cwd=folder, **options)
-        self.wait_ready()
+        try:
+            self.wait_ready()
+        except AssertionError as error:
+            self.kill()
+            raise AssertionError(f"{error}\n{self.output()}") from None
 
     def wait_ready(self) -> None:
         until(lambda: not self.is_running() or self.is_ready(), "the gateway to be ready")
-        assert self.is_running(), f"the gateway ended:\n{self.output()}"
+        assert self.is_running(), "the gateway ended"
 
     def is_ready(self) -> bool:
         try:
