@@ -21,7 +21,7 @@ const FILE: &str = "portolan.lock";
 
 /// A data folder that can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
+pub(crate) enum LockError {
     /// Another process uses it.
     #[error("data folder {} is in use by {}", folder.display(), Holder(*pid))]
     Held {
@@ -54,14 +54,14 @@ impl std::fmt::Display for Holder {
 
 /// The right to use a data folder; let go when the last descriptor of it is closed.
 #[derive(Debug)]
-pub struct DataLock(File);
+pub(crate) struct DataLock(File);
 
 impl DataLock {
     /// Makes the folder if need be, for this user only, and locks it.
     ///
     /// # Errors
     /// [`LockError`] says who holds it, or why it can't be used.
-    pub fn take(folder: &Path) -> Result<Self, LockError> {
+    pub(crate) fn take(folder: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Folder {
             folder: folder.to_owned(),
             source,
@@ -88,13 +88,13 @@ impl DataLock {
 
     /// A lock that a predecessor holds and has handed in.
     #[must_use]
-    pub fn adopt(descriptor: OwnedFd) -> Self {
+    pub(crate) fn adopt(descriptor: OwnedFd) -> Self {
         Self(File::from(descriptor))
     }
 
     /// The descriptor that holds the lock, to be handed over.
     #[must_use]
-    pub const fn as_file(&self) -> &File {
+    pub(crate) const fn as_file(&self) -> &File {
         &self.0
     }
 
@@ -102,7 +102,7 @@ impl DataLock {
     ///
     /// # Errors
     /// The system's, if it can't be written to.
-    pub fn sign(&mut self) -> io::Result<()> {
+    pub(crate) fn sign(&mut self) -> io::Result<()> {
         self.0.rewind()?;
         self.0.set_len(0)?;
         write!(self.0, "{}", process::id())

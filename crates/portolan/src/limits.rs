@@ -11,7 +11,7 @@ const OWN: u64 = 256;
 
 /// Descriptors for `listeners` with so many `workers` and, in all, `connections` of clients.
 #[must_use]
-pub const fn descriptors_needed(connections: u64, listeners: u64, workers: u64) -> u64 {
+pub(crate) const fn descriptors_needed(connections: u64, listeners: u64, workers: u64) -> u64 {
     // Each client's connection may need one to an instance. A listening socket is
     // open twice: its owner's and its worker's.
     let sockets = listeners.saturating_mul(workers).saturating_mul(2);
@@ -22,7 +22,7 @@ pub const fn descriptors_needed(connections: u64, listeners: u64, workers: u64) 
 }
 
 /// Raises the soft limit to the hard one and says what holds; `None` is no limit.
-pub fn raise_descriptors() -> Option<u64> {
+pub(crate) fn raise_descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -38,7 +38,7 @@ pub fn raise_descriptors() -> Option<u64> {
 }
 
 /// Warns if fewer descriptors are allowed than may be needed.
-pub fn warn_of_descriptors(allowed: Option<u64>, needed: u64) {
+pub(crate) fn warn_of_descriptors(allowed: Option<u64>, needed: u64) {
     if let Some(allowed) = allowed.filter(|allowed| *allowed < needed) {
         tracing::warn!(
             allowed,

@@ -25,7 +25,7 @@ use listenfd::ListenFd;
 ///
 /// # Errors
 /// If something that was announced is not a TCP socket.
-pub fn inherited_listeners() -> io::Result<Vec<TcpListener>> {
+pub(crate) fn inherited_listeners() -> io::Result<Vec<TcpListener>> {
     let mut handed = ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..handed.len() {
@@ -38,7 +38,7 @@ pub fn inherited_listeners() -> io::Result<Vec<TcpListener>> {
 
 /// What the service manager is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub(crate) enum News {
     /// The program serves; this process is the one to watch from now on.
     Ready,
     /// The program finishes what is under way.
@@ -47,17 +47,17 @@ pub enum News {
 
 /// The way to the service manager, if it wants to be told.
 #[derive(Debug)]
-pub struct ServiceManager(Option<OsString>);
+pub(crate) struct ServiceManager(Option<OsString>);
 
 impl ServiceManager {
     /// The one that the environment names.
     #[must_use]
-    pub fn from_env() -> Self {
+    pub(crate) fn from_env() -> Self {
         Self(std::env::var_os("NOTIFY_SOCKET"))
     }
 
     /// Tells the service manager, if there is one. That it can't be told is logged.
-    pub fn tell(&self, news: News) {
+    pub(crate) fn tell(&self, news: News) {
         let Some(socket) = &self.0 else {
             return;
         };

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A request to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     /// Finish what is under way and end (SIGTERM, SIGINT).
     Stop,
     /// End at once: asked to stop for the second time.
@@ -24,7 +24,7 @@ pub enum Request {
 
 /// The signals that are listened to.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
@@ -37,7 +37,7 @@ impl Signals {
     ///
     /// # Errors
     /// The system's.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -48,7 +48,7 @@ impl Signals {
     }
 
     /// Waits for the next request. Cancel-safe.
-    pub async fn next(&mut self) -> Request {
+    pub(crate) async fn next(&mut self) -> Request {
         tokio::select! {
             _ = self.terminate.recv() => self.stop(),
             _ = self.interrupt.recv() => self.stop(),
@@ -71,7 +71,7 @@ impl Signals {
 ///
 /// # Errors
 /// The system's, if it can't be told of them.
-pub fn collect_children(env: &Env) -> io::Result<Option<Task>> {
+pub(crate) fn collect_children(env: &Env) -> io::Result<Option<Task>> {
     if !getpid().is_init() {
         return Ok(None);
     }

@@ -14,7 +14,7 @@ const RUN: &str = "run";
 
 /// How this program was started.
 #[derive(Clone, Debug)]
-pub struct Invocation {
+pub(crate) struct Invocation {
     program: PathBuf,
     arguments: Vec<OsString>,
 }
@@ -24,7 +24,7 @@ impl Invocation {
     ///
     /// # Errors
     /// The system's, if it does not know the program's file.
-    pub fn current() -> io::Result<Self> {
+    pub(crate) fn current() -> io::Result<Self> {
         Ok(Self {
             program: env::current_exe()?,
             arguments: env::args_os().skip(1).collect(),
@@ -36,7 +36,7 @@ impl Invocation {
     ///
     /// # Errors
     /// The system's, if it can't be started.
-    pub fn start_successor(&self) -> io::Result<Child> {
+    pub(crate) fn start_successor(&self) -> io::Result<Child> {
         Command::new(&self.program)
             .args(self.successor_arguments())
             .spawn()

@@ -26,24 +26,26 @@ const SUCCESSOR_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where a successor knocks.
 #[derive(Debug)]
-pub struct Door {
+pub(crate) struct Door {
     listener: UnixListener,
     env: Env,
 }
 
 /// A successor that has knocked.
 #[derive(Debug)]
-pub struct Visit {
+pub(crate) struct Visit {
     line: Line,
     version: String,
 }
 
 impl Door {
-    /// Opens the door of a data folder, in place of a predecessor's.
+    /// Opens the door of a data folder, in place of a predecessor's. A successor does
+    /// so when it has said that it is ready, and not before: should it end, the
+    /// incumbent's door has to be there.
     ///
     /// # Errors
     /// [`HandoverError::Socket`], also when the folder's path is too long for a socket.
-    pub fn open(folder: &Path, env: &Env) -> Result<Self, HandoverError> {
+    pub(crate) fn open(folder: &Path, env: &Env) -> Result<Self, HandoverError> {
         let path = folder.join(SOCKET);
         let listener = bind(&path).map_err(|source| HandoverError::Socket { path, source })?;
         Ok(Self {
@@ -56,7 +58,7 @@ impl Door {
     ///
     /// # Errors
     /// [`HandoverError`] of a visitor who is not let in; the door stays open.
-    pub async fn visit(&self) -> Result<Visit, HandoverError> {
+    pub(crate) async fn visit(&self) -> Result<Visit, HandoverError> {
         let (stream, _) = self.listener.accept().await?;
         let mut line = Line::new(stream, self.env.clone())?;
         let answer = line.hear().await?;
@@ -74,7 +76,7 @@ impl Door {
 impl Visit {
     /// The successor's version, for the log.
     #[must_use]
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         &self.version
     }
 
@@ -83,7 +85,11 @@ impl Visit {
     ///
     /// # Errors
     /// [`HandoverError`]: the incumbent goes on as before.
-    pub async fn offer(&mut self, sockets: &Sockets, lock: &DataLock) -> Result<(), HandoverError> {
+    pub(crate) async fn offer(
+        &mut self,
+        sockets: &Sockets,
+        lock: &DataLock,
+    ) -> Result<(), HandoverError> {
         let (listeners, mut descriptors): (_, Vec<_>) = sockets
             .iter()
             .map(|(address, listener)| (address, listener.as_fd()))
@@ -107,7 +113,7 @@ impl Visit {
     ///
     /// # Errors
     /// [`HandoverError`]: the incumbent goes on, and accepts again.
-    pub async fn hand_over(mut self, state: &[u8]) -> Result<(), HandoverError> {
+    pub(crate) async fn hand_over(mut self, state: &[u8]) -> Result<(), HandoverError> {
         self.line.send_state(state, SUCCESSOR_TIMEOUT).await?;
         self.line.expect(&Message::Ready, SUCCESSOR_TIMEOUT).await
     }

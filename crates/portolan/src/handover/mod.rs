@@ -30,8 +30,8 @@ mod tests;
 
 use std::{io, path::PathBuf};
 
-pub use door::{Door, Visit};
-pub use succession::{Inheritance, Succession, take_over};
+pub(crate) use door::{Door, Visit};
+pub(crate) use succession::{Inheritance, Succession, take_over};
 
 /// The Unix socket in the data folder.
 const SOCKET: &str = "handover.sock";
@@ -41,7 +41,7 @@ const PROTOCOL: u32 = 1;
 
 /// A hand-over that did not come about.
 #[derive(Debug, thiserror::Error)]
-pub enum HandoverError {
+pub(crate) enum HandoverError {
     /// The socket in the data folder can't be made or reached.
     #[error("can't use {}", path.display())]
     Socket {

@@ -24,20 +24,20 @@ const LISTENERS_MAX: usize = 1 << 14;
 
 /// What the incumbent gives away first.
 #[derive(Debug)]
-pub struct Inheritance {
+pub(crate) struct Inheritance {
     /// Its listening sockets.
-    pub listeners: Vec<TcpListener>,
+    pub(crate) listeners: Vec<TcpListener>,
     /// The lock of the data folder.
-    pub lock: DataLock,
+    pub(crate) lock: DataLock,
     /// The incumbent's version, for the log.
-    pub version: String,
+    pub(crate) version: String,
     /// The rest of the conversation.
-    pub succession: Succession,
+    pub(crate) succession: Succession,
 }
 
 /// A hand-over under way; dropping it calls it off, and the incumbent goes on.
 #[derive(Debug)]
-pub struct Succession {
+pub(crate) struct Succession {
     line: Line,
 }
 
@@ -45,7 +45,10 @@ pub struct Succession {
 ///
 /// # Errors
 /// [`HandoverError`]: the incumbent goes on as before.
-pub async fn take_over(folder: &Path, env: &Env) -> Result<Option<Inheritance>, HandoverError> {
+pub(crate) async fn take_over(
+    folder: &Path,
+    env: &Env,
+) -> Result<Option<Inheritance>, HandoverError> {
     let path = folder.join(SOCKET);
     let stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
@@ -107,7 +110,7 @@ impl Succession {
     ///
     /// # Errors
     /// [`HandoverError`]: the incumbent goes on as before.
-    pub async fn state(&mut self) -> Result<Vec<u8>, HandoverError> {
+    pub(crate) async fn state(&mut self) -> Result<Vec<u8>, HandoverError> {
         self.line.say(&Message::Prepared).await?;
         self.line.receive_state(STATE_TIMEOUT).await
     }
@@ -116,7 +119,7 @@ impl Succession {
     ///
     /// # Errors
     /// [`HandoverError`] if the incumbent has gone, which does no harm any more.
-    pub async fn ready(mut self, lock: &mut DataLock) -> Result<(), HandoverError> {
+    pub(crate) async fn ready(mut self, lock: &mut DataLock) -> Result<(), HandoverError> {
         self.line.say(&Message::Ready).await?;
         lock.sign().map_err(HandoverError::Unusable)
     }
