@@ -166,12 +166,11 @@ fn grow(listeners: &mut Vec<TcpListener>, address: SocketAddr, workers: usize) -
         let Some(sibling) = listeners.get(turn) else {
             break;
         };
-        // A socket from elsewhere may not allow siblings; workers can share it.
-        let next = if SockRef::from(sibling).reuse_port()? {
-            bind(address)?
-        } else {
-            sibling.try_clone()?
-        };
+        // A socket from elsewhere may allow no siblings, or none of this user: then
+        // workers share it.
+        let may = SockRef::from(sibling).reuse_port()?;
+        let own = may.then(|| bind(address)).and_then(Result::ok);
+        let next = own.map_or_else(|| sibling.try_clone(), Ok)?;
         listeners.push(next);
         turn += 1;
     }
