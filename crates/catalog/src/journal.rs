@@ -9,11 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use portolan_model::{Event, Instance, InstanceId, Revision, ServiceKey, Timestamp};
+use portolan_model::{Change, Event, Instance, InstanceId, Revision, ServiceKey, Timestamp};
 
 /// Most entries that are remembered.
 pub const JOURNAL_ENTRIES_MAX: usize = 8_192;
-/// Most instances that all entries together may mention.
+/// Most services and instances that all entries together may mention.
 pub const JOURNAL_WEIGHT_MAX: usize = 65_536;
 /// Entries that are copied when a shared journal is written to.
 const CHUNK: usize = 64;
@@ -167,8 +167,19 @@ impl Journal {
 }
 
 impl Entry {
-    /// Instances that it mentions, at least one.
+    /// Services and instances that it mentions, at least one.
     fn weight(&self) -> usize {
-        self.undo.len().max(1)
+        let said: usize = self.events.iter().map(weight_of).sum();
+        said.max(self.undo.len()).max(1)
+    }
+}
+
+const fn weight_of(event: &Event) -> usize {
+    match &event.change {
+        Change::Reset {
+            services,
+            instances,
+        } => services.len().saturating_add(instances.len()),
+        Change::Put { .. } | Change::Remove { .. } | Change::Stale { .. } => 1,
     }
 }

@@ -166,7 +166,7 @@ impl Fold {
                 services,
                 instances,
             }) => {
-                self.reset(&mut step, origin, services, instances);
+                self.reset(&mut step, &origin, services, instances);
             }
             News::Said(Change::Stale { reason }) => self.stale(&mut step, origin, reason),
             News::Replaced => self.holder(&origin.source).replaced = true,

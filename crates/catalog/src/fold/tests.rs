@@ -257,6 +257,35 @@ fn a_reset_that_says_nothing_new_makes_no_revision() {
 }
 
 #[test]
+fn a_reset_is_journaled_by_what_it_changes() {
+    let mut fold = fold();
+    fold.says(at(1), "dns", reset_of("orders", &names("a", 20)));
+    let mut moved = names("a", 19);
+    moved.push("new".to_owned());
+    let changes = fold.says(at(2), "dns", reset_of("orders", &moved)).events;
+    assert_eq!(changes.len(), 2);
+    assert_eq!(
+        changes[1].change,
+        remove("orders", "a019", Departure::Inferred)
+    );
+    let Change::Put { instance } = &changes[0].change else {
+        panic!("{changes:?}");
+    };
+    assert_eq!(instance.id, id("new"));
+}
+
+#[test]
+fn a_reset_that_changes_too_much_is_journaled_whole() {
+    for (count, events) in [(256, 256), (257, 1)] {
+        let said = fold().says(at(1), "dns", reset_of("orders", &names("a", count)));
+        assert_eq!(said.events.len(), events);
+    }
+    let mut fold = fold();
+    let shaped = fold.says(at(1), "dns", reset(&["empty"], &[("orders", "a")]));
+    assert!(matches!(shaped.events[0].change, Change::Reset { .. }));
+}
+
+#[test]
 fn a_source_speaks_only_of_its_own_instances() {
     let mut fold = fold();
     fold.says(at(1), "registry", put("orders", "a"));
@@ -377,8 +406,8 @@ fn a_short_list_is_held_until_the_hold_ends() {
     fold.says(at(1), "dns", reset_of("orders", &names("a", 10)));
     let short = fold.says(at(2), "dns", reset_of("orders", &names("a", 8)));
     assert_eq!(fold.held("orders"), 2);
-    assert_eq!(short.events.len(), 3);
-    assert_eq!(short.events[1].origin.actor.as_deref(), Some("guard"));
+    assert_eq!(short.events.len(), 2);
+    assert_eq!(short.events[0].origin.actor.as_deref(), Some("guard"));
     assert_eq!(
         (fold.status("dns").held, fold.status("dns").instances),
         (2, 10)
