@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -48,6 +49,8 @@ struct Known {
 struct Looks {
     modified: Option<SystemTime>,
     bytes: u64,
+    /// Not a pipe or a device, which need not end.
+    regular: bool,
 }
 
 /// What all files say together.
@@ -121,19 +124,14 @@ impl Known {
         let looks = fs::metadata(path).map(|metadata| Looks {
             modified: metadata.modified().ok(),
             bytes: metadata.len(),
+            regular: metadata.is_file(),
         });
         let same = looks.as_ref().ok() == self.looks.as_ref();
         if trust == Trust::Looks && same && looks.is_ok() {
             return;
         }
         self.looks = looks.as_ref().ok().copied();
-        let text = looks.and_then(|looks| {
-            if looks.bytes > FILE_BYTES_MAX {
-                let limit = format!("the file is over the limit of {FILE_BYTES_MAX} bytes");
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit));
-            }
-            fs::read_to_string(path)
-        });
+        let text = looks.and_then(|looks| read(path, looks));
         let text = text.map_err(|error| Flaw::new(1, error.to_string()));
         match text.and_then(|text| Reading::parse(source, &text)) {
             Ok(mut reading) => {
@@ -145,6 +143,20 @@ impl Known {
             Err(flaw) => self.broken = Some(flaw),
         }
     }
+}
+
+fn read(path: &Path, looks: Looks) -> io::Result<String> {
+    if !looks.regular {
+        return Err(io::Error::other("this is neither a file nor a folder"));
+    }
+    let mut text = String::new();
+    let most = FILE_BYTES_MAX.saturating_add(1);
+    let bytes = fs::File::open(path)?.take(most).read_to_string(&mut text)?;
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes <= FILE_BYTES_MAX) {
+        return Ok(text);
+    }
+    let limit = format!("the file is over the limit of {FILE_BYTES_MAX} bytes");
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, limit))
 }
 
 /// The files at a path: itself, or those of the folder.

@@ -325,12 +325,37 @@ fn a_file_is_refused_at_one_byte_past_the_limit() {
     let scratch = Scratch::new();
     let path = scratch.write("a.yaml", "services: {}\n");
     let mut files = Files::new(&SourceId::new("edge"), &path);
-    let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-    file.set_len(FILE_BYTES_MAX + 1).unwrap();
+    let text = format!(
+        "services: {{}}\n#{}",
+        " ".repeat(usize::try_from(FILE_BYTES_MAX).unwrap())
+    );
+    let text = text.as_bytes();
+    fs::write(
+        &path,
+        text.split_at(usize::try_from(FILE_BYTES_MAX).unwrap()).0,
+    )
+    .unwrap();
+    assert_eq!(files.read(Trust::Nothing).reasons, [""; 0]);
+    fs::write(
+        &path,
+        text.split_at(usize::try_from(FILE_BYTES_MAX).unwrap() + 1)
+            .0,
+    )
+    .unwrap();
     let reasons = files.read(Trust::Nothing).reasons;
     assert!(
         reasons[0].ends_with("the file is over the limit of 16777216 bytes"),
         "{reasons:?}"
+    );
+}
+
+#[test]
+fn a_device_is_no_file() {
+    let mut files = Files::new(&SourceId::new("edge"), std::path::Path::new("/dev/zero"));
+    let reasons = files.read(Trust::Nothing).reasons;
+    assert_eq!(
+        reasons,
+        ["/dev/zero:1: this is neither a file nor a folder"]
     );
 }
 
