@@ -7,7 +7,7 @@ answers that are right; a probe with none may also be understood, but only in on
 
 from dataclasses import dataclass
 
-SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True)

@@ -63,16 +63,16 @@ def test_real_origins_never_see_a_smuggled_request(start, tmp_path, programs):
         assert len(honest) == len([probe for probe in PROBES if probe.refused])
 
 
-assert len(SMUGGLED) == 40
+assert len(SMUGGLED) == 59
 BODIES = [
     # A body that looks like a request must stay a body, however it is framed.
-    b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 40\r\n\r\n" + SMUGGLED,
+    b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 59\r\n\r\n" + SMUGGLED,
     b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
     + b"%x\r\n" % len(SMUGGLED) + SMUGGLED + b"\r\n0\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
     + b"%x;a=b\r\n" % len(SMUGGLED) + SMUGGLED + b"\r\n0\r\nX-A: b\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 40\r\n\r\n" + SMUGGLED,
-    b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: foo\r\nContent-Length: 40\r\n\r\n" + SMUGGLED,
+    b"GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 59\r\n\r\n" + SMUGGLED,
+    b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: foo\r\nContent-Length: 59\r\n\r\n" + SMUGGLED,
 ]
 
 

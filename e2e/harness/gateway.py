@@ -80,7 +80,8 @@ class Portolan(Program):
         try:
             return self.admin("GET", "/ready")[0] == 200
         except OSError:
-            return False
+            import socket
+            return socket.socket().connect_ex(("127.0.0.1", self.port())) == 0
 
     def port(self, name: str = "web") -> int:
         """The port of a listener."""

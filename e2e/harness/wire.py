@@ -152,13 +152,15 @@ def get(port: int, target: str = "/", *fields: str, host: str = "a.test", method
         return client.request(method, target, *fields, host=host)
 
 
-def raw(port: int, data: bytes, seconds: float = 3.0) -> bytes:
-    """Sends bytes, says that no more will come, and gives all that comes back."""
+def raw(port: int, data: bytes, seconds: float = 2.0) -> bytes:
+    """Sends bytes and gives all that comes back until the other end closes or falls silent.
+
+    The sending side stays open: to end it early means to have gone away.
+    """
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as sock:
         received = b""
         try:
             sock.sendall(data)
-            sock.shutdown(socket.SHUT_WR)
             while chunk := sock.recv(65536):
                 received += chunk
         except (ConnectionResetError, BrokenPipeError, TimeoutError):

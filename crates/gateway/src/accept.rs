@@ -131,7 +131,7 @@ async fn follow(hands: Hands, mut commands: mpsc::UnboundedReceiver<Command>) {
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen(state, socket) => {
-                let address = state.address;
+                let address = state.address();
                 match TcpListener::from_std(socket) {
                     Ok(socket) => {
                         let env = hands.worker.shared.env.clone();

@@ -139,7 +139,7 @@ impl Gateway {
     pub fn addresses(&self) -> impl Iterator<Item = (&Name, SocketAddr)> {
         self.listeners
             .iter()
-            .map(|(name, state)| (name, state.address))
+            .map(|(name, state)| (name, state.address()))
     }
 
     /// Reads all certificates again; new handshakes get what the files hold now.
@@ -166,8 +166,22 @@ impl Gateway {
     /// Takes no more sockets; the sockets themselves stay open, for a successor.
     pub fn stop_accepting(&mut self) {
         for state in self.listeners.values() {
-            self.tell(|| Command::Unlisten(state.address));
+            self.tell(|| Command::Unlisten(state.address()));
         }
+    }
+
+    /// Takes sockets again, after a hand-over that came to nothing.
+    ///
+    /// # Errors
+    /// One for each listener whose sockets can't be had again.
+    pub fn resume(&mut self, sockets: &mut Sockets) -> Result<(), Vec<OpenError>> {
+        let mut errors = Vec::new();
+        for (name, state) in &self.listeners {
+            if let Err(source) = self.listen(state, sockets) {
+                errors.push(OpenError::Listen { listener: name.clone(), source });
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// Lets connections end with their request, and waits until they have.
@@ -194,8 +208,8 @@ impl Gateway {
 
     fn close(&mut self, name: &Name, sockets: &mut Sockets) {
         if let Some(state) = self.listeners.remove(name) {
-            self.tell(|| Command::Unlisten(state.address));
-            sockets.close(state.address);
+            self.tell(|| Command::Unlisten(state.address()));
+            sockets.close(state.address());
         }
     }
 
@@ -217,23 +231,23 @@ impl Gateway {
             return Ok(());
         }
         let tls = self.tls(listener)?;
-        let failed = |source| OpenError::Listen {
-            listener: listener.name.clone(),
-            source,
-        };
+        let state = ListenerState::new(settings(plan, listener, tls), listener.address);
+        self.listen(&state, sockets)
+            .map_err(|source| OpenError::Listen { listener: listener.name.clone(), source })?;
+        self.listeners.insert(listener.name.clone(), state);
+        Ok(())
+    }
+
+    /// Deals the sockets of a listener to the workers.
+    fn listen(&self, state: &Arc<ListenerState>, sockets: &mut Sockets) -> Result<(), ListenError> {
         let workers = NonZeroUsize::new(self.seats.len()).unwrap_or(NonZeroUsize::MIN);
-        let listening = sockets.listen(listener.address, workers).map_err(failed)?;
-        let mut bound = listener.clone();
-        bound.address = listening.address;
-        let state = ListenerState::new(settings(plan, &bound, tls), listener.address);
+        let listening = sockets.listen(state.address(), workers)?;
+        state.bind(listening.address);
         for (index, socket) in listening.listeners.into_iter().enumerate() {
             let seat = &self.seats[index % self.seats.len()];
             // A worker that is gone was reported when it went.
-            let _told = seat
-                .commands
-                .send(Command::Listen(Arc::clone(&state), socket));
+            let _told = seat.commands.send(Command::Listen(Arc::clone(state), socket));
         }
-        self.listeners.insert(listener.name.clone(), state);
         Ok(())
     }
 

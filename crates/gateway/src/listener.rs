@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
 };
@@ -16,8 +16,8 @@ use portolan_wire::tls::ServerTls;
 /// A listener. Its settings may change while its sockets stay.
 #[derive(Debug)]
 pub struct ListenerState {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens, once it does: the port may have been the system's choice.
+    bound: OnceLock<SocketAddr>,
     /// Where it was told to listen: the same but for port 0.
     pub configured: SocketAddr,
     current: ArcSwap<Settings>,
@@ -42,13 +42,23 @@ pub(crate) struct Place(Arc<ListenerState>);
 
 impl ListenerState {
     pub(crate) fn new(settings: Settings, configured: SocketAddr) -> Arc<Self> {
-        let address = settings.listener.address;
         Arc::new(Self {
-            address,
+            bound: OnceLock::new(),
             configured,
             current: ArcSwap::from_pointee(settings),
             open: AtomicU32::new(0),
         })
+    }
+
+    /// Where it listens, or is to listen.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        *self.bound.get().unwrap_or(&self.configured)
+    }
+
+    pub(crate) fn bind(&self, address: SocketAddr) {
+        // Sockets that are asked for again are the same ones.
+        let _first = self.bound.set(address);
     }
 
     /// The settings of the moment.

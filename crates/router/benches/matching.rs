@@ -25,8 +25,8 @@ use portolan_model::{
 use portolan_router::{Entry, Outcome, Router};
 
 const COUNTS: [usize; 4] = [10, 100, 1_000, 10_000];
-const MATCHES: usize = 100_000;
-const ROUNDS: usize = 15;
+const MATCHES: usize = 20_000;
+const ROUNDS: usize = 101;
 const RATIO_MAX: f64 = 1.3;
 
 /// Routes of one shape: the host, the path condition and a request for the `n`th.
@@ -109,11 +109,7 @@ fn main() -> ExitCode {
         words.next().is_none_or(|word| shape.name.contains(&word))
     };
     for shape in SHAPES.iter().filter(is_wanted) {
-        let times: Vec<_> = shape
-            .counts
-            .iter()
-            .map(|count| (*count, measure(shape, *count)))
-            .collect();
+        let times = measure(shape);
         let cells: Vec<_> = times
             .iter()
             .map(|(count, ns)| format!("{ns:7.1} at {count:<6}"))
@@ -130,35 +126,67 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn measure(shape: &Shape, count: usize) -> f64 {
-    let entries = (0..count).map(|n| entry(shape, n)).collect();
-    let (router, problems) = Router::compile(entries);
-    assert!(problems.is_empty(), "{problems:?}");
-    let listener = name("web");
-    let requests = requests(shape, count);
-    let mut head = RequestHead::default();
-    let mut best = [Duration::MAX; 2];
-    for _ in 0..ROUNDS {
+/// A router with its requests, and the best time of writing them and of both.
+struct Subject {
+    count: usize,
+    router: Router<usize>,
+    requests: Vec<(String, String)>,
+    best: [Duration; 2],
+}
+
+impl Subject {
+    fn new(shape: &Shape, count: usize) -> Self {
+        let entries = (0..count).map(|n| entry(shape, n)).collect();
+        let (router, problems) = Router::compile(entries);
+        assert!(problems.is_empty(), "{problems:?}");
+        Self {
+            count,
+            router,
+            requests: requests(shape, count),
+            best: [Duration::MAX; 2],
+        }
+    }
+
+    fn round(&mut self, listener: &Name) {
+        let mut head = RequestHead::default();
         for (place, is_search) in [false, true].into_iter().enumerate() {
             let start = Instant::now();
-            for (host, target) in &requests {
+            for (host, target) in &self.requests {
                 head.authority.clear();
                 head.authority.push_str(host);
                 let written = head.target.set(target.as_bytes());
                 assert!(written.is_ok(), "a request of the benchmark is a path");
                 let head = black_box(&head);
                 if is_search {
-                    let outcome = router.find(&listener, head);
+                    let outcome = self.router.find(listener, head);
                     assert!(matches!(outcome, Outcome::Found(_)), "{target} is served");
                 }
             }
-            best[place] = best[place].min(start.elapsed());
+            self.best[place] = self.best[place].min(start.elapsed());
         }
     }
-    let [write, both] = best.map(|time| time.as_secs_f64() * 1e9);
-    #[expect(clippy::cast_precision_loss, reason = "the number of matches is small")]
-    let matches = MATCHES as f64;
-    (both - write) / matches
+
+    fn nanoseconds(&self) -> f64 {
+        let [write, both] = self.best.map(|time| time.as_secs_f64() * 1e9);
+        #[expect(clippy::cast_precision_loss, reason = "the number of matches is small")]
+        let matches = MATCHES as f64;
+        (both - write) / matches
+    }
+}
+
+/// Nanoseconds per match by number of routes. The numbers take turns, so that another
+/// program's load falls on all of them.
+fn measure(shape: &Shape) -> Vec<(usize, f64)> {
+    let subject = |count: &usize| Subject::new(shape, *count);
+    let mut subjects: Vec<_> = shape.counts.iter().map(subject).collect();
+    let listener = name("web");
+    for _ in 0..ROUNDS {
+        subjects
+            .iter_mut()
+            .for_each(|subject| subject.round(&listener));
+    }
+    let time = |subject: &Subject| (subject.count, subject.nanoseconds());
+    subjects.iter().map(time).collect()
 }
 
 fn entry(shape: &Shape, n: usize) -> Entry<usize> {

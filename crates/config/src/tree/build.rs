@@ -217,6 +217,18 @@ impl<'a> Builder<'a> {
 
     fn broken(&mut self, error: &ScanError) -> Broken {
         let span = self.span(*error.marker(), *error.marker());
+        // At its end the parser counts a line that is not there.
+        let before = self
+            .text
+            .get(..span.start.saturating_sub(self.skipped))
+            .unwrap_or_default();
+        let line = before.split('\n').count();
+        let own = before.rsplit('\n').next().unwrap_or_default();
+        let span = Span {
+            line,
+            column: own.chars().count().saturating_add(1),
+            ..span
+        };
         let broken = Broken::new(span, format!("not YAML: {}", error.info()));
         if error.info().contains("tab") {
             return broken.with_help("indent with spaces");

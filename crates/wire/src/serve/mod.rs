@@ -9,6 +9,7 @@ mod body;
 mod connection;
 mod guard;
 mod problem;
+mod query;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 pub use body::{Body, BodyError, CollectError, collect, empty, full, streamed};
 pub use guard::Hosts;
 pub use problem::problem;
+pub use query::{BadEncoding, Query, decode};
 
 use connection::Connection;
 

@@ -3,9 +3,9 @@
 use http::StatusCode;
 use portolan_dialects::native::EventList;
 use portolan_model::Event;
-use portolan_wire::serve::Response;
+use portolan_wire::serve::{Query, Response};
 
-use super::{Parts, Refusal, json, query::Query};
+use super::{Parts, Refusal, json, query};
 
 /// Events of one answer, if nobody asks for another number.
 const EVENTS: u64 = 100;
@@ -14,7 +14,7 @@ const EVENTS_MAX: u64 = 1000;
 
 /// The events after a revision, or the latest.
 pub(super) fn events(parts: &Parts, query: &Query<'_>) -> Result<Response, Refusal> {
-    let limit = query.number("limit")?.unwrap_or(EVENTS);
+    let limit = query::number(query, "limit")?.unwrap_or(EVENTS);
     if !(1..=EVENTS_MAX).contains(&limit) {
         let detail = format!("`limit` is from 1 to {EVENTS_MAX}");
         return Err(Refusal::malformed(detail));
@@ -22,7 +22,7 @@ pub(super) fn events(parts: &Parts, query: &Query<'_>) -> Result<Response, Refus
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let catalog = parts.registry.reader().catalog();
     let journal = catalog.journal();
-    let after = query.revision("after")?;
+    let after = query::revision(query, "after")?;
     let mut events = journal
         .since(after.unwrap_or(journal.oldest()))
         .map_err(|error| Refusal::new(StatusCode::GONE, "history_forgotten", error.to_string()))?;

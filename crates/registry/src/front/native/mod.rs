@@ -18,13 +18,10 @@ use http::{HeaderValue, Method, StatusCode, header};
 use portolan_dialects::native::Misfit;
 use portolan_model::ServiceKey;
 use portolan_runtime::{Env, drain::DrainWatch};
-use portolan_wire::serve::{Answering, Body, Handler, Request, Response, full, problem};
+use portolan_wire::serve::{Answering, Body, Handler, Query, Request, Response, full, problem};
 use serde::Serialize;
 
-use self::{
-    path::{Place, ServicePlace},
-    query::Query,
-};
+use self::path::{Place, ServicePlace};
 use crate::{Registry, RegistryError, watch::Hub};
 
 /// Every method and path that is served, with the parameters in braces. Each path under

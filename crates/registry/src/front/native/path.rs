@@ -2,8 +2,9 @@
 
 use http::StatusCode;
 use portolan_model::{BadName, InstanceId, Name, ServiceKey};
+use portolan_wire::serve::decode;
 
-use super::{Refusal, query::decode};
+use super::Refusal;
 
 /// What a path names.
 #[derive(Debug, PartialEq, Eq)]

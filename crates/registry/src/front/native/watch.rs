@@ -10,10 +10,10 @@ use http::{HeaderMap, StatusCode};
 use portolan_dialects::native::{Change, ChangeList, Gone, InstanceView, Synced};
 use portolan_model::{Revision, ServiceKey};
 use portolan_runtime::{Env, drain::DrainWatch};
-use portolan_wire::serve::{Response, streamed};
+use portolan_wire::serve::{Query, Response, streamed};
 use serde::Serialize;
 
-use super::{Parts, Refusal, json, query::Query, response};
+use super::{Parts, Refusal, json, query, response};
 use crate::watch::{Scope, Told, Watcher};
 
 /// The longest wait of a long poll.
@@ -32,10 +32,10 @@ pub(super) async fn watch(
         Some(text) => Scope::Service(ServiceKey::parse(text)?),
         None => Scope::Everything,
     };
-    let wait = query.span("wait", WAIT_MAX)?;
+    let wait = query::span(query, "wait", WAIT_MAX)?;
     let after = match resumed(headers)? {
         Some(revision) => Some(revision),
-        None => query.revision("after")?,
+        None => query::revision(query, "after")?,
     };
     let reader = Arc::clone(parts.registry.reader());
     let watcher = Watcher::new(&parts.hub, reader, scope, after).await;

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use portolan_dialects::native::{Heartbeat, Registration, Removed, Span, Written};
 use portolan_model::{ByteSize, InstanceId, ServiceKey};
-use portolan_wire::serve::{CollectError, Peer, Request, Response, collect};
+use portolan_wire::serve::{CollectError, Peer, Query, Request, Response, collect};
 use serde::de::DeserializeOwned;
 
-use super::{Parts, Refusal, json, query::Query};
+use super::{Parts, Refusal, json, query};
 use crate::{
     Kept,
     core::{Subject, Verdict},
@@ -81,7 +81,7 @@ pub(super) async fn deregister(
     query: &Query<'_>,
     caller: IpAddr,
 ) -> Result<Response, Refusal> {
-    let drain = query.span("drain", DRAIN_MAX)?;
+    let drain = query::span(query, "drain", DRAIN_MAX)?;
     let drain = drain.filter(|drain| !drain.is_zero());
     let subject = Subject { key, id };
     let left = parts

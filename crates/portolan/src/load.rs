@@ -1,0 +1,117 @@
+//! From a configuration file to a plan.
+
+use std::{env, error::Error, fs, io, path::Path};
+
+use portolan_config::{Finding, Outside, Plan, Shelves, read};
+use portolan_model::{
+    Problem,
+    route::{CertificateFiles, Protocol, UpstreamTls, Verify},
+};
+use portolan_runtime::Env;
+use portolan_wire::tls::{Alpn, ClientTls, ServerSettings, ServerTls, Versions};
+
+/// The tables of plugs of this program.
+pub const SHELVES: Shelves<'static> = Shelves {
+    policies: portolan_policies::KINDS,
+    sources: portolan_sources::KINDS,
+    balancers: portolan_balance::KINDS,
+};
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file can't be read.
+    #[error("can't read {file}")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The file can't be a plan.
+    #[error("{file} has {} errors", findings.len())]
+    Findings {
+        /// The file.
+        file: String,
+        /// Its text.
+        text: String,
+        /// Everything that is wrong.
+        findings: Vec<Finding>,
+    },
+}
+
+/// A plan and the text that it was read from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The plan; what is wrong with single objects is in its findings.
+    pub plan: Plan,
+    /// The text of the file.
+    pub text: String,
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// [`LoadError`]: the file, or the configuration as a whole, is unusable.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let file = path.display().to_string();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(source) => return Err(LoadError::Read { file, source }),
+    };
+    let outside = Outside {
+        shelves: SHELVES,
+        folder: path.parent().unwrap_or(Path::new("")),
+        variable: &variable,
+        certificate: &certificate,
+        roots: &roots,
+    };
+    match read(&file, &text, &outside) {
+        Ok(plan) => Ok(Loaded { plan, text }),
+        Err(findings) => Err(LoadError::Findings { file, text, findings }),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+fn certificate(files: &CertificateFiles) -> Result<(), Problem> {
+    let settings = ServerSettings {
+        certificates: vec![files.clone()],
+        versions: Versions::default(),
+        alpn: Alpn::default(),
+    };
+    let Err(errors) = ServerTls::new(&settings, Env::system().now()) else { return Ok(()) };
+    let Some(error) = errors.first() else { return Ok(()) };
+    let message = chain(error);
+    let key = files.key.display().to_string();
+    let path = if message.contains(&key) { "/key" } else { "/certificate" };
+    Err(Problem::new(path, message))
+}
+
+fn roots(path: &Path) -> Result<(), Problem> {
+    let settings = UpstreamTls {
+        server_name: None,
+        ca: Some(path.to_owned()),
+        certificate: None,
+        verify: Verify::Full,
+    };
+    match ClientTls::new().connector(&settings, Protocol::Auto) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Problem::new("", chain(&error))),
+    }
+}
+
+/// An error and what caused it, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

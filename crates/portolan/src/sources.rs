@@ -1,0 +1,105 @@
+//! Starts and stops sources as plans come and go.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use portolan_catalog::{InboxHub, SourceSpec, Turn};
+use portolan_config::Plan;
+use portolan_model::{
+    SourceId,
+    route::{Destination, HostPort},
+};
+use portolan_runtime::{Env, Task};
+use serde_json::json;
+
+/// The source of the host names that upstreams name.
+const HOSTS: &str = "dns:upstreams";
+/// The kind of source that resolves them.
+const DNS: &str = "dns";
+
+/// The sources at work.
+#[derive(Debug)]
+pub struct Sources {
+    hub: InboxHub,
+    env: Env,
+    running: BTreeMap<SourceId, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    spec: Arc<dyn SourceSpec>,
+    _task: Task,
+}
+
+impl Sources {
+    /// No source yet.
+    #[must_use]
+    pub fn new(hub: InboxHub, env: Env) -> Self {
+        Self { hub, env, running: BTreeMap::new() }
+    }
+
+    /// The hub, for the registry, which is no configured source.
+    pub const fn hub(&mut self) -> &mut InboxHub {
+        &mut self.hub
+    }
+
+    /// Starts, keeps and stops sources so that they are those of the plan.
+    pub fn apply(&mut self, plan: &Plan) {
+        let mut wanted: BTreeMap<SourceId, Arc<dyn SourceSpec>> = BTreeMap::new();
+        for planned in &plan.sources {
+            wanted.insert(planned.id.clone(), Arc::clone(&planned.spec));
+        }
+        if let Some(spec) = hosts_of(plan) {
+            wanted.insert(SourceId::new(HOSTS), spec);
+        }
+        let gone: BTreeSet<SourceId> =
+            self.running.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        for id in gone {
+            self.running.remove(&id);
+            self.hub.close(&id);
+            tracing::info!(source = %id, "source stopped");
+        }
+        for (id, spec) in wanted {
+            let same = self.running.get(&id).is_some_and(|running| running.spec.same_as(&*spec));
+            if !same {
+                self.start(id, spec);
+            }
+        }
+    }
+
+    fn start(&mut self, id: SourceId, spec: Arc<dyn SourceSpec>) {
+        let inbox = self.hub.open(&id, Turn::Fair);
+        let source = spec.build(&id, &self.env);
+        let task = self.env.spawn("source", source.run(inbox));
+        tracing::info!(source = %id, "source started");
+        self.running.insert(id, Running { spec, _task: task });
+    }
+}
+
+/// The source that resolves the host names of all upstreams; `None` if there are none.
+fn hosts_of(plan: &Plan) -> Option<Arc<dyn SourceSpec>> {
+    let hosts: BTreeSet<String> = plan
+        .upstreams
+        .iter()
+        .filter_map(|planned| match &planned.upstream.destination {
+            Destination::Hosts(hosts) => Some(hosts),
+            Destination::Service(_) | Destination::Addresses(_) => None,
+        })
+        .flatten()
+        .map(|HostPort { host, port }| format!("{host}:{port}"))
+        .collect();
+    if hosts.is_empty() {
+        return None;
+    }
+    let kind = portolan_sources::KINDS.iter().find(|kind| kind.name == DNS)?;
+    match (kind.parse)(&json!({ "hosts": hosts })) {
+        Ok(spec) => Some(spec),
+        Err(problems) => {
+            // The plan has checked the names, so this is a defect.
+            tracing::error!(?problems, "host names of upstreams can't be resolved");
+            None
+        }
+    }
+}

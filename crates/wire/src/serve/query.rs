@@ -1,0 +1,90 @@
+//! Query strings and percent-encoding.
+
+use std::borrow::Cow;
+
+/// A text that is not percent-encoded UTF-8. The client's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not percent-encoded UTF-8")]
+pub struct BadEncoding {
+    /// The text.
+    pub text: String,
+}
+
+/// The parameters of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Query<'a> {
+    /// Reads `name=value&name=value`; a name without `=` has an empty value.
+    ///
+    /// # Errors
+    /// [`BadEncoding`] names the offending part.
+    pub fn parse(text: &'a str) -> Result<Self, BadEncoding> {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        let parsed = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The first value of a parameter.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(given, _)| given == name);
+        found.map(|(_, value)| value.as_ref())
+    }
+
+    /// All values of a parameter.
+    pub fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        let given = self.0.iter();
+        given
+            .filter(move |(given, _)| given == name)
+            .map(|(_, value)| value.as_ref())
+    }
+}
+
+/// Undoes percent-encoding.
+///
+/// # Errors
+/// [`BadEncoding`] if there is a `%` without two digits, or the bytes are not UTF-8.
+pub fn decode(text: &str) -> Result<Cow<'_, str>, BadEncoding> {
+    if !text.contains('%') {
+        return Ok(Cow::Borrowed(text));
+    }
+    let bad = || BadEncoding {
+        text: text.to_owned(),
+    };
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2).ok_or_else(bad)?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(bad());
+        }
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| bad())?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found() {
+        let query = Query::parse("service=a%2Fb&after=7&flag&=x&after=8").unwrap();
+        assert_eq!(query.find("service"), Some("a/b"));
+        assert_eq!(query.find("flag"), Some(""));
+        assert_eq!(query.all("after").collect::<Vec<_>>(), ["7", "8"]);
+        assert_eq!(query.find("other"), None);
+    }
+
+    #[test]
+    fn what_is_not_encoded_is_refused() {
+        for bad in ["a=%f", "a=%+1", "%ff", "%zz=1", "%"] {
+            assert!(Query::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
