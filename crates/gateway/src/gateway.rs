@@ -178,10 +178,17 @@ impl Gateway {
         let mut errors = Vec::new();
         for (name, state) in &self.listeners {
             if let Err(source) = self.listen(state, sockets) {
-                errors.push(OpenError::Listen { listener: name.clone(), source });
+                errors.push(OpenError::Listen {
+                    listener: name.clone(),
+                    source,
+                });
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
     }
 
     /// Lets connections end with their request, and waits until they have.
@@ -233,7 +240,10 @@ impl Gateway {
         let tls = self.tls(listener)?;
         let state = ListenerState::new(settings(plan, listener, tls), listener.address);
         self.listen(&state, sockets)
-            .map_err(|source| OpenError::Listen { listener: listener.name.clone(), source })?;
+            .map_err(|source| OpenError::Listen {
+                listener: listener.name.clone(),
+                source,
+            })?;
         self.listeners.insert(listener.name.clone(), state);
         Ok(())
     }
@@ -246,7 +256,9 @@ impl Gateway {
         for (index, socket) in listening.listeners.into_iter().enumerate() {
             let seat = &self.seats[index % self.seats.len()];
             // A worker that is gone was reported when it went.
-            let _told = seat.commands.send(Command::Listen(Arc::clone(state), socket));
+            let _told = seat
+                .commands
+                .send(Command::Listen(Arc::clone(state), socket));
         }
         Ok(())
     }

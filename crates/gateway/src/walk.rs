@@ -270,13 +270,7 @@ async fn dispatch(
     walk.worker.deposit(template);
     let mut last = None;
     loop {
-        let turn = Turn {
-            gauges: &walk.worker.gauges,
-            dice: &mut walk.worker.dice.borrow_mut(),
-            now: walk.worker.ticker.now(),
-            tried: &tried,
-        };
-        let picked = cluster.balance.pick(&cluster.pool, turn);
+        let picked = pick(walk.worker, cluster, &tried);
         let Some(endpoint) = picked.and_then(|index| cluster.pool.endpoints.get(index)) else {
             // What the last instance did says more than that there is no other.
             return Err(last.unwrap_or_else(|| explain::no_instance(cluster).into()));
@@ -310,6 +304,19 @@ async fn dispatch(
         }
         last = Some(failure);
     }
+}
+
+/// Picks an endpoint that was not tried. The dice are let go of before anything waits.
+fn pick(worker: &Worker, cluster: &Cluster, tried: &[Slot]) -> Option<usize> {
+    let mut dice = worker.dice.borrow_mut();
+    let now = worker.ticker.now();
+    let turn = Turn {
+        gauges: &worker.gauges,
+        dice: &mut dice,
+        now,
+        tried,
+    };
+    cluster.balance.pick(&cluster.pool, turn)
 }
 
 async fn try_once(attempt: &mut Attempt<'_, '_>) -> Result<(), Failure> {
