@@ -55,24 +55,31 @@ impl Readiness {
         let stale = sources.filter(|source| source.stale.is_some());
         let body = Ready {
             ready,
-            silent: silent_sources(snapshot),
+            silent: silent_sources(
+                snapshot,
+                snapshot
+                    .compiled
+                    .plan
+                    .sources
+                    .iter()
+                    .map(|planned| &planned.id),
+            ),
             stale: stale.map(|source| source.id.clone()).collect(),
         };
         json(status, &body)
     }
 }
 
-/// The configured sources that have not said anything yet, not even that they do not
+/// Those of the sources that have not said anything yet, not even that they do not
 /// know. Readiness should wait for them, but not for ever.
 #[must_use]
-pub fn silent_sources(snapshot: &Snapshot) -> Vec<SourceId> {
-    let configured = snapshot.compiled.plan.sources.iter();
+pub fn silent_sources<'a>(
+    snapshot: &Snapshot,
+    sources: impl Iterator<Item = &'a SourceId>,
+) -> Vec<SourceId> {
     let has_spoken = |id: &SourceId| {
         let mut known = snapshot.catalog.sources().iter();
         known.any(|source| source.id == *id && source.heard_at.is_some())
     };
-    configured
-        .map(|source| source.id.clone())
-        .filter(|id| !has_spoken(id))
-        .collect()
+    sources.filter(|id| !has_spoken(id)).cloned().collect()
 }

@@ -19,7 +19,7 @@ use std::{
 use portolan_model::{Change, Revision, SourceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::{News, Saying};
+use crate::{Judgement, News, Saying};
 
 /// Most changes that wait in one inbox.
 pub const INBOX_CHANGES_MAX: usize = 1024;
@@ -181,7 +181,18 @@ impl Inbox {
     /// # Cancellation
     /// Nothing is said unless it resolves.
     pub async fn send(&self, change: Change) -> Result<(), InboxClosed> {
-        self.put(None, change, None).await
+        self.put(None, News::Said(change), None).await
+    }
+
+    /// Says what the prober found about an instance of any source.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the prober should end.
+    ///
+    /// # Cancellation
+    /// Nothing is said unless it resolves.
+    pub async fn judge(&self, judgement: Judgement) -> Result<(), InboxClosed> {
+        self.put(None, News::Judged(judgement), None).await
     }
 
     /// Says something on behalf of `actor` and hands out a ticket to wait with, so that
@@ -198,7 +209,7 @@ impl Inbox {
         change: Change,
     ) -> Result<Ticket, InboxClosed> {
         let (done, ticket) = oneshot::channel();
-        self.put(actor, change, Some(done)).await?;
+        self.put(actor, News::Said(change), Some(done)).await?;
         Ok(Ticket(ticket))
     }
 
@@ -220,14 +231,14 @@ impl Inbox {
     async fn put(
         &self,
         actor: Option<Arc<str>>,
-        change: Change,
+        news: News,
         done: Option<oneshot::Sender<Revision>>,
     ) -> Result<(), InboxClosed> {
         let room = Arc::clone(&self.room).acquire_owned().await;
         let saying = Saying {
             source: self.source.clone(),
             actor,
-            news: News::Said(change),
+            news,
         };
         let message = Message {
             source: self.source.clone(),

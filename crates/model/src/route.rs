@@ -5,6 +5,8 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{BadName, ByteSize, Metadata, Name, ServiceKey, Spec, http::Method};
 
 /// A route: which requests, what happens to them, where they go.
@@ -274,7 +276,7 @@ pub enum ProxyVersion {
 }
 
 /// How an instance's health is found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// What is done.
     pub probe: Probe,
@@ -289,7 +291,8 @@ pub struct Check {
 }
 
 /// What a check does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// A GET, good if the status is 2xx.
     Http {

@@ -25,6 +25,29 @@ pub enum Health {
     Critical,
 }
 
+impl Health {
+    /// How bad it is: 0 works, 3 does not work.
+    #[must_use]
+    pub const fn severity(self) -> u8 {
+        match self {
+            Self::Passing => 0,
+            Self::Warning => 1,
+            Self::Starting => 2,
+            Self::Critical => 3,
+        }
+    }
+}
+
+/// Health and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The health.
+    pub health: Health,
+    /// Why, in words for people: `connection refused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Arc<str>>,
+}
+
 /// What an operator said, which no instance can undo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

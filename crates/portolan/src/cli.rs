@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 /// API management built on service discovery.
 #[derive(Debug, Parser)]
 #[command(name = "portolan", version, about, propagate_version = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do; `run` if nothing is said.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -15,7 +15,7 @@ pub struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the registry, the gateway and the admin API (the default).
     Run(Run),
     /// Check a configuration and print everything that is wrong with it.
@@ -30,7 +30,7 @@ pub enum Command {
 
 /// How to run.
 #[derive(Args, Clone, Debug)]
-pub struct Run {
+pub(crate) struct Run {
     /// The configuration; without one, everything runs on loopback by itself.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -44,13 +44,17 @@ pub struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        Self { config: None, data_dir: PathBuf::from("portolan-data"), take_over: false }
+        Self {
+            config: None,
+            data_dir: PathBuf::from("portolan-data"),
+            take_over: false,
+        }
     }
 }
 
 /// What to check.
 #[derive(Args, Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// The configuration.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -61,7 +65,7 @@ pub struct Check {
 
 /// What to compare.
 #[derive(Args, Debug)]
-pub struct Diff {
+pub(crate) struct Diff {
     /// The configuration that runs.
     #[arg(value_name = "OLD")]
     pub old: PathBuf,
@@ -75,7 +79,7 @@ pub struct Diff {
 
 /// What to write.
 #[derive(Args, Debug)]
-pub struct Init {
+pub(crate) struct Init {
     /// Where to write it; an existing file is never overwritten.
     #[arg(value_name = "FILE", default_value = "portolan.yaml")]
     pub file: PathBuf,

@@ -11,7 +11,7 @@ use portolan_runtime::Env;
 use portolan_wire::tls::{Alpn, ClientTls, ServerSettings, ServerTls, Versions};
 
 /// The tables of plugs of this program.
-pub const SHELVES: Shelves<'static> = Shelves {
+pub(crate) const SHELVES: Shelves<'static> = Shelves {
     policies: portolan_policies::KINDS,
     sources: portolan_sources::KINDS,
     balancers: portolan_balance::KINDS,
@@ -19,7 +19,7 @@ pub const SHELVES: Shelves<'static> = Shelves {
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The file can't be read.
     #[error("can't read {file}")]
     Read {
@@ -43,7 +43,7 @@ pub enum LoadError {
 
 /// A plan and the text that it was read from.
 #[derive(Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The plan; what is wrong with single objects is in its findings.
     pub plan: Plan,
     /// The text of the file.
@@ -54,7 +54,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// [`LoadError`]: the file, or the configuration as a whole, is unusable.
-pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
     let file = path.display().to_string();
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -69,7 +69,11 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     };
     match read(&file, &text, &outside) {
         Ok(plan) => Ok(Loaded { plan, text }),
-        Err(findings) => Err(LoadError::Findings { file, text, findings }),
+        Err(findings) => Err(LoadError::Findings {
+            file,
+            text,
+            findings,
+        }),
     }
 }
 
@@ -83,11 +87,19 @@ fn certificate(files: &CertificateFiles) -> Result<(), Problem> {
         versions: Versions::default(),
         alpn: Alpn::default(),
     };
-    let Err(errors) = ServerTls::new(&settings, Env::system().now()) else { return Ok(()) };
-    let Some(error) = errors.first() else { return Ok(()) };
+    let Err(errors) = ServerTls::new(&settings, Env::system().now()) else {
+        return Ok(());
+    };
+    let Some(error) = errors.first() else {
+        return Ok(());
+    };
     let message = chain(error);
     let key = files.key.display().to_string();
-    let path = if message.contains(&key) { "/key" } else { "/certificate" };
+    let path = if message.contains(&key) {
+        "/key"
+    } else {
+        "/certificate"
+    };
     Err(Problem::new(path, message))
 }
 
@@ -105,7 +117,7 @@ fn roots(path: &Path) -> Result<(), Problem> {
 }
 
 /// An error and what caused it, in one line.
-pub fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -31,7 +31,10 @@ use cli::{Cli, Command};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().command.unwrap_or_else(|| Command::Run(cli::Run::default())) {
+    match Cli::parse()
+        .command
+        .unwrap_or_else(|| Command::Run(cli::Run::default()))
+    {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => command::check(&arguments),
         Command::Diff(arguments) => command::diff(&arguments),

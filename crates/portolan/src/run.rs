@@ -44,7 +44,7 @@ const CONTROL_THREADS: usize = 2;
 const FIRST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Runs the program to its end.
-pub fn run(arguments: &cli::Run) -> ExitCode {
+pub(crate) fn run(arguments: &cli::Run) -> ExitCode {
     logs::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -115,9 +115,15 @@ async fn live(arguments: &cli::Run) -> Outcome {
 }
 
 fn first_plan(arguments: &cli::Run) -> Result<Plan, LoadError> {
-    let Some(path) = &arguments.config else { return Ok(Plan::zero_config()) };
+    let Some(path) = &arguments.config else {
+        return Ok(Plan::zero_config());
+    };
     let loaded = load(path)?;
-    report::findings(&loaded.plan.findings, &path.display().to_string(), &loaded.text);
+    report::findings(
+        &loaded.plan.findings,
+        &path.display().to_string(),
+        &loaded.text,
+    );
     Ok(loaded.plan)
 }
 
@@ -133,12 +139,25 @@ impl Start {
         if arguments.take_over
             && let Some(inheritance) = take_over(&arguments.data_dir, env).await?
         {
-            let Inheritance { listeners, lock, version, succession } = inheritance;
+            let Inheritance {
+                listeners,
+                lock,
+                version,
+                succession,
+            } = inheritance;
             tracing::info!(version, "taking over");
-            return Ok(Self { sockets: Sockets::new(listeners)?, lock, inheritance: Some(succession) });
+            return Ok(Self {
+                sockets: Sockets::new(listeners)?,
+                lock,
+                inheritance: Some(succession),
+            });
         }
         let lock = DataLock::take(&arguments.data_dir)?;
-        Ok(Self { sockets: Sockets::new(inherited_listeners()?)?, lock, inheritance: None })
+        Ok(Self {
+            sockets: Sockets::new(inherited_listeners()?)?,
+            lock,
+            inheritance: None,
+        })
     }
 }
 
@@ -238,15 +257,18 @@ impl Program {
         limits::warn_of_descriptors(allowed, descriptors_needed(&self.plan));
         self.sources.apply(&self.plan);
         self.control.open(&self.plan, &mut self.sockets)?;
-        self.control.wait_for_sources(FIRST_ANSWERS).await;
+        let sources = self.sources.ids();
+        self.control.wait_for_sources(&sources, FIRST_ANSWERS).await;
         if let Some(succession) = &mut self.succession {
             let state = succession.state().await?;
             self.control.take_in(&state).await;
         }
-        self.gateway.apply(&self.plan, &mut self.sockets).map_err(|errors| {
-            let texts: Vec<_> = errors.iter().map(|error| chain(error)).collect();
-            texts.join("; ")
-        })?;
+        self.gateway
+            .apply(&self.plan, &mut self.sockets)
+            .map_err(|errors| {
+                let texts: Vec<_> = errors.iter().map(|error| chain(error)).collect();
+                texts.join("; ")
+            })?;
         for address in self.sockets.close_inherited() {
             tracing::warn!(%address, "an inherited socket is not configured; it was closed");
         }
@@ -255,11 +277,32 @@ impl Program {
         {
             tracing::warn!(error = chain(&error), "the predecessor is gone");
         }
+        self.tell_where();
         self.control.set_ready(true);
         self.manager.tell(News::Ready);
-        self.watch.follow(self.arguments.config.iter().cloned().chain(tls_files(&self.plan)));
+        self.watch.follow(
+            self.arguments
+                .config
+                .iter()
+                .cloned()
+                .chain(tls_files(&self.plan)),
+        );
         summary::welcome(&self.gateway, &self.control, &self.plan, &self.arguments);
         Ok(())
+    }
+
+    /// Tells the registry where services are reachable by their names.
+    fn tell_where(&self) {
+        let automatic = self.plan.gateway.automatic.is_enabled;
+        let first = self.plan.listeners.first().filter(|_| automatic);
+        let url = first.and_then(|listener| {
+            let (_, address) = self
+                .gateway
+                .addresses()
+                .find(|(name, _)| **name == listener.name)?;
+            Some(summary::url(address, listener.tls.is_some()))
+        });
+        self.control.set_gateway(url);
     }
 
     async fn next(&mut self, signals: &mut Signals) -> Next {
@@ -273,7 +316,10 @@ impl Program {
 
     async fn reload(&mut self) {
         if let Err(error) = self.reload_with_answer().await {
-            tracing::error!(error, "the new configuration is not used; the running one stays");
+            tracing::error!(
+                error,
+                "the new configuration is not used; the running one stays"
+            );
         }
     }
 
@@ -287,14 +333,23 @@ impl Program {
                 tracing::error!(error = chain(&error), "certificates stay as they were");
             }
         }
-        for error in self.client_tls.lock().map(|mut tls| tls.reload()).unwrap_or_default() {
+        for error in self
+            .client_tls
+            .lock()
+            .map(|mut tls| tls.reload())
+            .unwrap_or_default()
+        {
             tracing::error!(error = chain(&error), "upstream TLS stays as it was");
         }
         let Some(path) = self.arguments.config.clone() else {
             return Ok(self.view.snapshot().revision());
         };
         let loaded = load(&path).map_err(|error| report::load_error(&error))?;
-        report::findings(&loaded.plan.findings, &path.display().to_string(), &loaded.text);
+        report::findings(
+            &loaded.plan.findings,
+            &path.display().to_string(),
+            &loaded.text,
+        );
         if loaded.plan.digest == self.plan.digest {
             return Ok(self.view.snapshot().revision());
         }
@@ -306,14 +361,25 @@ impl Program {
             tracing::warn!("another number of workers needs a restart or an upgrade");
         }
         self.sources.apply(&plan);
-        let revision = self.plans.apply(Arc::clone(&plan)).await.map_err(|error| error.to_string())?;
+        let revision = self
+            .plans
+            .apply(Arc::clone(&plan))
+            .await
+            .map_err(|error| error.to_string())?;
         if let Err(errors) = self.gateway.apply(&plan, &mut self.sockets) {
             for error in &errors {
                 tracing::error!(error = chain(error), "a listener is not as configured");
             }
         }
-        self.control.apply(&plan, &mut self.sockets);
-        self.watch.follow(self.arguments.config.iter().cloned().chain(tls_files(&plan)));
+        self.control.apply(&plan, &mut self.sockets).await;
+        self.tell_where();
+        self.watch.follow(
+            self.arguments
+                .config
+                .iter()
+                .cloned()
+                .chain(tls_files(&plan)),
+        );
         self.plan = plan;
         tracing::info!(revision = revision.as_u64(), "configuration in force");
         Ok(revision)
@@ -350,7 +416,7 @@ impl Program {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(error = chain(&error), "the hand-over failed; going on");
-                self.control.resume(&self.plan, &mut self.sockets);
+                self.control.resume(&self.plan, &mut self.sockets).await;
                 if let Err(errors) = self.gateway.resume(&mut self.sockets) {
                     tracing::error!(?errors, "listeners can't be resumed");
                 }
@@ -370,7 +436,10 @@ impl Program {
             () = asked_again(signals) => false,
         };
         if !drained {
-            tracing::warn!(connections = self.gateway.connections(), "connections were cut");
+            tracing::warn!(
+                connections = self.gateway.connections(),
+                "connections were cut"
+            );
         }
         self.control.close().await;
         drop(self.access);
@@ -388,16 +457,26 @@ fn workers(plan: &Plan) -> NonZeroUsize {
 }
 
 fn descriptors_needed(plan: &Plan) -> u64 {
-    let connections = plan.listeners.iter().map(|l| u64::from(l.limits.connections_max.get())).sum();
+    let connections = plan
+        .listeners
+        .iter()
+        .map(|l| u64::from(l.limits.connections_max.get()))
+        .sum();
     let listeners = plan.listeners.len() as u64;
     limits::descriptors_needed(connections, listeners, workers(plan).get() as u64)
 }
 
 /// The certificates of listeners and upstreams.
 fn tls_files(plan: &Plan) -> impl Iterator<Item = PathBuf> {
-    let listeners = plan.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let listeners = plan
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
     let served = listeners.flat_map(|tls| &tls.certificates);
-    let upstreams = plan.upstreams.iter().filter_map(|planned| planned.upstream.tls.as_ref());
+    let upstreams = plan
+        .upstreams
+        .iter()
+        .filter_map(|planned| planned.upstream.tls.as_ref());
     let shown = upstreams.clone().filter_map(|tls| tls.certificate.as_ref());
     let roots = upstreams.filter_map(|tls| tls.ca.clone());
     served
@@ -424,5 +503,7 @@ fn open_access_log(
         LogPath::Stdout => Destination::Stdout,
         LogPath::File(path) => Destination::File(path.clone()),
     };
-    AccessLog::open(format, destination).map(Some).map_err(io::Error::other)
+    AccessLog::open(format, destination)
+        .map(Some)
+        .map_err(io::Error::other)
 }

@@ -21,7 +21,7 @@ const DNS: &str = "dns";
 
 /// The sources at work.
 #[derive(Debug)]
-pub struct Sources {
+pub(crate) struct Sources {
     hub: InboxHub,
     env: Env,
     running: BTreeMap<SourceId, Running>,
@@ -36,17 +36,27 @@ struct Running {
 impl Sources {
     /// No source yet.
     #[must_use]
-    pub fn new(hub: InboxHub, env: Env) -> Self {
-        Self { hub, env, running: BTreeMap::new() }
+    pub(crate) fn new(hub: InboxHub, env: Env) -> Self {
+        Self {
+            hub,
+            env,
+            running: BTreeMap::new(),
+        }
     }
 
     /// The hub, for the registry, which is no configured source.
-    pub const fn hub(&mut self) -> &mut InboxHub {
+    pub(crate) const fn hub(&mut self) -> &mut InboxHub {
         &mut self.hub
     }
 
+    /// The sources at work.
+    #[must_use]
+    pub(crate) fn ids(&self) -> Vec<SourceId> {
+        self.running.keys().cloned().collect()
+    }
+
     /// Starts, keeps and stops sources so that they are those of the plan.
-    pub fn apply(&mut self, plan: &Plan) {
+    pub(crate) fn apply(&mut self, plan: &Plan) {
         let mut wanted: BTreeMap<SourceId, Arc<dyn SourceSpec>> = BTreeMap::new();
         for planned in &plan.sources {
             wanted.insert(planned.id.clone(), Arc::clone(&planned.spec));
@@ -54,15 +64,22 @@ impl Sources {
         if let Some(spec) = hosts_of(plan) {
             wanted.insert(SourceId::new(HOSTS), spec);
         }
-        let gone: BTreeSet<SourceId> =
-            self.running.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        let gone: BTreeSet<SourceId> = self
+            .running
+            .keys()
+            .filter(|id| !wanted.contains_key(*id))
+            .cloned()
+            .collect();
         for id in gone {
             self.running.remove(&id);
             self.hub.close(&id);
             tracing::info!(source = %id, "source stopped");
         }
         for (id, spec) in wanted {
-            let same = self.running.get(&id).is_some_and(|running| running.spec.same_as(&*spec));
+            let same = self
+                .running
+                .get(&id)
+                .is_some_and(|running| running.spec.same_as(&*spec));
             if !same {
                 self.start(id, spec);
             }
@@ -93,7 +110,9 @@ fn hosts_of(plan: &Plan) -> Option<Arc<dyn SourceSpec>> {
     if hosts.is_empty() {
         return None;
     }
-    let kind = portolan_sources::KINDS.iter().find(|kind| kind.name == DNS)?;
+    let kind = portolan_sources::KINDS
+        .iter()
+        .find(|kind| kind.name == DNS)?;
     match (kind.parse)(&json!({ "hosts": hosts })) {
         Ok(spec) => Some(spec),
         Err(problems) => {

@@ -1,40 +1,78 @@
 //! The first thing that a newcomer sees.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+};
 
 use portolan_config::Plan;
 use portolan_gateway::Gateway;
 
 use crate::{cli, control::Control};
 
+/// Where a listener is reached from this machine.
+pub(crate) fn url(address: SocketAddr, has_tls: bool) -> String {
+    let scheme = if has_tls { "https" } else { "http" };
+    let ip = address.ip();
+    if ip.is_loopback() || ip.is_unspecified() {
+        format!("{scheme}://localhost:{}", address.port())
+    } else {
+        format!("{scheme}://{address}")
+    }
+}
+
 /// Prints where everything is and what to try.
-pub fn welcome(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run) {
-    let is_terminal = std::io::stdout().is_terminal();
-    let bold = |text: &str| if is_terminal { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() };
-    let mut text = format!("\n  {} {}\n\n", bold("Portolan"), env!("CARGO_PKG_VERSION"));
-    for (name, address) in gateway.addresses() {
-        let listener = plan.listener(name);
-        let scheme = if listener.is_some_and(|l| l.tls.is_some()) { "https" } else { "http" };
-        text += &format!("  gateway   {scheme}://{address}  ({name})\n");
-    }
-    text += &format!("  admin     http://{}\n", control.admin_address());
-    let config = arguments.config.as_ref();
-    let config = config.map_or("none: everything on loopback".to_owned(), |c| c.display().to_string());
-    text += &format!("  config    {config}\n  data      {}\n", arguments.data_dir.display());
-    if plan.gateway.automatic.is_enabled
-        && let Some((_, address)) = gateway.addresses().next()
-    {
-        let admin = control.admin_address();
-        let port = address.port();
-        text += &format!(
-            "\n  {}\n\n    python3 -m http.server 9001 --bind 127.0.0.1 &\n    \
-             curl -X PUT http://{admin}/v1/services/hello/instances/one \\\n         \
-             -d '{{\"address\":\"127.0.0.1\",\"port\":9001}}'\n    \
-             curl http://localhost:{port}/hello/\n\n",
-            bold("Try it: start something, register it, call it")
-        );
-    }
+pub(crate) fn welcome(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run) {
+    let text = text(gateway, control, plan, arguments);
     let mut out = std::io::stdout().lock();
+    let text = if out.is_terminal() {
+        text
+    } else {
+        text.replace(BOLD, "").replace(PLAIN, "")
+    };
     // A closed standard output is no reason not to run.
     let _printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+fn text(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run) -> String {
+    let mut text = format!(
+        "\n  {BOLD}Portolan{PLAIN} {}\n\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let has_tls = |name| {
+        plan.listener(name)
+            .is_some_and(|listener| listener.tls.is_some())
+    };
+    let automatic = plan.gateway.automatic.is_enabled;
+    let mut served = None;
+    for (name, address) in gateway.addresses() {
+        let url = url(address, has_tls(name));
+        text += &format!("  gateway   {url:<26}listener `{name}`\n");
+        served = served.or(Some(url).filter(|_| automatic));
+    }
+    let admin = control.admin_address().map(|address| url(address, false));
+    let admin = admin.unwrap_or_default();
+    text += &format!("  admin     {admin:<26}registry, metrics, explanations\n");
+    if let Some(status) = &plan.status {
+        let status = url(status.address, false);
+        text += &format!("  status    {status:<26}/live and /ready\n");
+    }
+    text += &match &arguments.config {
+        Some(file) => format!("  config    {}\n", file.display()),
+        None => "  config    none: everything on loopback, services by their names\n".to_owned(),
+    };
+    text += &format!("  data      {}\n\n", arguments.data_dir.display());
+    if let Some(served) = served.filter(|_| arguments.config.is_none()) {
+        text += &format!(
+            "  {BOLD}Three commands to try{PLAIN}, once something listens on port 9001\n  \
+             (python3 -m http.server 9001 --bind 127.0.0.1):\n\n    \
+             curl -X PUT {admin}/v1/services/hello/instances/one -d '{{\"port\": 9001}}'\n    \
+             curl {served}/hello/\n    \
+             curl '{admin}/v1/explain?url={served}/hello/'\n\n"
+        );
+    }
+    text
 }

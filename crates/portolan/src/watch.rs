@@ -16,7 +16,7 @@ type Mark = Option<(u64, u64, u64, i64, i64)>;
 
 /// The files that are looked at.
 #[derive(Debug)]
-pub struct FileWatch {
+pub(crate) struct FileWatch {
     env: Env,
     marks: BTreeMap<PathBuf, Mark>,
     /// What was seen at the last look, while it differs from what is in force.
@@ -26,22 +26,29 @@ pub struct FileWatch {
 impl FileWatch {
     /// Looks at nothing yet.
     #[must_use]
-    pub const fn new(env: Env) -> Self {
-        Self { env, marks: BTreeMap::new(), unsettled: None }
+    pub(crate) const fn new(env: Env) -> Self {
+        Self {
+            env,
+            marks: BTreeMap::new(),
+            unsettled: None,
+        }
     }
 
     /// Looks at these files from now on, taking them to be known as they are.
-    pub fn follow(&mut self, files: impl Iterator<Item = PathBuf>) {
+    pub(crate) fn follow(&mut self, files: impl Iterator<Item = PathBuf>) {
         self.marks = files.map(|file| (file.clone(), mark(&file))).collect();
         self.unsettled = None;
     }
 
     /// Resolves when a file has changed and is still. Cancel-safe.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         loop {
             self.env.sleep(LOOK).await;
-            let seen: BTreeMap<_, _> =
-                self.marks.keys().map(|file| (file.clone(), mark(file))).collect();
+            let seen: BTreeMap<_, _> = self
+                .marks
+                .keys()
+                .map(|file| (file.clone(), mark(file)))
+                .collect();
             if seen == self.marks {
                 self.unsettled = None;
             } else if self.unsettled.as_ref() == Some(&seen) {
@@ -57,7 +64,13 @@ impl FileWatch {
 
 fn mark(file: &PathBuf) -> Mark {
     let data = fs::metadata(file).ok()?;
-    Some((data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
+    Some((
+        data.dev(),
+        data.ino(),
+        data.size(),
+        data.mtime(),
+        data.mtime_nsec(),
+    ))
 }
 
 #[cfg(test)]

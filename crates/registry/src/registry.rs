@@ -11,13 +11,13 @@ use std::{
 
 use portolan_catalog::{Inbox, InboxClosed, Settled, Ticket, Witness};
 use portolan_dialects::native::{Described, Drained};
-use portolan_model::{Change, Departure, Revision, SourceId};
+use portolan_model::{Change, Departure, Revision, SourceId, Verdict};
 use portolan_runtime::Env;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Reader,
-    core::{Answer, Bounds, CheckOrder, Engine, Input, Moment, Refusal, Step, Subject, Verdict},
+    core::{Answer, Bounds, CheckOrder, Engine, Handed, Input, Moment, Refusal, Step, Subject},
 };
 
 /// Callers that may be lined up; one more waits before it is.
@@ -235,6 +235,35 @@ impl Registry {
         self.ask(None, Input::Rebound(bounds)).await.map(|_| ())
     }
 
+    /// Every lease, for a successor. From now on writes are refused.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn export(&self) -> Result<Vec<Handed>, RegistryError> {
+        let reply = self.ask(None, Input::Export).await?;
+        let Answer::Exported(handed) = reply.answer else {
+            return Err(RegistryError::Stopped);
+        };
+        Ok(handed)
+    }
+
+    /// Takes writes again, after a hand-over that came to nothing.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn resume(&self) -> Result<(), RegistryError> {
+        self.ask(None, Input::Resume).await.map(|_| ())
+    }
+
+    /// Takes over what a predecessor exported. Resolves once it is visible.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn adopt(&self, handed: Vec<Handed>) -> Result<(), RegistryError> {
+        let reply = self.ask(None, Input::Adopt(handed)).await?;
+        self.settle(reply).await.map(|_| ())
+    }
+
     async fn write(&self, actor: Option<Arc<str>>, input: Input) -> Result<Kept, RegistryError> {
         let reply = self.ask(actor, input).await?;
         let (answer, revision) = self.settle(reply).await?;
@@ -246,6 +275,7 @@ impl Registry {
             | Answer::Returned
             | Answer::Unknown
             | Answer::Refused(_)
+            | Answer::Exported(_)
             | Answer::Done => return Err(RegistryError::Unknown),
         };
         Ok(Kept {
@@ -273,6 +303,7 @@ impl Registry {
             | Answer::Leaving(_)
             | Answer::Removed
             | Answer::Returned
+            | Answer::Exported(_)
             | Answer::Done => Ok(reply),
         }
     }
@@ -321,7 +352,10 @@ impl Desk {
             | Input::Drained(..)
             | Input::Judge(..)
             | Input::Tick
-            | Input::Rebound(_) => None,
+            | Input::Rebound(_)
+            | Input::Export
+            | Input::Resume
+            | Input::Adopt(_) => None,
         };
         let now = self.now();
         let mut step = self.engine.step(now, input);
@@ -335,7 +369,7 @@ impl Desk {
             });
             step.answer = Answer::Removed;
         }
-        let answer = step.answer.clone();
+        let answer = std::mem::replace(&mut step.answer, Answer::Done);
         let ticket = self.speak(actor, step).await?;
         // Whoever asked may have gone away.
         let _asked = reply.send(Reply { answer, ticket });

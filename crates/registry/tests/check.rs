@@ -17,11 +17,11 @@ use portolan_catalog::Turn;
 use portolan_dialects::native::CheckShape;
 use portolan_model::{
     Change, Health, Instance, InstanceId, Metadata, Name, NamedPort, ServiceKey, SourceId, State,
-    Weight,
+    Verdict, Weight,
 };
 use portolan_registry::{
     check::{Bench, Hearing, Parts, Prober, ServiceCheck},
-    core::{Subject, Verdict},
+    core::Subject,
 };
 use portolan_runtime::Env;
 use serde_json::json;

@@ -13,6 +13,7 @@ mod reset;
 mod share;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod words;
 
 use std::{
@@ -26,7 +27,11 @@ use portolan_model::{
     SourceId, Timestamp,
 };
 
-use self::share::{Claims, Holder};
+pub use self::verdicts::Judgement;
+use self::{
+    share::{Claims, Holder},
+    verdicts::Verdicts,
+};
 use crate::{
     Catalog, GuardSettings, Service,
     journal::{Entry, Undo},
@@ -61,6 +66,8 @@ pub enum News {
     Replaced,
     /// The source left the configuration: all that it said goes at once.
     Closed,
+    /// The prober found something about an instance of another source than the registry.
+    Judged(Judgement),
 }
 
 /// What a step did.
@@ -83,6 +90,7 @@ pub struct Fold {
     /// What each source says about each service, in the order of precedence.
     claims: HashMap<ServiceKey, Claims>,
     holders: BTreeMap<SourceId, Holder>,
+    verdicts: Verdicts,
     /// Places of sources in the configured order; others follow by name.
     ranks: HashMap<SourceId, usize>,
     /// When which suspect goes. Those of stale sources wait.
@@ -110,6 +118,7 @@ impl Fold {
             catalog,
             claims: HashMap::new(),
             holders: BTreeMap::new(),
+            verdicts: Verdicts::default(),
             ranks: HashMap::new(),
             holds: BTreeSet::new(),
             empties: VecDeque::new(),
@@ -152,7 +161,7 @@ impl Fold {
             news,
         } = saying;
         let mut step = Step::new(now);
-        if news != News::Closed {
+        if matches!(news, News::Said(_) | News::Replaced) {
             self.holder(&source).heard_at = Some(now);
         }
         let origin = Origin { source, actor };
@@ -171,6 +180,7 @@ impl Fold {
             News::Said(Change::Stale { reason }) => self.stale(&mut step, origin, reason),
             News::Replaced => self.holder(&origin.source).replaced = true,
             News::Closed => self.close(&mut step, origin),
+            News::Judged(judgement) => self.take_verdict(&mut step, judgement),
         }
         self.finish(step)
     }
@@ -253,12 +263,13 @@ impl Fold {
         let old = before
             .as_ref()
             .map_or(&[][..], |service| &service.instances);
-        let Some((instances, conflicts)) = self.claims.get(key).and_then(Claims::merge) else {
+        let Some((mut instances, conflicts)) = self.claims.get(key).and_then(Claims::merge) else {
             self.claims.remove(key);
             note_differences(key, old, &[], undo);
             services.remove(key);
             return before.is_some();
         };
+        self.verdicts.cover(key, &mut instances);
         let noted = undo.len();
         note_differences(key, old, &instances, undo);
         let same = undo.len() == noted;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portolan_model::{Health, Name, NamedPort, State, Weight};
+use portolan_model::{Health, Name, NamedPort, State, Verdict, Weight};
 use proptest::prelude::*;
 
 use super::*;
@@ -786,4 +786,69 @@ proptest! {
             prop_assert!(changed || applied.changed.is_empty());
         }
     }
+}
+
+fn judged(service: &str, name: &str, health: Option<Health>) -> News {
+    News::Judged(Judgement {
+        key: key(service),
+        id: id(name),
+        address: "127.0.0.1:9001".parse().unwrap(),
+        verdict: health.map(|health| Verdict {
+            health,
+            note: Some("connection refused".into()),
+        }),
+    })
+}
+
+#[test]
+fn a_verdict_lies_over_the_word_of_any_source_until_it_is_taken_back() {
+    let mut fold = fold();
+    say(&mut fold, 0, "file", put("orders", "a"));
+    let mut hear = |seconds, news| {
+        let saying = Saying {
+            source: source("checks"),
+            actor: None,
+            news,
+        };
+        let applied = fold.apply(at(seconds), saying);
+        let service = fold.catalog().service(&key("orders")).cloned().unwrap();
+        let instance = &service.instances[0];
+        assert_eq!(instance.source, source("file"));
+        (applied, instance.state.clone())
+    };
+    let (applied, state) = hear(1, judged("orders", "a", Some(Health::Critical)));
+    assert_eq!((state.health, state.since), (Health::Critical, at(1)));
+    assert_eq!(state.note.as_deref(), Some("connection refused"));
+    assert_eq!(applied.changed, [key("orders")]);
+    assert_eq!(applied.events[0].origin.actor.as_deref(), Some("check"));
+    let (applied, _) = hear(2, judged("orders", "a", Some(Health::Critical)));
+    assert!(applied.events.is_empty(), "the same again is no news");
+    let (_, state) = hear(3, judged("orders", "a", None));
+    assert_eq!(state.health, Health::Passing);
+    let (applied, _) = hear(4, judged("strangers", "a", Some(Health::Critical)));
+    assert!(applied.changed.is_empty());
+}
+
+#[test]
+fn a_verdict_stays_while_its_service_changes_and_ends_with_the_address() {
+    let mut fold = fold();
+    say(&mut fold, 0, "file", put("orders", "a"));
+    let saying = Saying {
+        source: source("checks"),
+        actor: None,
+        news: judged("orders", "a", Some(Health::Critical)),
+    };
+    fold.apply(at(1), saying);
+    let applied = say(&mut fold, 2, "file", put("orders", "b"));
+    assert_eq!(applied.events.len(), 1);
+    let health = |fold: &Fold| {
+        let service = fold.catalog().service(&key("orders")).cloned().unwrap();
+        service.instances[0].state.health
+    };
+    assert_eq!(health(&fold), Health::Critical);
+    let mut moved = Instance::clone(&instance("orders", "a"));
+    moved.endpoints[0].address = "127.0.0.1:9002".parse().unwrap();
+    let instance = Arc::new(moved);
+    say(&mut fold, 3, "file", Change::Put { instance });
+    assert_eq!(health(&fold), Health::Passing);
 }

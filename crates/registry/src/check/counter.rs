@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use portolan_model::{Health, route::Check};
+use portolan_model::{Health, Verdict, route::Check};
 
 use super::Outcome;
-use crate::core::Verdict;
 
 /// One check's probes of one instance.
 #[derive(Debug, Default)]

@@ -12,11 +12,11 @@ mod roster;
 
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 
-use portolan_model::{Metadata, Name, ServiceKey, route::Check};
+use portolan_model::{Metadata, Name, ServiceKey, Verdict, route::Check};
 
 pub use prober::{Parts, Prober};
 
-use crate::core::{Subject, Verdict};
+use crate::core::Subject;
 
 /// Most probes under way at a time.
 pub const PROBES_MAX: usize = 256;

@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use portolan_model::{Health, route::Check};
+use portolan_model::{Health, Verdict, route::Check};
 use portolan_runtime::Dice;
 
 use super::{Outcome, counter::Counter};
-use crate::core::{Subject, Verdict};
+use crate::core::Subject;
 
 /// The first probes of a service that is to be checked are spread over this.
 const SPREAD_MAX: Duration = Duration::from_secs(1);

@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use portolan_dialects::native::Described;
-use portolan_model::{Change, Health, Instance, State, route::Check};
+use portolan_model::{Change, Health, Instance, State, Verdict, route::Check};
 
-use super::{CheckOrder, DrainId, Moment, Subject, Verdict};
+use super::{CheckOrder, DrainId, Moment, Subject};
 
 /// What an instance is said to wait for until its first probe has ended.
 const UNCHECKED: &str = "waiting for its first check";
@@ -13,22 +13,22 @@ const UNCHECKED: &str = "waiting for its first check";
 #[derive(Debug)]
 pub(super) struct Lease {
     /// As the catalogue was told last.
-    told: Option<Arc<Instance>>,
+    pub(super) told: Option<Arc<Instance>>,
     /// The instance without its state.
-    instance: Instance,
-    report: Option<Verdict>,
-    verdict: Option<Verdict>,
-    check: Option<Check>,
+    pub(super) instance: Instance,
+    pub(super) report: Option<Verdict>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) check: Option<Check>,
     /// The check or the address differs from what the prober was told.
-    is_check_new: bool,
+    pub(super) is_check_new: bool,
     /// The prober may know of a check, or have told what it found to an earlier lease.
-    is_check_gone: bool,
-    ttl: Duration,
+    pub(super) is_check_gone: bool,
+    pub(super) ttl: Duration,
     /// A good check is a sign of life, because nobody promised another one.
-    lives_by_check: bool,
+    pub(super) lives_by_check: bool,
     /// When it ends, in milliseconds of uptime.
-    deadline: u64,
-    drain: Option<DrainId>,
+    pub(super) deadline: u64,
+    pub(super) drain: Option<DrainId>,
 }
 
 impl Lease {
@@ -89,6 +89,11 @@ impl Lease {
             (None, _) if self.is_check_gone => Some(CheckOrder::Clear(subject.clone())),
             (Some(_) | None, _) => None,
         }
+    }
+
+    /// As the catalogue knows it.
+    pub(super) fn shown(&self) -> &Instance {
+        self.told.as_deref().unwrap_or(&self.instance)
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -175,7 +180,9 @@ impl Lease {
         let own = self.report.as_ref();
         let found = self.verdict.as_ref();
         let worse = match (own, found) {
-            (Some(own), Some(found)) if rank(own.health) > rank(found.health) => Some(own),
+            (Some(own), Some(found)) if own.health.severity() > found.health.severity() => {
+                Some(own)
+            }
             (own, found) => found.or(own),
         };
         match worse {
@@ -186,17 +193,8 @@ impl Lease {
     }
 }
 
-const fn rank(health: Health) -> u8 {
-    match health {
-        Health::Passing => 0,
-        Health::Warning => 1,
-        Health::Starting => 2,
-        Health::Critical => 3,
-    }
-}
-
 /// Rounded up, so that nothing ends early.
-fn millis_after(now: Moment, span: Duration) -> u64 {
+pub(super) fn millis_after(now: Moment, span: Duration) -> u64 {
     let nanos = now.uptime.saturating_add(span).as_nanos();
     u64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

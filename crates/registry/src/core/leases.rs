@@ -29,6 +29,10 @@ impl Leases {
         self.places.len()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.rows.iter().flatten().map(|row| &row.lease)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<u64> {
         self.deadlines.first().map(|(at, _)| *at)
     }

@@ -13,16 +13,18 @@
 //! after a tick nobody is there whose deadline has passed; a deregistered instance comes
 //! back only by registering.
 
+mod handed;
 mod lease;
 mod leases;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use portolan_dialects::native::Described;
-use portolan_model::{Change, Departure, Health, InstanceId, ServiceKey, Timestamp, route::Check};
+use portolan_model::{Change, Departure, InstanceId, ServiceKey, Timestamp, Verdict, route::Check};
 
+pub use self::handed::Handed;
 use self::{lease::Lease, leases::Leases};
 
 /// How long an instance that is known by its check alone stays after its last good probe.
@@ -72,15 +74,6 @@ pub struct Subject {
     pub id: InstanceId,
 }
 
-/// Health and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// The health.
-    pub health: Health,
-    /// Why, in words for people: `connection refused`.
-    pub note: Option<Arc<str>>,
-}
-
 /// One drain of one instance; a later drain is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainId(u64);
@@ -105,6 +98,13 @@ pub enum Input {
     Tick,
     /// Other limits hold from now on, for what comes.
     Rebound(Bounds),
+    /// Everything is asked for, to be handed to a successor: from now on nothing is taken
+    /// in that the successor would not know of.
+    Export,
+    /// The hand-over came to nothing.
+    Resume,
+    /// A predecessor's export is taken over.
+    Adopt(Vec<Handed>),
 }
 
 /// What the prober should do from now on.
@@ -133,6 +133,8 @@ pub enum Answer {
     Unknown,
     /// The registration is not taken.
     Refused(Refusal),
+    /// Every lease.
+    Exported(Vec<Handed>),
     /// There is nothing to say.
     Done,
 }
@@ -146,6 +148,9 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// A successor has everything already.
+    #[error("the registry is being handed to a successor; ask again")]
+    HandedOver,
     /// The TTL is out of bounds.
     #[error("a ttl is from {min:?} to {max:?}")]
     Ttl {
@@ -173,6 +178,7 @@ pub struct Engine {
     bounds: Bounds,
     leases: Leases,
     drains: u64,
+    is_handed_over: bool,
 }
 
 impl Engine {
@@ -183,6 +189,7 @@ impl Engine {
             bounds,
             leases: Leases::default(),
             drains: 0,
+            is_handed_over: false,
         }
     }
 
@@ -212,6 +219,11 @@ impl Engine {
             answer: Answer::Done,
         };
         step.answer = match input {
+            Input::Register(_) | Input::Renew(..) | Input::Deregister(_) | Input::Leave(..)
+                if self.is_handed_over =>
+            {
+                Answer::Refused(Refusal::HandedOver)
+            }
             Input::Register(described) => self.register(now, *described, &mut step),
             Input::Renew(subject, report) => self.renew(now, &subject, report, &mut step),
             Input::Deregister(subject) => self.remove(&subject, Departure::Explicit, &mut step),
@@ -225,6 +237,15 @@ impl Engine {
                 self.bounds = bounds;
                 Answer::Done
             }
+            Input::Export => {
+                self.is_handed_over = true;
+                self.export(now)
+            }
+            Input::Resume => {
+                self.is_handed_over = false;
+                Answer::Done
+            }
+            Input::Adopt(handed) => self.adopt(now, handed, &mut step),
         };
         step
     }

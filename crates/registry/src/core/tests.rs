@@ -309,3 +309,40 @@ fn nobody_is_expired_early_stays_as_a_zombie_or_comes_back_unasked() {
         simulate(seed);
     }
 }
+
+#[test]
+fn a_successor_goes_on_where_its_predecessor_stopped() {
+    let mut old = engine();
+    for (id, json) in [
+        ("a", r#"{"port": 1, "ttl": "10s"}"#),
+        ("b", r#"{"port": 2, "ttl": "10s", "check": {"tcp": {}}}"#),
+    ] {
+        old.step(at(0), Input::Register(described(id, json)));
+    }
+    old.step(at(4000), Input::Leave(subject("b"), Duration::from_secs(2)));
+    let Answer::Exported(handed) = old.step(at(6000), Input::Export).answer else {
+        panic!("an export exports");
+    };
+    let renewed = old.step(at(6000), Input::Renew(subject("a"), None));
+    assert_eq!(renewed.answer, Answer::Refused(Refusal::HandedOver));
+    let text = serde_json::to_string(&handed).unwrap();
+    let handed: Vec<Handed> = serde_json::from_str(&text).unwrap();
+
+    let mut new = engine();
+    let step = new.step(at(100), Input::Adopt(handed));
+    assert!(matches!(&step.changes[..], [Change::Reset { instances, .. }] if instances.len() == 2));
+    assert!(matches!(&step.orders[..], [CheckOrder::Set(..)]));
+    let gone = |step: Step| step.changes.len();
+    assert_eq!(gone(new.step(at(1000), Input::Tick)), 0);
+    assert_eq!(
+        gone(new.step(at(1100), Input::Tick)),
+        1,
+        "the drain's grace is over"
+    );
+    assert_eq!(gone(new.step(at(4099), Input::Tick)), 0);
+    assert_eq!(
+        gone(new.step(at(4100), Input::Tick)),
+        1,
+        "silent for ten seconds"
+    );
+}

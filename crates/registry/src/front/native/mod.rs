@@ -185,6 +185,9 @@ impl From<RegistryError> for Refusal {
             RegistryError::Refused(Refused::Full { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "registry_full")
             }
+            RegistryError::Refused(Refused::HandedOver) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "registry_handed_over")
+            }
             RegistryError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "registry_stopped"),
         };
         Self::new(status, cause, error.to_string())

@@ -9,15 +9,12 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use portolan_dialects::native::{Heartbeat, Registration, Removed, Span, Written};
-use portolan_model::{ByteSize, InstanceId, ServiceKey};
+use portolan_model::{ByteSize, InstanceId, ServiceKey, Verdict};
 use portolan_wire::serve::{CollectError, Peer, Query, Request, Response, collect};
 use serde::de::DeserializeOwned;
 
 use super::{Parts, Refusal, json, query};
-use crate::{
-    Kept,
-    core::{Subject, Verdict},
-};
+use crate::{Kept, core::Subject};
 
 /// The largest body of a registration.
 const BODY_MAX: ByteSize = ByteSize::from_bytes(256 << 10);

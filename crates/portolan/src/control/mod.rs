@@ -1,0 +1,314 @@
+//! The control plane of the program: registry, prober, and the listeners of their APIs.
+//!
+//! Everything here runs on the control runtime; the workers see none of it but
+//! snapshots.
+
+mod listener;
+mod ports;
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use portolan_admin::{Admin, Readiness, Status, silent_sources};
+use portolan_catalog::{InboxHub, Turn, Witness};
+use portolan_config::Plan;
+use portolan_model::{Revision, SourceId};
+use portolan_registry::{
+    Parts as RegistryParts, Reader, Registry,
+    check::{Parts as ProberParts, Prober, ServiceCheck},
+    core::Bounds,
+    front::native::{Native, Parts as NativeParts},
+    watch::Hub,
+};
+use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
+use portolan_snapshot::{View, services_of};
+use portolan_telemetry::{AccessLog, Meters};
+use portolan_wire::serve::Hosts;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use listener::{Listener, Wanted};
+use ports::{Asker, Metrics, Published, Verdicts, links};
+
+/// The source that our own instances are of.
+const REGISTRY: &str = "registry";
+/// Where verdicts about instances of other sources come from.
+const CHECKS: &str = "checks";
+/// Reloads that may wait.
+const RELOADS_MAX: usize = 16;
+/// How long answers of control listeners may take to end when the program does.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Who asked for a reload, and waits for its revision.
+pub(crate) type Asked = oneshot::Sender<Result<Revision, String>>;
+
+/// What the control plane is made of.
+pub(crate) struct ControlParts<'a> {
+    /// Clock and tasks.
+    pub(crate) env: Env,
+    /// The plan that is in force.
+    pub(crate) plan: Arc<Plan>,
+    /// What is published.
+    pub(crate) view: View,
+    /// The gateway's counters.
+    pub(crate) meters: Arc<Meters>,
+    /// Sees when workers have let go of an instance.
+    pub(crate) witness: Arc<dyn Witness>,
+    /// Where the registry's inbox comes from.
+    pub(crate) hub: &'a mut InboxHub,
+    /// Counts the lines that it dropped.
+    pub(crate) access: Option<AccessLog>,
+}
+
+/// The control plane.
+pub(crate) struct Control {
+    env: Env,
+    view: View,
+    registry: Registry,
+    readiness: Readiness,
+    admin: Listener,
+    status: Listener,
+    checks: watch::Sender<Arc<[ServiceCheck]>>,
+    /// Where the gateway serves services by name; none if it does not.
+    gateway: watch::Sender<Option<String>>,
+    reloads: mpsc::Receiver<Asked>,
+    /// Ends watches.
+    drain: Drain,
+    _tasks: Vec<Task>,
+}
+
+impl Control {
+    /// The registry and all that serves it, with no listener open yet.
+    pub(crate) fn new(parts: ControlParts<'_>) -> Self {
+        let ControlParts {
+            env,
+            plan,
+            view,
+            meters,
+            witness,
+            hub,
+            access,
+        } = parts;
+        let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
+        let (registry, desk, orders) = Registry::new(RegistryParts {
+            env: env.clone(),
+            inbox: hub.open(&SourceId::new(REGISTRY), Turn::First),
+            bounds: bounds(&plan),
+            witness,
+            reader: Arc::clone(&reader),
+        });
+        let (watches, watching) = Hub::new(&*reader);
+        let checks = watch::Sender::new(service_checks(&plan));
+        let prober = Prober::new(ProberParts {
+            env: env.clone(),
+            registry: registry.clone(),
+            orders,
+            checks: checks.subscribe(),
+            bench: Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair))),
+        });
+        let drain = Drain::new();
+        let gateway = watch::Sender::new(None);
+        let native = Native::new(NativeParts {
+            registry: registry.clone(),
+            hub: watches,
+            links: links(gateway.subscribe()),
+            drain: drain.watch(),
+            env: env.clone(),
+        });
+        let readiness = Readiness::default();
+        let (asker, reloads) = mpsc::channel(RELOADS_MAX);
+        let admin = Admin::new(portolan_admin::Parts {
+            view: view.clone(),
+            readiness: readiness.clone(),
+            metrics: Arc::new(Metrics {
+                started: env.now(),
+                meters,
+                view: view.clone(),
+                access,
+            }),
+            reload: Arc::new(Asker(asker)),
+            registry: Arc::new(native),
+        });
+        let status = Status::new(view.clone(), readiness.clone());
+        let tasks = vec![
+            env.spawn("registry", desk.run()),
+            env.spawn("watches", watching.run()),
+            env.spawn("prober", prober.run()),
+        ];
+        Self {
+            admin: Listener::new("admin", Arc::new(admin), env.clone()),
+            status: Listener::new("status", Arc::new(status), env.clone()),
+            env,
+            view,
+            registry,
+            readiness,
+            checks,
+            gateway,
+            reloads,
+            drain,
+            _tasks: tasks,
+        }
+    }
+
+    /// Opens the listeners.
+    ///
+    /// # Errors
+    /// One can't be listened on.
+    pub(crate) fn open(
+        &mut self,
+        plan: &Plan,
+        sockets: &mut Sockets,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let (admin, status) = wanted(plan);
+        self.admin.follow(Some(admin), sockets)?;
+        self.status.follow(status, sockets)
+    }
+
+    /// Puts a new plan in force; a listener that can't be opened stays as it was.
+    pub(crate) async fn apply(&mut self, plan: &Plan, sockets: &mut Sockets) {
+        self.checks.send_if_modified(|checks| {
+            let wanted = service_checks(plan);
+            let differs = *checks != wanted;
+            *checks = wanted;
+            differs
+        });
+        // A registry that has ended ends with the program.
+        let _ended = self.registry.rebound(bounds(plan)).await;
+        let (admin, status) = wanted(plan);
+        for (listener, wanted) in [(&mut self.admin, Some(admin)), (&mut self.status, status)] {
+            if let Err(error) = listener.follow(wanted, sockets) {
+                tracing::error!(
+                    error = crate::load::chain(&*error),
+                    "a listener is not as configured"
+                );
+            }
+        }
+    }
+
+    /// Says where the gateway serves services by their names; none if it does not.
+    pub(crate) fn set_gateway(&self, url: Option<String>) {
+        self.gateway.send_replace(url);
+    }
+
+    /// Says whether traffic should come.
+    pub(crate) fn set_ready(&self, is_ready: bool) {
+        self.readiness.set(is_ready);
+    }
+
+    /// Waits until all of those sources have said something, or that they do not know.
+    pub(crate) async fn wait_for_sources(&self, sources: &[SourceId], within: Duration) {
+        let mut changes = self.view.changes();
+        let silent = || silent_sources(&self.view.snapshot(), sources.iter());
+        let all_spoke = async {
+            while !silent().is_empty() {
+                match changes.recv().await {
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        };
+        if self.env.timeout(within, all_spoke).await.is_err() {
+            for source in silent() {
+                tracing::warn!(%source, "source has not answered yet; starting without it");
+            }
+        }
+    }
+
+    /// The next who asks for a reload. Cancel-safe.
+    pub(crate) async fn asked_to_reload(&mut self) -> Asked {
+        match self.reloads.recv().await {
+            Some(asked) => asked,
+            // The admin API, which holds the other end, lives as long as we.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops accepting and gives away what is only in memory: from now on, the registry
+    /// takes no writes, so that none is lost that was answered.
+    pub(crate) async fn stop_and_export(&mut self) -> Vec<u8> {
+        self.admin.stop_accepting();
+        self.status.stop_accepting();
+        let handed = self.registry.export().await.unwrap_or_default();
+        serde_json::to_vec(&handed).unwrap_or_else(|error| {
+            tracing::error!(%error, "registrations can't be handed over");
+            Vec::new()
+        })
+    }
+
+    /// Takes in what a predecessor gave away.
+    pub(crate) async fn take_in(&self, state: &[u8]) {
+        let handed = match serde_json::from_slice(state) {
+            Ok(handed) => handed,
+            Err(error) => {
+                tracing::error!(%error, "the predecessor's registrations can't be read");
+                return;
+            }
+        };
+        // A registry that has ended ends with the program.
+        let _ended = self.registry.adopt(handed).await;
+    }
+
+    /// Goes on after a hand-over that came to nothing.
+    pub(crate) async fn resume(&mut self, plan: &Plan, sockets: &mut Sockets) {
+        // A registry that has ended ends with the program.
+        let _ended = self.registry.resume().await;
+        self.apply(plan, sockets).await;
+    }
+
+    /// Ends watches and lets the answers that have begun come to their end.
+    pub(crate) async fn close(&mut self) {
+        self.drain.start();
+        for listener in [&mut self.admin, &mut self.status] {
+            listener.stop_accepting();
+        }
+        let ended = async {
+            self.admin.ended().await;
+            self.status.ended().await;
+        };
+        // Whoever takes longer is cut.
+        let _cut = self.env.timeout(CLOSING, ended).await;
+    }
+
+    /// Where the admin API is.
+    pub(crate) fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin.address()
+    }
+}
+
+/// What a plan asks of the control listeners: admin, and status if it is wanted.
+fn wanted(plan: &Plan) -> (Wanted, Option<Wanted>) {
+    let admin = Wanted {
+        address: plan.admin.address,
+        hosts: Hosts::Named(plan.admin.hosts.clone()),
+    };
+    let status = plan.status.as_ref().map(|status| Wanted {
+        address: status.address,
+        hosts: Hosts::Any,
+    });
+    (admin, status)
+}
+
+fn bounds(plan: &Plan) -> Bounds {
+    let registry = &plan.registry;
+    Bounds {
+        ttl_default: registry.ttl_default,
+        ttl_min: registry.ttl_min,
+        ttl_max: registry.ttl_max,
+        instances_max: registry.instances_max.get(),
+    }
+}
+
+/// The checks that upstreams ask for, by service.
+fn service_checks(plan: &Plan) -> Arc<[ServiceCheck]> {
+    let upstreams = plan.upstreams.iter().map(|planned| &planned.upstream);
+    let checks = upstreams.flat_map(|upstream| {
+        let services = upstream.check.iter().flat_map(|_| services_of(upstream));
+        services.filter_map(|key| {
+            Some(ServiceCheck {
+                key,
+                port: upstream.port.clone(),
+                subset: upstream.subset.clone(),
+                check: upstream.check.clone()?,
+            })
+        })
+    });
+    checks.collect()
+}

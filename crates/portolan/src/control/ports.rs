@@ -1,0 +1,125 @@
+//! What the control plane's parts ask of the rest of the program.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use portolan_admin::{Expose, Reload, Reloading};
+use portolan_catalog::{Catalog, Inbox, Judgement};
+use portolan_model::{ServiceKey, Timestamp, Verdict};
+use portolan_registry::{
+    Follow, Following, Published as Publication, Reader,
+    check::{Bench, Hearing},
+    core::Subject,
+    front::native::Links,
+};
+use portolan_snapshot::View;
+use portolan_telemetry::{AccessLog, Facts, Meters, Usage};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    mpsc, oneshot, watch,
+};
+
+use super::Asked;
+
+/// The catalogue as it was published last.
+pub(super) struct Published(pub(super) View);
+
+impl Reader for Published {
+    fn catalog(&self) -> Catalog {
+        self.0.snapshot().catalog.clone()
+    }
+
+    fn follow(&self) -> Box<dyn Follow> {
+        Box::new(Followed(self.0.changes()))
+    }
+}
+
+struct Followed(broadcast::Receiver<portolan_snapshot::Publication>);
+
+impl Follow for Followed {
+    fn next(&mut self) -> Following<'_> {
+        Box::pin(async {
+            match self.0.recv().await {
+                Ok(publication) => Some(Publication::Changed(publication.changed)),
+                Err(RecvError::Lagged(_)) => Some(Publication::Missed),
+                Err(RecvError::Closed) => None,
+            }
+        })
+    }
+}
+
+/// Takes verdicts about instances of other sources to the catalogue.
+pub(super) struct Verdicts(pub(super) Inbox);
+
+impl Bench for Verdicts {
+    fn hear<'a>(
+        &'a self,
+        subject: &'a Subject,
+        address: SocketAddr,
+        verdict: Option<Verdict>,
+    ) -> Hearing<'a> {
+        let judgement = Judgement {
+            key: subject.key.clone(),
+            id: subject.id.clone(),
+            address,
+            verdict,
+        };
+        Box::pin(async move {
+            // A catalogue that has ended needs no verdicts.
+            let _ended = self.0.judge(judgement).await;
+        })
+    }
+}
+
+/// Asks the program's main loop to read the configuration again.
+pub(super) struct Asker(pub(super) mpsc::Sender<Asked>);
+
+impl Reload for Asker {
+    fn reload(&self) -> Reloading {
+        let sender = self.0.clone();
+        Box::pin(async move {
+            let ending = || "the program is coming to its end".to_owned();
+            let (asked, answer) = oneshot::channel();
+            sender.send(asked).await.map_err(|_| ending())?;
+            answer.await.map_err(|_| ending())?
+        })
+    }
+}
+
+/// Writes the metrics.
+pub(super) struct Metrics {
+    pub(super) started: Timestamp,
+    pub(super) meters: Arc<Meters>,
+    pub(super) view: View,
+    pub(super) access: Option<AccessLog>,
+}
+
+impl Expose for Metrics {
+    fn expose(&self, out: &mut String) {
+        let snapshot = self.view.snapshot();
+        let catalog = &snapshot.catalog;
+        let sources = catalog.sources().iter();
+        let facts = Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            started: self.started,
+            revision: catalog.revision(),
+            services: catalog.service_count(),
+            instances: catalog
+                .services()
+                .map(|service| service.instances.len())
+                .sum(),
+            stale_sources: sources.filter(|source| source.stale.is_some()).count(),
+            lines_dropped: self.access.as_ref().map_or(0, AccessLog::dropped),
+            usage: Usage::read(),
+        };
+        self.meters.expose(&facts, out);
+    }
+}
+
+/// Where the gateway serves a service, from where it serves all.
+pub(super) fn links(gateway: watch::Receiver<Option<String>>) -> Links {
+    Arc::new(move |key| {
+        let is_served = key.namespace.as_str() == ServiceKey::DEFAULT_NAMESPACE;
+        let base = gateway.borrow().clone().filter(|_| is_served)?;
+        Some(format!("{base}/{}/", key.name))
+    })
+}
