@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -154,10 +155,13 @@ def test_sockets_of_a_service_manager_are_taken(tmp_path, origin):
     sock.listen(64)
     file = tmp_path / "portolan.yaml"
     file.write_text(json.dumps(settings))
-    # A shell puts the socket at descriptor 3 and becomes the program, so that LISTEN_PID is right.
-    script = f'exec 3<&{sock.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"'
+    # It puts the socket at descriptor 3 and becomes the program, so that LISTEN_PID is right.
+    script = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True);"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.argv[2], sys.argv[2:])"
+    )
     program = Program(
-        ["sh", "-c", script, binary(), "run", "--config", file, "--data-dir", tmp_path / "data"],
+        [sys.executable, "-c", script, sock.fileno(), binary(), "run", "--config", file, "--data-dir", tmp_path / "data"],
         tmp_path / "log", pass_fds=[sock.fileno()],
     )
     try:

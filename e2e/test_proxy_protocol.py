@@ -25,7 +25,7 @@ SIX = b"PROXY TCP6 2001:db8::1 2001:db8::2 1234 80\r\n"
 SIX_TWO = two(family=0x21, body=socket.inet_pton(socket.AF_INET6, "2001:db8::1")
               + socket.inet_pton(socket.AF_INET6, "2001:db8::2") + struct.pack("!HH", 1234, 80))
 WITH_MORE = two(body=socket.inet_aton("9.8.7.6") + socket.inet_aton("1.2.3.4") + struct.pack("!HH", 1234, 80)
-                + b"\x03\x00\x04abcd")
+                + b"\x05\x00\x04abcd")
 
 
 def receiving(start, origin, mode: str, trusted: bool = True):

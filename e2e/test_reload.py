@@ -104,10 +104,10 @@ def test_connections_and_streams_outlive_a_reload(start, origin):
 
     gateway = start(config(**to_origin(origin(handler=answer)), gateway={"workers": 1}))
     with Client(gateway.port()) as stream, Client(gateway.port()) as kept:
-        first = kept.request("GET", "/").body
         stream.send("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
         stream.reader.head()
         assert stream.reader.exactly(8) == b"3\r\none\r\n"
+        first = kept.request("GET", "/").body
         changed = copy.deepcopy(gateway.settings)
         changed["routes"]["added"] = {"match": [{"exact": "/added"}], "policies": [{"respond": {"status": 200, "body": "new"}}]}
         gateway.write(changed)

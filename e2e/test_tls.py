@@ -35,7 +35,7 @@ def names(port: int, name: str | None) -> set[str]:
 def s_client(port: int, *arguments: str, stdin: str = "") -> str:
     done = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *arguments],
-        input=stdin, capture_output=True, text=True, timeout=20, check=False,
+        input=stdin, capture_output=True, text=True, errors="replace", timeout=20, check=False,
     )
     return done.stdout + done.stderr
 

@@ -68,6 +68,8 @@ def network(tmp_path, programs):
         return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
     until(ready, "readiness")
+    listens = ["sh", "-c", "ss -Hltn 'sport = :9001' | grep -q LISTEN"]
+    until(lambda: subprocess.run(network.inside(*listens), check=False).returncode == 0, "the origin")
     return network
 
 

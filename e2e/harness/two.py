@@ -30,6 +30,13 @@ class Stream:
         return dict(self.fields).get(name)
 
 
+# After GOAWAY a server may send what belongs to streams that are open, and pings; the h2 package
+# would take the connection to be closed.
+h2.connection.H2ConnectionStateMachine._transitions[
+    (h2.connection.ConnectionState.CLIENT_OPEN, h2.connection.ConnectionInputs.RECV_GOAWAY)
+] = (None, h2.connection.ConnectionState.CLIENT_OPEN)
+
+
 class Client:
     """A connection of an HTTP/2 client, in the clear or over TLS."""
 

@@ -51,6 +51,10 @@ impl Connection {
         self.listener.timeouts.head
     }
 
+    pub(crate) fn body_timeout(&self) -> Duration {
+        self.listener.timeouts.body
+    }
+
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.listener.timeouts.idle
     }

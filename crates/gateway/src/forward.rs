@@ -88,6 +88,8 @@ pub(crate) fn announce(
     let mut text = String::with_capacity(128);
     let fields = &mut head.fields;
     let replaced = [
+        // Meant for us, the first proxy on the way (RFC 9110, section 11.7.2).
+        Known::ProxyAuthorization,
         Known::XForwardedFor,
         Known::XForwardedProto,
         Known::XForwardedHost,

@@ -207,7 +207,8 @@ impl StreamResponder {
             Framing::Length(length) => Some(length),
             Framing::None | Framing::Chunked | Framing::UntilClose => shape.declared,
         };
-        let end = shape.framing == Framing::None;
+        // Without a body the head ends the stream: gRPC knows its own errors by that.
+        let end = matches!(shape.framing, Framing::None | Framing::Length(0));
         let response = http2::write_response(head, length);
         let stream = self
             .stream

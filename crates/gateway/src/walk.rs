@@ -109,6 +109,10 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
         )
         .into());
     }
+    if !walk.connection.trusted {
+        let fields = &mut walk.exchange.head.fields;
+        fields.remove_known(Known::XForwardedPrefix);
+    }
     if let Some(reply) = last_hop(walk.exchange) {
         return answer_whole(walk, &reply, None, tally).await;
     }
@@ -142,7 +146,22 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
         &origin,
         &worker.shared.pseudonym,
     );
-    dispatch(walk, cluster, chain, tally).await
+    let Some(total) = cluster.template.upstream.timeouts.total else {
+        return dispatch(walk, cluster, chain, tally).await;
+    };
+    let alarm = worker.ticker.alarm();
+    alarm.set(total);
+    let mut dispatching = pin!(dispatch(walk, cluster, chain, tally));
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = dispatching.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        alarm.poll_passed(cx).map(|()| {
+            let words = format!("service {}: the answer took too long", cluster.service);
+            Err(Fault::new(Cause::TotalTimeout, words).into())
+        })
+    })
+    .await
 }
 
 /// The lane of a request, and on the built-in lane the service that it names.
@@ -224,9 +243,11 @@ fn named_service(exchange: &mut Exchange) -> Result<ServiceKey, Fault> {
     exchange.prefix_bytes = prefix.len();
     exchange.head.target.strip_prefix(prefix.len());
     let fields = &mut exchange.head.fields;
-    fields.remove_known(Known::XForwardedPrefix);
-    // A name is letters that a value may have.
-    let _added = fields.push("x-forwarded-prefix", prefix.as_bytes());
+    // What is there now is what a trusted proxy has taken off before.
+    let before = fields.known(Known::XForwardedPrefix).unwrap_or_default();
+    let prefix = [before, prefix.as_bytes()].concat();
+    // A value and a name are letters that a value may have.
+    let _set = fields.set("x-forwarded-prefix", &prefix);
     Ok(found)
 }
 
@@ -330,11 +351,18 @@ async fn try_once(attempt: &mut Attempt<'_, '_>) -> Result<(), Failure> {
 }
 
 /// Answers OPTIONS and TRACE that may go no further (RFC 9110, section 7.6.2), and counts one
-/// hop off others.
+/// hop off others. What is secret is taken out of a TRACE: whoever answers it sends back what
+/// it got (section 9.3.8).
 fn last_hop(exchange: &mut Exchange) -> Option<Reply> {
     let head = &mut exchange.head;
-    if !matches!(head.method, Method::Options | Method::Trace) {
-        return None;
+    match head.method {
+        Method::Trace => {
+            head.fields.remove_known(Known::Cookie);
+            head.fields.remove_known(Known::ProxyAuthorization);
+            head.fields.remove("authorization");
+        }
+        Method::Options => {}
+        _ => return None,
     }
     let hops: u32 = std::str::from_utf8(head.fields.known(Known::MaxForwards)?)
         .ok()?
@@ -353,9 +381,6 @@ fn last_hop(exchange: &mut Exchange) -> Option<Reply> {
     };
     let text = match head.method {
         Method::Trace => {
-            // What is secret is not echoed (RFC 9110, section 9.3.8).
-            head.fields.remove_known(Known::Cookie);
-            head.fields.remove("authorization");
             let mut echo = Vec::new();
             portolan_wire::h1::write_request(
                 &mut echo,

@@ -152,7 +152,12 @@ impl<T> Router<T> {
         head: &RequestHead,
         mut visit: impl FnMut(&'r Rule, usize) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let path = head.path().as_bytes();
+        let path = match head.path() {
+            // The server as a whole (RFC 9112, section 3.2.4): whoever serves all of it.
+            "*" => "/",
+            path => path,
+        };
+        let path = path.as_bytes();
         let table = &self.inner.table;
         let host = if table.has_hosts() { head.host() } else { "" };
         table.walk(host, path, &mut |stop| {

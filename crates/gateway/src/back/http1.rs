@@ -18,7 +18,7 @@ use portolan_wire::{
     upstream::PoolKey,
 };
 
-use super::{Attempt, Failure, tunnel};
+use super::{Attempt, Failure, pace::Pace, tunnel};
 use crate::responder::Shape;
 
 /// Sends the request and carries the answer back.
@@ -97,7 +97,8 @@ async fn await_head(
     let chunked = attempt.request.framing == Framing::Chunked;
     let is_empty = matches!(attempt.request.framing, Framing::None | Framing::Length(0));
     let has_body = !upload.is_done && !is_empty;
-    attempt.alarm.set(first_byte);
+    let alarm = attempt.alarm;
+    let mut pace = Pace::new(alarm, attempt.connection.body_timeout(), first_byte);
     let outcome = {
         let inlet = if has_body {
             attempt.body.inlet()
@@ -106,21 +107,15 @@ async fn await_head(
         };
         let mut relay = Relay::new(inlet, Outlet::Link { link, chunked }, None);
         let responder = &mut *attempt.responder;
-        let alarm = attempt.alarm;
-        let mut moved = 0;
         let outcome = poll_fn(|cx| {
             if !upload.is_done {
                 match relay.poll(cx) {
                     Poll::Ready(Ok(())) => {
                         upload.is_done = true;
-                        alarm.set(first_byte);
+                        pace.done();
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Waited::Upload(error)),
-                    Poll::Pending if relay.bytes() != moved => {
-                        moved = relay.bytes();
-                        alarm.set(first_byte);
-                    }
-                    Poll::Pending => {}
+                    Poll::Pending => pace.note(&relay),
                 }
             }
             poll_answer(
@@ -129,7 +124,7 @@ async fn await_head(
                 &limits,
                 &method,
                 head,
-                upload.is_done.then_some(responder),
+                (responder, upload.is_done),
                 alarm,
             )
         })
@@ -138,7 +133,7 @@ async fn await_head(
         attempt.tally.outcome.received_bytes += relay.bytes();
         outcome
     };
-    settle(attempt, outcome, upload, reused)
+    settle(attempt, outcome, (upload, &pace), reused)
 }
 
 /// How waiting for a head ended.
@@ -156,7 +151,7 @@ fn poll_answer(
     limits: &HeadLimits,
     method: &portolan_model::http::Method,
     head: &mut ResponseHead,
-    responder: Option<&mut crate::responder::Responder<'_>>,
+    (responder, is_sent): (&mut crate::responder::Responder<'_>, bool),
     alarm: &portolan_runtime::Alarm,
 ) -> Poll<Waited> {
     let parsed = link.poll_parse(cx, |input| {
@@ -173,13 +168,13 @@ fn poll_answer(
         Poll::Ready(Err(error)) => return Poll::Ready(Waited::Link(error)),
         Poll::Pending => {}
     }
-    if let Some(responder) = responder {
-        if let Poll::Ready(Err(_)) = responder.poll_flush(cx) {
-            return Poll::Ready(Waited::Gone);
-        }
-        if responder.poll_gone(cx).is_ready() {
-            return Poll::Ready(Waited::Gone);
-        }
+    // An interim answer may be what the client waits for before it sends the body.
+    if let Poll::Ready(Err(_)) = responder.poll_flush(cx) {
+        return Poll::Ready(Waited::Gone);
+    }
+    // While the body is read, its end shows there.
+    if is_sent && responder.poll_gone(cx).is_ready() {
+        return Poll::Ready(Waited::Gone);
     }
     alarm.poll_passed(cx).map(|()| Waited::TimedOut)
 }
@@ -187,7 +182,7 @@ fn poll_answer(
 fn settle(
     attempt: &Attempt<'_, '_>,
     waited: Waited,
-    upload: &Upload,
+    (upload, pace): (&Upload, &Pace<'_>),
     reused: bool,
 ) -> Result<ResponseInfo, Failure> {
     // A kept connection that closes under a request was most likely idle for too long.
@@ -202,12 +197,7 @@ fn settle(
     match waited {
         Waited::Head(info) => Ok(info),
         Waited::Gone => Err(Failure::Gone),
-        Waited::TimedOut => Err(attempt
-            .fault(
-                Cause::FirstByteTimeout,
-                "the instance did not answer in time",
-            )
-            .into()),
+        Waited::TimedOut => Err(pace.fault(attempt).into()),
         Waited::Upload(error) => match attempt.relay_failure(error, true) {
             Failure::Fault(fault) if repeatable => Err(Failure::Fault(Box::new(fault.retryable()))),
             failure => Err(failure),

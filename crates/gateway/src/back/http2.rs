@@ -10,9 +10,8 @@ use h2::{RecvStream, SendStream};
 use http::Response;
 use portolan_model::{
     Cause,
-    http::{Method, ResponseHead},
+    http::{Method, ResponseHead, Status},
 };
-use portolan_policy::Fault;
 use portolan_runtime::Alarm;
 use portolan_wire::{
     h1::{Framing, Wanted},
@@ -20,7 +19,7 @@ use portolan_wire::{
     io::{Inlet, Outlet, Relay, RelayError},
 };
 
-use super::{Attempt, Failure};
+use super::{Attempt, Failure, pace::Pace};
 use crate::responder::{Responder, Shape};
 
 /// Sends the request and carries the answer back.
@@ -29,6 +28,11 @@ pub(crate) async fn exchange(attempt: &mut Attempt<'_, '_>, client: Client) -> R
     let sent_at = attempt.worker.instant();
     let mut head = ResponseHead::default();
     let mut is_sent = attempt.request.framing == Framing::None;
+    if attempt.request.expects_continue {
+        // HTTP/2 has flow control in its place: the instance takes the body when it likes.
+        head.status = Status::CONTINUE;
+        attempt.responder.interim(&head);
+    }
     let (mut stream, declared) = loop {
         let response = await_head(attempt, &mut reply, &mut upload, &mut is_sent).await?;
         let (parts, stream) = response.into_parts();
@@ -108,12 +112,11 @@ async fn await_head(
     is_sent: &mut bool,
 ) -> Result<Response<Option<RecvStream>>, Failure> {
     let first_byte = attempt.timeouts().first_byte;
-    attempt.alarm.set(first_byte);
+    let alarm = attempt.alarm;
+    let mut pace = Pace::new(alarm, attempt.connection.body_timeout(), first_byte);
     let (waited, moved) = {
         let mut relay = Relay::new(attempt.body.inlet(), Outlet::Stream(upload), None);
         let responder = &mut *attempt.responder;
-        let alarm = attempt.alarm;
-        let mut moved = 0;
         let waited = poll_fn(|cx| {
             if let Poll::Ready(head) = reply.poll_head(cx) {
                 return Poll::Ready(Waited::Head(head));
@@ -122,17 +125,13 @@ async fn await_head(
                 match relay.poll(cx) {
                     Poll::Ready(Ok(())) => {
                         *is_sent = true;
-                        alarm.set(first_byte);
+                        pace.done();
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Waited::Upload(error)),
-                    Poll::Pending if relay.bytes() != moved => {
-                        moved = relay.bytes();
-                        alarm.set(first_byte);
-                    }
-                    Poll::Pending => {}
+                    Poll::Pending => pace.note(&relay),
                 }
             }
-            poll_others(cx, is_sent.then_some(responder), alarm)
+            poll_others(cx, responder, *is_sent, alarm)
         })
         .await;
         (waited, relay.bytes())
@@ -147,25 +146,23 @@ async fn await_head(
         }
         Waited::Upload(error) => Err(attempt.relay_failure(error, true)),
         Waited::Gone => Err(Failure::Gone),
-        Waited::TimedOut => {
-            let words = "the instance did not answer in time";
-            Err(Fault::into(attempt.fault(Cause::FirstByteTimeout, words)))
-        }
+        Waited::TimedOut => Err(pace.fault(attempt).into()),
     }
 }
 
 fn poll_others(
     cx: &mut Context<'_>,
-    responder: Option<&mut Responder<'_>>,
+    responder: &mut Responder<'_>,
+    is_sent: bool,
     alarm: &Alarm,
 ) -> Poll<Waited> {
-    if let Some(responder) = responder {
-        if let Poll::Ready(Err(_)) = responder.poll_flush(cx) {
-            return Poll::Ready(Waited::Gone);
-        }
-        if responder.poll_gone(cx).is_ready() {
-            return Poll::Ready(Waited::Gone);
-        }
+    // An interim answer may be what the client waits for before it sends the body.
+    if let Poll::Ready(Err(_)) = responder.poll_flush(cx) {
+        return Poll::Ready(Waited::Gone);
+    }
+    // While the body is read, its end shows there.
+    if is_sent && responder.poll_gone(cx).is_ready() {
+        return Poll::Ready(Waited::Gone);
     }
     alarm.poll_passed(cx).map(|()| Waited::TimedOut)
 }

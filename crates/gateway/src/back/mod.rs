@@ -3,6 +3,7 @@
 mod connect;
 mod http1;
 mod http2;
+mod pace;
 mod tunnel;
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};

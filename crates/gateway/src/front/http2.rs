@@ -8,8 +8,9 @@ use h2::{
     server::{Builder, Connection as Http2, SendResponse},
 };
 use http::Request;
-use portolan_model::Cause;
+use portolan_model::{Cause, http::Method};
 use portolan_policy::{Exchange, Fault};
+use portolan_runtime::Dice;
 use portolan_wire::{
     h1::Framing,
     http2::read_request,
@@ -61,14 +62,33 @@ pub(crate) async fn serve(
     }
 }
 
-/// Requests of a connection that are being answered.
+/// The requests of a connection.
 #[derive(Clone, Debug, Default)]
-struct Open(Rc<Cell<u32>>);
+struct Streams(Rc<StreamCounts>);
 
-impl Open {
+#[derive(Debug, Default)]
+struct StreamCounts {
+    /// Being answered.
+    open: Cell<u32>,
+    /// Taken back by the client before they were answered, less those that were not: a client
+    /// that only opens and resets costs work and gets nothing (CVE-2023-44487).
+    wasted: Cell<u32>,
+}
+
+impl Streams {
     fn enter(&self) -> Self {
-        self.0.set(self.0.get().saturating_add(1));
+        self.0.open.set(self.0.open.get().saturating_add(1));
         self.clone()
+    }
+
+    fn leave(&self, is_whole: bool) {
+        let StreamCounts { open, wasted } = &*self.0;
+        open.set(open.get().saturating_sub(1));
+        wasted.set(if is_whole {
+            wasted.get().saturating_sub(1)
+        } else {
+            wasted.get().saturating_add(1)
+        });
     }
 }
 
@@ -78,18 +98,22 @@ async fn accept(
     mut http2: Http2<Rewound, Bytes>,
 ) {
     let alarm = worker.ticker.alarm();
-    let open = Open::default();
+    let streams = Streams::default();
+    let wasted_max = connection.listener.limits.resets_max.get();
     let mut is_leaving = false;
     alarm.set(connection.idle_timeout());
     loop {
         let next = poll_fn(|cx| {
+            if streams.0.wasted.get() > wasted_max {
+                return Poll::Ready(Next::Flood);
+            }
             if let Poll::Ready(next) = http2.poll_accept(cx) {
                 return Poll::Ready(Next::Stream(next));
             }
             if worker.draining.get() && !is_leaving {
                 return Poll::Ready(Next::Leave);
             }
-            if open.0.get() > 0 {
+            if streams.0.open.get() > 0 {
                 alarm.set(connection.idle_timeout());
             }
             alarm
@@ -99,7 +123,7 @@ async fn accept(
         match next.await {
             Next::Stream(Some(Ok((request, respond)))) => {
                 alarm.set(connection.idle_timeout());
-                let entered = open.enter();
+                let entered = streams.enter();
                 let answering = answer(
                     Rc::clone(worker),
                     Rc::clone(connection),
@@ -118,6 +142,15 @@ async fn accept(
                 return;
             }
             Next::Stream(None) | Next::End => return,
+            Next::Flood => {
+                worker.meters.refuse(Cause::Overloaded);
+                tracing::debug!("an http2 client takes back its requests too often");
+                http2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                // The goodbye is sent by polling; a client that does not read it is let go.
+                let goodbye = poll_fn(|cx| http2.poll_closed(cx));
+                let _sent = worker.shared.env.timeout(GOODBYE, goodbye).await;
+                return;
+            }
             Next::Leave => {
                 is_leaving = true;
                 http2.graceful_shutdown();
@@ -127,9 +160,25 @@ async fn accept(
     }
 }
 
+/// An extended CONNECT is to HTTP/2 what an upgrade is to HTTP/1 (RFC 8441): from here on
+/// both look alike. The key, which only HTTP/1 has, is made up; nobody checks the answer to it.
+fn as_upgrade(exchange: &mut Exchange, dice: &mut Dice) {
+    exchange.head.method = Method::Get;
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    // Sixteen bytes are twenty-two letters, the last of which has two bits only.
+    let mut key = [b'='; 24];
+    for (place, letter) in key.iter_mut().enumerate().take(22) {
+        let (step, bound) = if place == 21 { (16, 4) } else { (1, 64) };
+        *letter = letters[(dice.u32_below(bound) * step) as usize];
+    }
+    let _set = exchange.head.fields.set("sec-websocket-key", &key);
+}
+
 enum Next {
     Stream(Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
     Leave,
+    /// The client resets too many streams.
+    Flood,
     End,
 }
 
@@ -138,7 +187,7 @@ async fn answer(
     connection: Rc<Connection>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
-    open: Open,
+    streams: Streams,
 ) {
     let started = worker.instant();
     let alarm = worker.ticker.alarm();
@@ -153,8 +202,15 @@ async fn answer(
     );
     exchange.head.scheme = connection.scheme;
     let mut tally = Tally::new(&worker, &connection, &exchange.head, started);
-    let upgrade = exchange.head.protocol.clone();
-    let framing = *read.as_ref().unwrap_or(&Framing::None);
+    let upgrade = exchange.head.protocol.take();
+    if upgrade.is_some() {
+        as_upgrade(&mut exchange, &mut worker.dice.borrow_mut());
+    }
+    let framing = match &read {
+        Ok(framing) if upgrade.is_none() => *framing,
+        // What follows a change of protocol is no body of the request.
+        Ok(_) | Err(_) => Framing::None,
+    };
     let mut walking = Walk {
         worker: &worker,
         connection: &connection,
@@ -193,10 +249,11 @@ async fn answer(
     };
     // A whole answer to a request that was not read whole: dropping the stream says so
     // (RFC 9113, section 8.1).
+    let is_whole = walked.is_whole;
     if let Responder::Stream(mut stream) = walked.responder
-        && !walked.is_whole
+        && !is_whole
     {
         stream.reset(h2::Reason::INTERNAL_ERROR);
     }
-    open.0.set(open.0.get().saturating_sub(1));
+    streams.leave(is_whole);
 }

@@ -3,13 +3,13 @@
 use std::{net::SocketAddr, rc::Rc, sync::Arc, task::Poll};
 
 use portolan_config::ProxyHeader;
-use portolan_model::http::Scheme;
+use portolan_model::{Cause, http::Scheme};
 use portolan_telemetry::Count;
 use portolan_wire::{
     h1::Parsed,
     io::{Link, LinkError, Stream},
     proxy_protocol::{self, BadHeader},
-    tls::ALPN_HTTP2,
+    tls::{ALPN_HTTP2, tls_failure},
 };
 use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -36,45 +36,55 @@ pub(crate) async fn open(
     let settings = state.settings();
     // Over the limit the socket is closed at once: the kernel's queue is no place to wait.
     let Some(_place) = state.place(&settings) else {
-        return;
+        let detail = "the listener has as many connections as it may";
+        return refuse(&worker, &settings, Cause::Overloaded, detail);
     };
     worker.meters.count(Count::ConnectionAccepted);
     let limit = settings.listener.timeouts.head;
     let opening = prepare(&settings, socket, peer);
     match worker.shared.env.timeout(limit, opening).await {
         Ok(Ok((connection, stream))) => serve(&worker, connection, stream).await,
-        Ok(Err(reason)) => {
-            tracing::debug!(listener = %settings.listener.name, reason, "connection refused")
-        }
+        Ok(Err((cause, detail))) => refuse(&worker, &settings, cause, &detail),
         Err(_) => {
-            tracing::debug!(listener = %settings.listener.name, "connection took too long to open");
+            let detail = "it took too long to open";
+            refuse(&worker, &settings, Cause::RequestTimeout, detail);
         }
     }
     worker.meters.count(Count::ConnectionClosed);
 }
 
+/// Counts a connection that is closed before a request of it was read.
+fn refuse(worker: &Worker, settings: &Settings, cause: Cause, detail: &str) {
+    worker.meters.refuse(cause);
+    let cause = cause.id();
+    tracing::debug!(listener = %settings.listener.name, cause, detail, "connection refused");
+}
+
+/// Why a connection is refused: the cause to count, and words for the log.
+type Refused = (Cause, String);
+
 async fn prepare(
     settings: &Settings,
     mut socket: TcpStream,
     peer: SocketAddr,
-) -> Result<(Rc<Connection>, Stream), String> {
-    let text = |error: std::io::Error| error.to_string();
+) -> Result<(Rc<Connection>, Stream), Refused> {
+    let text = |error: std::io::Error| (Cause::ClientGone, error.to_string());
     socket.set_nodelay(true).map_err(text)?;
     let mut ends = (peer, socket.local_addr().map_err(text)?);
     let proxies = &settings.trusted_proxies;
     let mut trusted = is_trusted(proxies, peer.ip());
     let wanted = settings.listener.proxy_protocol;
     if wanted == ProxyHeader::Required && !trusted {
-        return Err("a PROXY header is required, and the peer is no trusted proxy".to_owned());
+        let detail = "a PROXY header is required, and the peer is no trusted proxy";
+        return Err((Cause::Denied, detail.to_owned()));
     }
     if wanted != ProxyHeader::Off && trusted {
-        match read_proxy_header(&mut socket, wanted).await? {
-            Some(addresses) => {
-                ends = addresses;
-                // From here on the client's own word counts, not the proxy's.
-                trusted = is_trusted(proxies, ends.0.ip());
-            }
-            None => {}
+        let header = read_proxy_header(&mut socket, wanted).await;
+        let bad = |detail| (Cause::RequestMalformed, detail);
+        if let Some(addresses) = header.map_err(bad)? {
+            ends = addresses;
+            // From here on the client's own word counts, not the proxy's.
+            trusted = is_trusted(proxies, ends.0.ip());
         }
     }
     let mut connection = Connection {
@@ -92,7 +102,7 @@ async fn prepare(
     let stream = TlsAcceptor::from(tls.config())
         .accept(socket)
         .await
-        .map_err(text)?;
+        .map_err(|error| (tls_failure(&error).cause, error.to_string()))?;
     connection.scheme = Scheme::Https;
     connection.tls = match stream.get_ref().1.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => Some("1.2"),

@@ -13,6 +13,8 @@ impl Status {
     pub const FOUND: Self = Self(302);
     /// 101.
     pub const SWITCHING_PROTOCOLS: Self = Self(101);
+    /// Go on and send the body.
+    pub const CONTINUE: Self = Self(100);
 
     /// A status of three digits.
     #[must_use]

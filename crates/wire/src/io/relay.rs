@@ -93,6 +93,8 @@ pub struct Relay<'a> {
     is_watching: bool,
     phase: Phase,
     bytes: u64,
+    /// The last look found nothing to read.
+    is_waiting: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +127,7 @@ impl<'a> Relay<'a> {
             is_watching: false,
             phase: Phase::Moving,
             bytes: 0,
+            is_waiting: false,
         }
     }
 
@@ -142,10 +145,10 @@ impl<'a> Relay<'a> {
         self.bytes
     }
 
-    /// Whether the inlet has delivered everything.
+    /// Whether it is the inlet that keeps everybody waiting, and not the outlet.
     #[must_use]
-    pub fn is_read(&self) -> bool {
-        self.phase != Phase::Moving
+    pub const fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     /// Ready when the whole body and its trailers are with the outlet's socket.
@@ -170,6 +173,7 @@ impl<'a> Relay<'a> {
     }
 
     fn poll_phases(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, RelayError> {
+        self.is_waiting = false;
         while self.phase == Phase::Moving {
             if self
                 .outlet
@@ -181,7 +185,8 @@ impl<'a> Relay<'a> {
             }
             let Poll::Ready(step) = self.poll_step(cx)? else {
                 // The other side has nothing for now: what there is goes out.
-                let _sent = self.outlet.poll_flush(cx).map_err(RelayError::Outlet)?;
+                let sent = self.outlet.poll_flush(cx).map_err(RelayError::Outlet)?;
+                self.is_waiting = sent.is_ready();
                 return Ok(Poll::Pending);
             };
             let Step { bytes, end } = step;
