@@ -31,7 +31,7 @@ class Nginx(Program):
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
-events {{ worker_connections 256; }}
+events {{ worker_connections 4096; }}
 http {{
 {temporary}    log_format line escape=json '$request';
     access_log {self.notes} line;

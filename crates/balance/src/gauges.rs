@@ -4,7 +4,8 @@
 //! read by all. Tables grow by chunks that never move, so readers need no lock.
 //!
 //! Invariant: only the thread that owns a [`WorkerGauges`] writes its table.
-//! Source of the latency gauge: peak EWMA as in Finagle and linkerd2-proxy.
+//! Source of the latency gauge: EWMA over time as in Finagle and linkerd2-proxy, but without
+//! holding peaks: one slow answer must not starve an endpoint.
 
 use std::{
     rc::Rc,
@@ -24,8 +25,13 @@ pub type Millis = u64;
 const CHUNK: usize = 1024;
 /// Most chunks a worker: 2 million endpoints.
 const CHUNKS_MAX: usize = 2048;
-/// How fast a latency sample loses its weight.
-const DECAY: f32 = 10_000.0;
+/// Milliseconds after which the average latency of a silent endpoint is taken for half of it,
+/// so that it is tried again.
+const FADE: f32 = 2_000.0;
+/// Milliseconds of samples that the average latency looks back on.
+const WINDOW: f32 = 100.0;
+/// The least that a sample above the average counts: trouble shows faster than its end.
+const RISE: f32 = 0.1;
 
 #[derive(Debug, Default)]
 struct Gauge {
@@ -192,12 +198,14 @@ impl WorkerGauges {
         let sample = latency.as_micros().max(1) as f32;
         let before = f32::from_bits(gauge.latency.load(Relaxed));
         let age = age(gauge, now);
-        // A peak counts at once; from there the average comes down as samples do.
-        let average = if before == 0.0 || sample > before {
+        let age = age.max(1.0);
+        let share = age / (age + WINDOW);
+        let average = if before == 0.0 {
             sample
+        } else if sample > before {
+            before + (sample - before) * share.max(RISE)
         } else {
-            let keep = DECAY / (DECAY + age.max(1.0) * 10.0);
-            before * keep + sample * (1.0 - keep)
+            before + (sample - before) * share
         };
         gauge.latency.store(average.to_bits(), Relaxed);
         gauge.sampled_at.store(now, Relaxed);
@@ -234,7 +242,7 @@ impl WorkerGauges {
             look.ejected |= gauge.ejected_until.load(Relaxed) > now;
             let latency = f32::from_bits(gauge.latency.load(Relaxed));
             if latency > 0.0 && (index == self.0.worker || look.latency.is_none()) {
-                look.latency = Some(latency * DECAY / (DECAY + age(gauge, now)));
+                look.latency = Some(latency * FADE / (FADE + age(gauge, now)));
             }
         }
         look
@@ -324,16 +332,24 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_counts_at_once_and_fades() {
+    fn one_slow_answer_raises_the_average_and_quick_ones_bring_it_back() {
         let gauges = WorkerGauges::new(Board::new(1), 0);
-        let latency = |now| gauges.look(SLOT, now).latency.unwrap_or_default();
+        let latency = |now| gauges.look(SLOT, now).latency.unwrap();
         gauges.observe(SLOT, Duration::from_millis(1), 0);
-        gauges.observe(SLOT, Duration::from_millis(100), 10);
-        assert!((latency(10) - 100_000.0).abs() < 1.0);
-        assert!(latency(10_010) < 51_000.0);
-        for step in 0..100 {
-            gauges.observe(SLOT, Duration::from_millis(1), 10_020 + step * 100);
+        gauges.observe(SLOT, Duration::from_millis(100), 1);
+        assert!((latency(1) - 10_900.0).abs() < 1.0, "{}", latency(1));
+        for now in 2..500 {
+            gauges.observe(SLOT, Duration::from_millis(1), now);
         }
-        assert!(latency(20_000) < 2_000.0);
+        assert!(latency(500) < 1_100.0, "{}", latency(500));
+    }
+
+    #[test]
+    fn a_silent_endpoint_is_taken_for_half_as_slow_after_a_while() {
+        let gauges = WorkerGauges::new(Board::new(1), 0);
+        gauges.observe(SLOT, Duration::from_millis(10), 0);
+        let latency = |now| gauges.look(SLOT, now).latency;
+        assert_eq!(latency(0), Some(10_000.0));
+        assert_eq!(latency(2_000), Some(5_000.0));
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Two endpoints are drawn by weight of chance alone; the one with the smaller
 //! latency x (in flight + 1) / weight gets the request. Two looks are enough to
-//! keep away from a slow or busy endpoint and cost the same for any pool size.
+//! keep away from a slow or busy endpoint and cost the same for any pool size. Now and
+//! then the idle loser gets it, the more rarely the slower it is: an endpoint that is
+//! never asked could never show that it has recovered.
 //!
 //! Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing",
 //! 2001; peak EWMA as in Finagle and linkerd2-proxy.
@@ -26,6 +28,8 @@ pub(crate) const KIND: BalanceKind = BalanceKind {
     parse: |settings| parse_no_settings(settings, Arc::new(Latency)),
 };
 
+/// One in so many requests goes to the idle loser of two that are equal.
+const SECOND_CHANCE: f32 = 4.0;
 /// Draws until an untried, unejected pair is found; then any will do.
 const DRAWS: usize = 4;
 
@@ -47,7 +51,7 @@ impl Balance for Latency {
             _ => {
                 let first = draw(pool, count, &mut turn, None)?;
                 let second = draw(pool, count, &mut turn, Some(first));
-                Some(second.map_or(first, |second| better(pool, &turn, first, second)))
+                Some(second.map_or(first, |second| better(pool, &mut turn, first, second)))
             }
         }
     }
@@ -80,7 +84,7 @@ fn draw(pool: &Pool, count: u32, turn: &mut Turn<'_>, not: Option<usize>) -> Opt
     if not.is_some() { None } else { fallback }
 }
 
-fn better(pool: &Pool, turn: &Turn<'_>, first: usize, second: usize) -> usize {
+fn better(pool: &Pool, turn: &mut Turn<'_>, first: usize, second: usize) -> usize {
     let (a, b) = (&pool.endpoints[first], &pool.endpoints[second]);
     let look_a = turn.gauges.look(a.slot, turn.now);
     let look_b = turn.gauges.look(b.slot, turn.now);
@@ -89,7 +93,18 @@ fn better(pool: &Pool, turn: &Turn<'_>, first: usize, second: usize) -> usize {
     let latency_b = look_b.latency.unwrap_or(latency_a);
     let cost_a = cost(a, latency_a, look_a.in_flight);
     let cost_b = cost(b, latency_b, look_b.in_flight);
-    if cost_b < cost_a { second } else { first }
+    let (winner, loser) = if cost_b < cost_a {
+        ((second, cost_b), (first, cost_a, look_a.in_flight))
+    } else {
+        ((first, cost_a), (second, cost_b, look_b.in_flight))
+    };
+    let is_idle = loser.2 == 0;
+    let chance = f64::from(winner.1 / loser.1 / SECOND_CHANCE);
+    if is_idle && turn.dice.unit_f64() < chance {
+        loser.0
+    } else {
+        winner.0
+    }
 }
 
 #[expect(

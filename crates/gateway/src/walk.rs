@@ -75,7 +75,7 @@ pub(crate) async fn walk<'c>(mut walk: Walk<'_, 'c>, tally: &mut Tally) -> Walke
             tally.gone();
             false
         }
-        Err(Failure::Fault(fault)) => {
+        Err(Failure::Fault(fault) | Failure::Stale(fault)) => {
             tally.failed(&fault);
             answer_fault(&mut walk, &fault, tally).await
         }
@@ -289,9 +289,16 @@ async fn dispatch(
     let template = &cluster.template;
     let mut tried: SmallVec<[Slot; 2]> = SmallVec::new();
     walk.worker.deposit(template);
-    let mut last = None;
+    let mut last: Option<Failure> = None;
+    let mut is_fresh = false;
     loop {
-        let picked = pick(walk.worker, cluster, &tried);
+        let mut picked = pick(walk.worker, cluster, &tried);
+        if picked.is_none() && matches!(last, Some(Failure::Stale(_))) && !is_fresh {
+            // There is no other, and a new connection to the same one is as good.
+            is_fresh = true;
+            tried.clear();
+            picked = pick(walk.worker, cluster, &tried);
+        }
         let Some(endpoint) = picked.and_then(|index| cluster.pool.endpoints.get(index)) else {
             // What the last instance did says more than that there is no other.
             return Err(last.unwrap_or_else(|| explain::no_instance(cluster).into()));
@@ -311,12 +318,18 @@ async fn dispatch(
             responder: &mut walk.responder,
             tally,
             alarm: walk.alarm,
+            is_fresh,
         };
         let failure = match try_once(&mut attempt).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
-        let may_retry = matches!(&failure, Failure::Fault(fault) if fault.retryable)
+        let is_untouched = match &failure {
+            Failure::Fault(fault) => fault.retryable,
+            Failure::Stale(_) => true,
+            Failure::Gone => false,
+        };
+        let may_retry = is_untouched
             && !walk.responder.is_started()
             && tally.outcome.attempts < template.upstream.retry.attempts_max
             && walk.worker.may_retry(template);

@@ -17,7 +17,7 @@ use portolan_telemetry::{AccessLog, Meters, WorkerMeters};
 use portolan_wire::{
     io::Buffers,
     tls::ClientTls,
-    upstream::{Pool, Transport},
+    upstream::{Gates, Pool, Transport},
 };
 
 /// What all workers share.
@@ -35,6 +35,8 @@ pub struct Shared {
     pub access: Option<AccessLog>,
     /// Client configurations by setting. Guards the map; held for no await.
     pub client_tls: Arc<Mutex<ClientTls>>,
+    /// The connections that instances allow.
+    pub gates: Arc<Gates>,
     /// When the program started, for the coarse clocks.
     pub start: Instant,
     /// The name by which Via tells our own requests.

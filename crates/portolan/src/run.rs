@@ -213,6 +213,7 @@ impl Program {
             meters: Arc::clone(&meters),
             access: access.as_ref().map(|(log, _)| log.clone()),
             client_tls: Arc::clone(&client_tls),
+            gates: Arc::default(),
             start: env.instant(),
             pseudonym: format!("portolan-{:08x}", dice.u32_below(u32::MAX)).into(),
         };

@@ -7,7 +7,7 @@ use portolan_telemetry::Count;
 use portolan_wire::{
     http2::Client,
     io::Link,
-    upstream::{Dialled, PoolKey, dial},
+    upstream::{Around, Dialled, Permit, PoolKey, dial},
 };
 
 use super::{Attempt, Failure};
@@ -51,12 +51,12 @@ pub(crate) async fn connect(attempt: &mut Attempt<'_, '_>) -> Result<Connected, 
             Protocol::Http2 => false,
             Protocol::Auto => in_the_clear_http1 || transport.tls.is_some() || is_tunnel,
         };
+    let may_take = may_take && !attempt.is_fresh;
     if may_take && let Some(link) = attempt.worker.pool.take(key) {
         attempt.worker.meters.count(Count::UpstreamReused);
         return Ok(Connected::Http1 { link, reused: true });
     }
     let dialled = dial_now(attempt, wants_http2 && !is_tunnel).await?;
-    attempt.worker.meters.count(Count::UpstreamOpened);
     Ok(match dialled {
         Dialled::Http1(link) => Connected::Http1 {
             link,
@@ -76,9 +76,15 @@ async fn dial_now(attempt: &mut Attempt<'_, '_>, wants_http2: bool) -> Result<Di
         .map_err(Failure::Fault)?;
     let address = attempt.endpoint.address;
     let ends: (SocketAddr, SocketAddr) = (attempt.connection.peer, attempt.connection.local);
+    let permit = permit(attempt).await?;
     let started = worker.instant();
     let host = host_of(attempt);
-    let around = (&worker.shared.env, &worker.buffers);
+    let around = Around {
+        env: &worker.shared.env,
+        buffers: &worker.buffers,
+        meters: &worker.meters,
+        permit,
+    };
     let mut dialling = pin!(dial(&transport, (address, host), ends, wants_http2, around));
     let responder = &mut *attempt.responder;
     let dialled = poll_fn(|cx| {
@@ -108,6 +114,27 @@ async fn dial_now(attempt: &mut Attempt<'_, '_>, wants_http2: bool) -> Result<Di
             .with_detail(error.detail)
             .retryable()
             .into()
+    })
+}
+
+/// Waits for its turn where the instance allows only so many connections.
+async fn permit(attempt: &Attempt<'_, '_>) -> Result<Option<Permit>, Failure> {
+    let template = &attempt.cluster.template;
+    let Some(most) = template.upstream.connections_max else {
+        return Ok(None);
+    };
+    let key = PoolKey {
+        slot: attempt.endpoint.slot,
+        transport: template.transport,
+    };
+    let gate = attempt.worker.shared.gates.gate(key);
+    let env = &attempt.worker.shared.env;
+    let entered = env
+        .timeout(attempt.timeouts().connect, gate.enter(most))
+        .await;
+    entered.map(Some).map_err(|_| {
+        let words = "the instance has as many connections as it may";
+        attempt.fault(Cause::Overloaded, words).retryable().into()
     })
 }
 

@@ -15,7 +15,7 @@ use portolan_wire::{
         parse_response, write_request,
     },
     io::{Inlet, Link, LinkError, Outlet, Relay},
-    upstream::PoolKey,
+    upstream::{IDLE_MAX, PoolKey},
 };
 
 use super::{Attempt, Failure, pace::Pace, tunnel};
@@ -188,7 +188,9 @@ fn settle(
     // A kept connection that closes under a request was most likely idle for too long.
     let repeatable = attempt.is_repeatable() && upload.moved == 0;
     let or_retry = |fault: portolan_policy::Fault| {
-        if repeatable {
+        if repeatable && reused {
+            Failure::Stale(Box::new(fault))
+        } else if repeatable {
             Failure::from(fault.retryable())
         } else {
             fault.into()
@@ -199,7 +201,7 @@ fn settle(
         Waited::Gone => Err(Failure::Gone),
         Waited::TimedOut => Err(pace.fault(attempt).into()),
         Waited::Upload(error) => match attempt.relay_failure(error, true) {
-            Failure::Fault(fault) if repeatable => Err(Failure::Fault(Box::new(fault.retryable()))),
+            Failure::Fault(fault) if repeatable => Err(or_retry(*fault)),
             failure => Err(failure),
         },
         Waited::Link(LinkError::Refused(refusal)) => {
@@ -270,6 +272,16 @@ async fn carry_back(
     }
 }
 
+/// How many connections may be idle: where an instance allows only so many, no worker may keep
+/// more than its share from the others.
+fn idle_max(attempt: &Attempt<'_, '_>) -> usize {
+    let most = attempt.cluster.template.upstream.connections_max;
+    most.map_or(IDLE_MAX, |most| {
+        let workers = attempt.worker.shared.board.workers();
+        (most.get() as usize / workers).min(IDLE_MAX)
+    })
+}
+
 /// Keeps the connection for another request if it can carry one.
 fn keep(attempt: &Attempt<'_, '_>, link: Link, info: &ResponseInfo) {
     let template = &attempt.cluster.template;
@@ -286,6 +298,6 @@ fn keep(attempt: &Attempt<'_, '_>, link: Link, info: &ResponseInfo) {
         attempt
             .worker
             .pool
-            .put(key, link, attempt.worker.ticker.now());
+            .put(key, link, attempt.worker.ticker.now(), idle_max(attempt));
     }
 }

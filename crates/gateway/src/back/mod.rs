@@ -42,6 +42,8 @@ pub(crate) struct Attempt<'a, 'c> {
     pub(crate) responder: &'a mut Responder<'c>,
     pub(crate) tally: &'a mut Tally,
     pub(crate) alarm: &'a Alarm,
+    /// Kept connections are not to be used.
+    pub(crate) is_fresh: bool,
 }
 
 /// How a request's body ends, and what it asks of the connection.
@@ -58,6 +60,8 @@ pub(crate) struct RequestShape {
 pub(crate) enum Failure {
     /// The client went away.
     Gone,
+    /// A kept connection turned out to be closed, which says nothing about the instance.
+    Stale(Box<Fault>),
     /// Something else.
     Fault(Box<Fault>),
 }

@@ -68,9 +68,7 @@ impl<'a> Pace<'a> {
     /// Whose time ran out.
     pub(super) fn fault(&self, attempt: &Attempt<'_, '_>) -> Fault {
         match self.waits_for {
-            Waits::Client => {
-                Fault::new(Cause::RequestTimeout, "the body did not come in time")
-            }
+            Waits::Client => Fault::new(Cause::RequestTimeout, "the body did not come in time"),
             Waits::Taker => attempt.fault(
                 Cause::WriteTimeout,
                 "the instance did not take the request in time",

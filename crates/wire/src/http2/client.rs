@@ -12,7 +12,7 @@ use h2::{RecvStream, SendStream, client};
 use http::Response;
 use portolan_runtime::{Env, Task};
 
-use crate::io::Stream;
+use crate::{io::Stream, upstream::Berth};
 
 /// Window of a connection: what many streams share.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
@@ -46,6 +46,7 @@ struct Shared {
     closed: Cell<bool>,
     open: Cell<u32>,
     driver: OnceCell<Task>,
+    _berth: Berth,
 }
 
 /// An answer on its way.
@@ -60,7 +61,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]: the other side does not speak HTTP/2.
-    pub async fn connect(stream: Stream, env: &Env) -> Result<Self, ClientError> {
+    pub async fn connect(stream: Stream, berth: Berth, env: &Env) -> Result<Self, ClientError> {
         let unsent = |source| ClientError {
             source,
             unsent: true,
@@ -78,6 +79,7 @@ impl Client {
             closed: Cell::new(false),
             open: Cell::new(0),
             driver: OnceCell::new(),
+            _berth: berth,
         });
         let watch = Rc::downgrade(&shared);
         let driver = env.spawn_local("http2 upstream", async move {

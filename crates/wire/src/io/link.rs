@@ -14,7 +14,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Buffers, Stream};
-use crate::h1::Refusal;
+use crate::{h1::Refusal, upstream::Berth};
 
 /// Bytes gathered before they are written, when more may follow at once.
 const GATHER_BYTES: usize = 16 << 10;
@@ -43,6 +43,7 @@ pub enum LinkError {
 pub struct Link {
     io: RefCell<Io>,
     buffers: Rc<Buffers>,
+    _berth: Option<Berth>,
 }
 
 #[derive(Debug)]
@@ -71,6 +72,16 @@ impl Link {
         Self {
             io: RefCell::new(io),
             buffers,
+            _berth: None,
+        }
+    }
+
+    /// The link to an instance, which is counted while it is open.
+    #[must_use]
+    pub fn at(self, berth: Berth) -> Self {
+        Self {
+            _berth: Some(berth),
+            ..self
         }
     }
 

@@ -7,9 +7,11 @@ use portolan_model::{
     route::{Protocol, ProxyVersion},
 };
 use portolan_runtime::Env;
+use portolan_telemetry::WorkerMeters;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::TlsConnector;
 
+use super::{Berth, Permit};
 use crate::{
     http2::Client,
     io::{Buffers, Link, Stream},
@@ -37,6 +39,19 @@ pub enum Dialled {
     Http1(Link),
     /// Shared.
     Http2(Client),
+}
+
+/// What a dial works with.
+#[derive(Debug)]
+pub struct Around<'a> {
+    /// Time limits.
+    pub env: &'a Env,
+    /// The worker's memory.
+    pub buffers: &'a Rc<Buffers>,
+    /// Counts the connection once it is open.
+    pub meters: &'a WorkerMeters,
+    /// Where the instance allows only so many.
+    pub permit: Option<Permit>,
 }
 
 /// Why an instance can't be connected to. Nothing of a request was sent.
@@ -78,12 +93,18 @@ pub async fn dial(
     target: (SocketAddr, Option<&str>),
     client: (SocketAddr, SocketAddr),
     wants_http2: bool,
-    around: (&Env, &Rc<Buffers>),
+    around: Around<'_>,
 ) -> Result<Dialled, DialError> {
-    let (env, buffers) = around;
+    let Around {
+        env,
+        buffers,
+        meters,
+        permit,
+    } = around;
     let address = target.0;
     let work = async {
         let stream = connect(transport, target, client).await?;
+        let berth = Berth::new(meters.clone(), permit);
         let negotiated = stream.alpn().map(|alpn| alpn == ALPN_HTTP2);
         let http2 = match transport.protocol {
             Protocol::Http1 => false,
@@ -91,9 +112,10 @@ pub async fn dial(
             Protocol::Auto => negotiated.unwrap_or(wants_http2 && transport.tls.is_none()),
         };
         if !http2 {
-            return Ok(Dialled::Http1(Link::new(stream, Rc::clone(buffers))));
+            let link = Link::new(stream, Rc::clone(buffers));
+            return Ok(Dialled::Http1(link.at(berth)));
         }
-        let client = Client::connect(stream, env)
+        let client = Client::connect(stream, berth, env)
             .await
             .map_err(|error| DialError {
                 cause: Cause::ResponseMalformed,

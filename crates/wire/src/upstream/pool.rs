@@ -64,12 +64,13 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for the next request. `now` in milliseconds of the coarse clock.
-    pub fn put(&self, key: PoolKey, link: Link, now: u64) {
+    /// Keeps a connection for the next request, unless `most` are idle. `now` in milliseconds of
+    /// the coarse clock.
+    pub fn put(&self, key: PoolKey, link: Link, now: u64, most: usize) {
         link.rest();
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.entry(key).or_default();
-        if shelf.idle.len() < IDLE_MAX {
+        if shelf.idle.len() < most.min(IDLE_MAX) {
             shelf.idle.push(Idle { link, since: now });
         }
     }
