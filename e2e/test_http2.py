@@ -222,7 +222,15 @@ def test_an_upstream_can_be_spoken_to_in_http2(start, origin):
 
 
 # Cases of httpwg-cli that the gateway does not pass, each with its section and the reason.
-MISSES: dict[str, str] = {}
+MISSES = {
+    "RFC 9113 :: 4. http frames :: invalid header block fragment":
+        "4.3: the connection is ended as it must be, with PROTOCOL_ERROR and not COMPRESSION_ERROR: h2 does not tell",
+    "RFC 9113 :: 8. expressing http semantics in http2 :: sends headers frame with pseudo header in trailer":
+        "8.1: h2 drops pseudo-fields of trailers; none is forwarded, but the stream is not reset",
+}
+# The suite's own client panics when the connection ends in "sends goaway frame with unknown error code"
+# (6.8: h2 takes any error that a client tells for the end of the connection), so that case has no line.
+SILENT = 1
 CASES, NEEDED = 107, 101
 
 
@@ -244,4 +252,4 @@ def test_the_httpwg_suite(start, origin, parts):
     failed = set(re.findall(r"Test failed: (.*?)(?: \(|$)", said, re.MULTILINE))
     assert cases == CASES
     assert failed <= set(MISSES), failed - set(MISSES)
-    assert passed >= NEEDED and passed >= CASES - len(MISSES)
+    assert passed >= NEEDED and passed >= CASES - len(MISSES) - SILENT

@@ -11,7 +11,7 @@ use portolan_snapshot::{Lane, Snapshot, Way};
 use portolan_wire::serve::Query;
 use serde::Serialize;
 
-use crate::pools::{Pool, pool};
+use crate::pools::{Pool, absence, label, pool};
 
 /// Most rules that are shown; those of other hosts are not.
 const RULES_MAX: usize = 100;
@@ -198,26 +198,37 @@ fn goals(snapshot: &Snapshot, lane: &Lane) -> (Vec<Goal>, String) {
     let total = goals.last().map_or(0, |goal| goal.weight_sum);
     let mut before = 0;
     let mut shown = Vec::new();
+    let (mut labels, mut absent) = (Vec::new(), Vec::new());
     for goal in goals {
         let weight = goal.weight_sum - before;
         before = goal.weight_sum;
         if let Some(cluster) = snapshot.clusters.get(goal.cluster) {
+            labels.push(label(cluster));
+            absent.extend(absence(cluster).map(|why| (label(cluster), why)));
             shown.push(Goal {
                 share_percent: f64::from(weight) * 100.0 / f64::from(total.max(1)),
                 pool: pool(cluster),
             });
         }
     }
-    let names: Vec<_> = shown
-        .iter()
-        .map(|goal| goal.pool.upstream.clone())
-        .collect();
-    let words = if names.is_empty() {
-        "answers by a policy".to_owned()
-    } else {
-        format!("gets it and sends it to {}", names.join(" or "))
-    };
-    (shown, words)
+    (shown, in_words(&labels, &absent))
+}
+
+/// Where a route's requests go, and what those get that nobody can serve.
+fn in_words(labels: &[String], absent: &[(String, String)]) -> String {
+    let labels = labels.join(" or ");
+    match absent {
+        _ if labels.is_empty() => "answers by a policy".to_owned(),
+        [] => format!("gets it and sends it to {labels}"),
+        [(label, why)] if *label == labels => format!("gets it for {label} and answers {why}"),
+        some => {
+            let parts = some
+                .iter()
+                .map(|(label, why)| format!("; what is for {label} is answered {why}"));
+            let parts: String = parts.collect();
+            format!("gets it and sends it to {labels}{parts}")
+        }
+    }
 }
 
 /// The built-in lane: `<service>.localhost`, or the first segment of the path.
@@ -234,7 +245,10 @@ fn by_name(snapshot: &Snapshot, head: &RequestHead) -> (Vec<Goal>, String) {
                 share_percent: 100.0,
                 pool: pool(cluster),
             };
-            let words = format!("the built-in lane sends it to the service {key}");
+            let words = match absence(cluster) {
+                None => format!("the built-in lane sends it to the service {key}"),
+                Some(why) => format!("the built-in lane answers {why}"),
+            };
             (vec![goal], words)
         }
         None => (Vec::new(), format!("404: no service is called {key}")),

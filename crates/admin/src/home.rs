@@ -20,7 +20,9 @@ pub(crate) fn home(snapshot: &Snapshot, headers: &HeaderMap) -> Response {
         .map(|service| service.instances.len())
         .sum();
     let mut page = format!(
-        "Portolan: {services} services, {instances} instances, revision {}\n\n",
+        "Portolan: {}, {}, revision {}\n\n",
+        counted(services, "service"),
+        counted(instances, "instance"),
         snapshot.revision()
     );
     let registry = [
@@ -43,4 +45,12 @@ pub(crate) fn home(snapshot: &Snapshot, headers: &HeaderMap) -> Response {
          curl -X PUT http://{host}/v1/services/hello/instances/1 -d '{{\"port\": 9001}}'\n"
     );
     text("text/plain; charset=utf-8", page)
+}
+
+fn counted(number: usize, word: &str) -> String {
+    if number == 1 {
+        format!("1 {word}")
+    } else {
+        format!("{number} {word}s")
+    }
 }

@@ -75,6 +75,79 @@ pub(crate) fn pool(cluster: &Cluster) -> Pool {
     }
 }
 
+/// The upstream's name, and which of its instances are meant.
+pub(crate) fn label(cluster: &Cluster) -> String {
+    let name = &cluster.template.upstream.name;
+    match labels(&cluster.template.subset) {
+        None => name.to_string(),
+        Some(labels) => format!("{name} ({labels})"),
+    }
+}
+
+/// What the gateway answers because nobody can serve a request, and why; `None` if somebody can.
+pub(crate) fn absence(cluster: &Cluster) -> Option<String> {
+    let (service, pool) = (&cluster.service, &cluster.pool);
+    if !pool.endpoints.is_empty() {
+        return None;
+    }
+    if !cluster.is_known {
+        return Some(format!("404: no service is called {service}"));
+    }
+    let why = match (pool.excluded.len(), labels(&cluster.template.subset)) {
+        (0, None) => "no instances".to_owned(),
+        (0, Some(labels)) => format!("no instances with {labels}"),
+        (1, _) => format!("1 instance, {}", reasons(&pool.excluded)),
+        (count, _) => format!("{count} instances, {}", reasons(&pool.excluded)),
+    };
+    Some(format!("503: service {service}: {why}"))
+}
+
+/// `version=v1, zone=a`; `None` if nothing is asked for.
+fn labels(subset: &portolan_model::Metadata) -> Option<String> {
+    let labels: Vec<_> = subset
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    (!labels.is_empty()).then(|| labels.join(", "))
+}
+
+/// How many are left out for what, each reason with its first instance's time and note.
+fn reasons(excluded: &[Excluded]) -> String {
+    let mut kinds: Vec<(&'static str, usize, &Excluded)> = Vec::new();
+    for one in excluded {
+        let word = word(one.reason);
+        match kinds.iter_mut().find(|(known, ..)| *known == word) {
+            Some((_, count, _)) => *count += 1,
+            None => kinds.push((word, 1, one)),
+        }
+    }
+    let shown = kinds.iter().map(|(word, count, first)| {
+        let how_many = match (*count == excluded.len(), count) {
+            (true, 1) => String::new(),
+            (true, _) => "all ".to_owned(),
+            (false, count) => format!("{count} "),
+        };
+        let state = &first.instance.state;
+        let since = time(state.since).map_or(String::new(), |since| format!(" since {since}"));
+        let note = state.note.as_ref();
+        let note = note.map_or(String::new(), |note| format!(" ({note})"));
+        format!("{how_many}{word}{since}{note}")
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+const fn word(reason: Option<Traffic>) -> &'static str {
+    match reason {
+        Some(Traffic::Critical) => "failing",
+        Some(Traffic::Starting) => "starting",
+        Some(Traffic::Overridden) => "taken out by an operator",
+        Some(Traffic::Leaving) => "leaving",
+        // Full and reduced are never left out.
+        Some(Traffic::Full | Traffic::Reduced) => "left out",
+        None => "without the port that the upstream names",
+    }
+}
+
 fn open(endpoint: &Endpoint) -> Open {
     Open {
         service: endpoint.instance.key.to_string(),

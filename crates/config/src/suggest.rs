@@ -13,10 +13,23 @@ pub(crate) fn did_you_mean<'a>(
     }
     let near = known
         .into_iter()
-        .map(|word| (distance(text, word), word))
+        .map(|word| {
+            (
+                distance(text, word).min(distance_to_singular(text, word)),
+                word,
+            )
+        })
         .filter(|(distance, word)| *distance <= limit(text.len().max(word.len())))
         .min_by_key(|(distance, _)| *distance);
     near.map(|(_, word)| format!("did you mean `{word}`?"))
+}
+
+/// `policy` is three letters away from `policies`, but one thought.
+fn distance_to_singular(text: &str, word: &str) -> usize {
+    let stem = word.strip_suffix("ies");
+    stem.map_or(usize::MAX, |stem| {
+        distance(text, &format!("{stem}y")).saturating_add(1)
+    })
 }
 
 /// A third of a word may be wrong.
@@ -60,11 +73,13 @@ mod tests {
 
     #[test]
     fn the_nearest_word_is_suggested_and_only_if_it_is_near() {
-        let known = ["target", "targets", "hosts", "match"];
+        let known = ["target", "targets", "hosts", "match", "policies"];
         let meant = |text| did_you_mean(text, known);
         assert_eq!(meant("tagret").as_deref(), Some("did you mean `target`?"));
         assert_eq!(meant("Host").as_deref(), Some("did you mean `hosts`?"));
         assert_eq!(meant("mtach").as_deref(), Some("did you mean `match`?"));
+        assert_eq!(meant("policy").as_deref(), Some("did you mean `policies`?"));
+        assert_eq!(meant("Polcy").as_deref(), Some("did you mean `policies`?"));
         assert_eq!(meant("upstreams"), None);
         assert_eq!(meant(&"x".repeat(100_000)), None);
     }

@@ -30,7 +30,7 @@ pub(crate) enum LoadError {
         source: io::Error,
     },
     /// The file can't be a plan.
-    #[error("{file} has {} errors", findings.len())]
+    #[error("{file} has errors")]
     Findings {
         /// The file.
         file: String,

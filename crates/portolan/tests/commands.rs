@@ -59,11 +59,32 @@ fn check_prints_every_finding_with_its_place_and_ends_with_1() {
         "did you mean `target`?",
         "──────",
         "[a.yaml:4:35]",
-        "2 errors; 1 listener, 1 route, 0 upstreams, 0 sources would run, without route shop, upstream orders",
+        "2 errors; 1 listener, 0 routes, 0 upstreams, 0 sources would run, without route shop, upstream orders",
     ] {
         assert!(out.contains(part), "{part} is not in\n{out}");
     }
     assert!(!out.contains('\u{1b}'), "a pipe gets no colours");
+}
+
+#[test]
+fn check_marks_an_unknown_setting_at_its_key_and_tells_nothing_that_follows_from_it() {
+    let scratch = Scratch::new();
+    let bad = GOOD.replace(
+        "{target: orders}",
+        "{target: orders, policies: [{rewrite: {prefx: /}}]}",
+    );
+    scratch.write("a.yaml", &bad);
+    let (code, out, _) = run(scratch.path(), &["check", "a.yaml"]);
+    assert_eq!(code, 1);
+    for part in [
+        "route shop: there is no setting `prefx`",
+        "[a.yaml:2:48]",
+        "·                                                ─────\n",
+        "help: did you mean `prefix`?",
+        "a.yaml: 1 error; 1 listener, 0 routes, 1 upstream, 0 sources would run, without route shop",
+    ] {
+        assert!(out.contains(part), "{part} is not in\n{out}");
+    }
 }
 
 #[test]

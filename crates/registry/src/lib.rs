@@ -1,16 +1,17 @@
 //! Instances that register with us: leases, health checks and the native API.
 //!
-//! The [`core`] decides, the [`Registry`] speaks for it to the catalogue and to callers,
-//! the [`check`] module probes whoever has a check,
-//! [`watch`] follows the merged
-//! catalogue, and each [`front`] is a protocol.
+//! The [`core`] decides, the [`Desk`] speaks for it to the catalogue and the [`Registry`]
+//! to callers, the [`check`] module probes whoever has a check, [`watch`] follows the
+//! merged catalogue, and each [`front`] is a protocol.
 
 pub mod check;
 pub mod core;
+mod desk;
 pub mod front;
 mod reader;
 mod registry;
 pub mod watch;
 
+pub use desk::Desk;
 pub use reader::{Follow, Following, Published, Reader};
-pub use registry::{Desk, Kept, Left, Orders, Parts, Registry, RegistryError};
+pub use registry::{Kept, Left, Orders, Parts, Registry, RegistryError};

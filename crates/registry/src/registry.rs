@@ -1,23 +1,19 @@
-//! The shell of the engine: one task owns it and speaks for it to the catalogue.
+//! The handle of callers on the registry.
 //!
-//! Callers hold a [`Registry`]. What they want is lined up, taken in one at a time, and
-//! answered once the publisher has made it visible: whoever has the answer to a write
-//! finds it routable.
+//! What they want is lined up at the [`Desk`], taken in one at a time, and answered once
+//! the publisher has made it visible: whoever has the answer to a write finds it routable.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use portolan_catalog::{Inbox, InboxClosed, Settled, Ticket, Witness};
+use portolan_catalog::{Inbox, Settled, Ticket, Witness};
 use portolan_dialects::native::{Described, Drained};
-use portolan_model::{Change, Departure, Revision, SourceId, Verdict};
+use portolan_model::{Revision, SourceId};
 use portolan_runtime::Env;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Reader,
-    core::{Answer, Bounds, CheckOrder, Engine, Handed, Input, Moment, Refusal, Step, Subject},
+    Desk, Reader,
+    core::{Answer, Bounds, CheckOrder, Handed, Input, Refusal, Report, Subject},
 };
 
 /// Callers that may be lined up; one more waits before it is.
@@ -44,17 +40,6 @@ pub struct Parts {
     pub witness: Arc<dyn Witness>,
     /// The merged catalogue.
     pub reader: Arc<dyn Reader>,
-}
-
-/// The task that owns the engine.
-pub struct Desk {
-    env: Env,
-    began: Instant,
-    engine: Engine,
-    inbox: Inbox,
-    reader: Arc<dyn Reader>,
-    commands: mpsc::Receiver<Command>,
-    orders: mpsc::UnboundedSender<CheckOrder>,
 }
 
 /// What the prober gets from the registry. The prober takes orders in at once, and there
@@ -95,16 +80,16 @@ pub struct Left {
     pub drain: Option<Drained>,
 }
 
-struct Command {
-    input: Input,
-    actor: Option<Arc<str>>,
-    reply: oneshot::Sender<Reply>,
+pub(crate) struct Command {
+    pub(crate) input: Input,
+    pub(crate) actor: Option<Arc<str>>,
+    pub(crate) reply: oneshot::Sender<Reply>,
 }
 
-struct Reply {
-    answer: Answer,
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
     /// Resolves when what followed is visible; none if nothing did.
-    ticket: Option<Ticket>,
+    pub(crate) ticket: Option<Ticket>,
 }
 
 impl Registry {
@@ -116,18 +101,10 @@ impl Registry {
         let registry = Self {
             commands: sender,
             source: parts.inbox.source().clone(),
-            witness: parts.witness,
+            witness: Arc::clone(&parts.witness),
             reader: Arc::clone(&parts.reader),
         };
-        let desk = Desk {
-            began: parts.env.instant(),
-            env: parts.env,
-            engine: Engine::new(parts.bounds),
-            inbox: parts.inbox,
-            reader: parts.reader,
-            commands,
-            orders,
-        };
+        let desk = Desk::new(parts, commands, orders);
         (registry, desk, orders_out)
     }
 
@@ -170,7 +147,7 @@ impl Registry {
         &self,
         actor: Option<Arc<str>>,
         subject: Subject,
-        report: Option<Verdict>,
+        report: Option<Report>,
     ) -> Result<Kept, RegistryError> {
         self.write(actor, Input::Renew(subject, report)).await
     }
@@ -235,16 +212,16 @@ impl Registry {
         self.ask(None, Input::Rebound(bounds)).await.map(|_| ())
     }
 
-    /// Every lease, for a successor. From now on writes are refused.
+    /// Everything that a successor has to know. From now on writes are refused.
     ///
     /// # Errors
     /// [`RegistryError::Stopped`].
-    pub async fn export(&self) -> Result<Vec<Handed>, RegistryError> {
+    pub async fn export(&self) -> Result<Handed, RegistryError> {
         let reply = self.ask(None, Input::Export).await?;
         let Answer::Exported(handed) = reply.answer else {
             return Err(RegistryError::Stopped);
         };
-        Ok(handed)
+        Ok(*handed)
     }
 
     /// Takes writes again, after a hand-over that came to nothing.
@@ -259,8 +236,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::Stopped`].
-    pub async fn adopt(&self, handed: Vec<Handed>) -> Result<(), RegistryError> {
-        let reply = self.ask(None, Input::Adopt(handed)).await?;
+    pub async fn adopt(&self, handed: Handed) -> Result<(), RegistryError> {
+        let reply = self.ask(None, Input::Adopt(Box::new(handed))).await?;
         self.settle(reply).await.map(|_| ())
     }
 
@@ -315,103 +292,5 @@ impl Registry {
             None => self.reader.catalog().revision(),
         };
         Ok((reply.answer, revision))
-    }
-}
-
-impl Desk {
-    /// Runs until all handles or the inbox are gone.
-    pub async fn run(mut self) {
-        loop {
-            let idle = Duration::from_hours(1);
-            let wake = self.engine.next_deadline();
-            let deadline =
-                wake.map_or_else(|| self.env.instant() + idle, |uptime| self.began + uptime);
-            let done = tokio::select! {
-                command = self.commands.recv() => match command {
-                    Some(command) => self.take(command).await,
-                    None => return,
-                },
-                () = self.env.sleep_until(deadline) => self.tick().await,
-            };
-            if done.is_err() {
-                return;
-            }
-        }
-    }
-
-    async fn take(&mut self, command: Command) -> Result<(), InboxClosed> {
-        let Command {
-            input,
-            actor,
-            reply,
-        } = command;
-        let leaver = match &input {
-            Input::Deregister(subject) | Input::Leave(subject, _) => Some(subject.clone()),
-            Input::Register(_)
-            | Input::Renew(..)
-            | Input::Drained(..)
-            | Input::Judge(..)
-            | Input::Tick
-            | Input::Rebound(_)
-            | Input::Export
-            | Input::Resume
-            | Input::Adopt(_) => None,
-        };
-        let now = self.now();
-        let mut step = self.engine.step(now, input);
-        if let (Some(subject), Answer::Unknown) = (leaver, &step.answer)
-            && self.is_held(&subject)
-        {
-            step.changes.push(Change::Remove {
-                key: subject.key,
-                id: subject.id,
-                departure: Departure::Explicit,
-            });
-            step.answer = Answer::Removed;
-        }
-        let answer = std::mem::replace(&mut step.answer, Answer::Done);
-        let ticket = self.speak(actor, step).await?;
-        // Whoever asked may have gone away.
-        let _asked = reply.send(Reply { answer, ticket });
-        Ok(())
-    }
-
-    async fn tick(&mut self) -> Result<(), InboxClosed> {
-        let now = self.now();
-        let step = self.engine.step(now, Input::Tick);
-        self.speak(None, step).await.map(|_| ())
-    }
-
-    /// Passes on what followed from a step; the ticket is that of the last change.
-    async fn speak(
-        &self,
-        actor: Option<Arc<str>>,
-        step: Step,
-    ) -> Result<Option<Ticket>, InboxClosed> {
-        for order in step.orders {
-            // Without a prober nobody checks.
-            let _prober = self.orders.send(order);
-        }
-        let mut ticket = None;
-        for change in step.changes {
-            ticket = Some(self.inbox.post(actor.clone(), change).await?);
-        }
-        Ok(ticket)
-    }
-
-    /// Whether the instance's lease has ended, but the guard still holds it.
-    fn is_held(&self, subject: &Subject) -> bool {
-        let catalog = self.reader.catalog();
-        let service = catalog.service(&subject.key);
-        let mut instances = service.into_iter().flat_map(|service| &service.instances);
-        instances
-            .any(|instance| instance.id == subject.id && instance.source == *self.inbox.source())
-    }
-
-    fn now(&self) -> Moment {
-        Moment {
-            uptime: self.env.instant().saturating_duration_since(self.began),
-            at: self.env.now(),
-        }
     }
 }

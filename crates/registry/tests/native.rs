@@ -52,7 +52,13 @@ async fn an_instance_registers_beats_and_leaves() {
     assert_eq!(status, 404);
     let (_, body) = world.call("GET", "/v1/events", "").await;
     assert_eq!(body["events"].as_array().unwrap().len(), 3);
-    assert_eq!(body["events"][0]["origin"]["actor"], "127.0.0.1");
+    let put = &body["events"][0];
+    assert_eq!(put["origin"]["actor"], "127.0.0.1");
+    assert_eq!(
+        put["instance"]["endpoints"]["default"], "127.0.0.1:9001",
+        "an instance looks the same everywhere"
+    );
+    assert!(put["at"].as_str().unwrap().ends_with('Z'));
 }
 
 #[tokio::test]
@@ -245,4 +251,37 @@ async fn whoever_registers_while_draining_stays() {
     let ((_, body), ()) = tokio::join!(world.call("DELETE", &leaving, ""), back);
     assert_eq!(body["drain"]["ended"], "returned");
     assert_eq!(world.call("GET", A, "").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_registry_is_a_source_from_the_start() {
+    let world = World::new(Env::system());
+    // Whatever the registry answers comes after its first word.
+    world.registry.resume().await.unwrap();
+    let (_, body) = world.call("GET", "/v1/sources", "").await;
+    assert_eq!(
+        (&body["sources"][0]["id"], &body["sources"][0]["instances"]),
+        (&json!("registry"), &json!(0))
+    );
+    assert_eq!(
+        world.call("GET", "/v1/events", "").await.1["events"],
+        json!([])
+    );
+}
+
+#[tokio::test]
+async fn a_note_alone_leaves_the_status_as_it_was() {
+    let world = World::new(Env::system());
+    world
+        .call("PUT", A, r#"{"port": 1, "status": "warning"}"#)
+        .await;
+    let heartbeat = format!("{A}/heartbeat");
+    world
+        .call("PUT", &heartbeat, r#"{"note": "the disk is full"}"#)
+        .await;
+    let (_, body) = world.call("GET", A, "").await;
+    assert_eq!(
+        (&body["status"], &body["note"]),
+        (&json!("warning"), &json!("the disk is full"))
+    );
 }

@@ -68,7 +68,6 @@ impl Fold {
         id: &InstanceId,
     ) {
         self.end_hold(source, key, id);
-        let now = step.now;
         let share = self.share(source, key);
         let Some(instance) = share.instances.remove(id) else {
             return;
@@ -76,15 +75,20 @@ impl Fold {
         let sure = usize::from(is_sure(&instance));
         share.sure -= sure;
         let emptied = share.instances.is_empty() && !share.declared;
-        share.emptied_at = emptied.then_some(now);
         let holder = self.holder(source);
         holder.sure -= sure;
         holder.instances -= 1;
         step.dirty.insert(key.clone());
         if emptied {
-            let until = now.after(EMPTY_SERVICE_KEPT);
-            self.empties.push_back((until, source.clone(), key.clone()));
+            self.note_empty(step, source, key);
         }
+    }
+
+    /// Remembers a service that has no instance, for a while.
+    pub(super) fn note_empty(&mut self, step: &mut Step, source: &SourceId, key: &ServiceKey) {
+        self.share(source, key).emptied_at = Some(step.now);
+        let until = step.now.after(EMPTY_SERVICE_KEPT);
+        self.empties.push_back((until, source.clone(), key.clone()));
         if self.empties.len() > EMPTY_SERVICES_MAX {
             self.forget_empty(step);
         }

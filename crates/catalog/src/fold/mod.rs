@@ -8,6 +8,7 @@
 //!
 //! Invariant: a catalogue that was handed out never changes.
 
+mod bequest;
 mod books;
 mod reset;
 mod share;
@@ -27,7 +28,7 @@ use portolan_model::{
     SourceId, Timestamp,
 };
 
-pub use self::verdicts::Judgement;
+pub use self::{bequest::Bequest, verdicts::Judgement};
 use self::{
     share::{Claims, Holder},
     verdicts::Verdicts,
@@ -68,6 +69,8 @@ pub enum News {
     Closed,
     /// The prober found something about an instance of another source than the registry.
     Judged(Judgement),
+    /// A predecessor of this process knew more about the source than its words say.
+    Bequeathed(Bequest),
 }
 
 /// What a step did.
@@ -181,6 +184,7 @@ impl Fold {
             News::Replaced => self.holder(&origin.source).replaced = true,
             News::Closed => self.close(&mut step, origin),
             News::Judged(judgement) => self.take_verdict(&mut step, judgement),
+            News::Bequeathed(bequest) => self.inherit(&mut step, &origin.source, bequest),
         }
         self.finish(step)
     }

@@ -236,6 +236,31 @@ fn empty_services_are_bounded() {
 }
 
 #[test]
+fn what_a_predecessor_held_and_knew_is_held_and_known() {
+    let mut fold = fold();
+    fold.says(
+        at(1),
+        "registry",
+        reset(&[], &[("orders", "a"), ("orders", "b")]),
+    );
+    let bequest = Bequest {
+        suspects: vec![(key("orders"), id("b")), (key("orders"), id("c"))],
+        services: vec![key("orders"), key("quiet")],
+    };
+    let inherited = fold.news(at(2), "registry", News::Bequeathed(bequest.clone()));
+    assert_eq!(inherited.changed, [key("orders"), key("quiet")]);
+    assert_eq!(fold.ids("orders").unwrap(), ["a", "b?"]);
+    assert_eq!(fold.ids("quiet"), Some(vec![]));
+    let again = fold.news(at(3), "registry", News::Bequeathed(bequest));
+    assert_eq!((again.changed, again.events), (vec![], vec![]));
+    let hold = GuardSettings::default().hold.as_secs();
+    fold.tick(at(2 + hold));
+    assert_eq!(fold.ids("orders").unwrap(), ["a"]);
+    fold.tick(at(3602));
+    assert_eq!(fold.ids("quiet"), None);
+}
+
+#[test]
 fn a_reset_may_name_services_without_instances() {
     let mut fold = fold();
     let named = fold.says(at(1), "file", reset(&["empty"], &[("orders", "a")]));
@@ -680,6 +705,7 @@ proptest! {
                 News::Said(_) => false,
                 News::Replaced => { replaced = true; false }
                 News::Closed => { replaced = false; true }
+                News::Judged(_) | News::Bequeathed(_) => false,
             };
             fold.news(at(now), "dns", news.clone());
             let after = fold.catalog();
@@ -803,7 +829,7 @@ fn judged(service: &str, name: &str, health: Option<Health>) -> News {
 #[test]
 fn a_verdict_lies_over_the_word_of_any_source_until_it_is_taken_back() {
     let mut fold = fold();
-    say(&mut fold, 0, "file", put("orders", "a"));
+    fold.says(at(0), "file", put("orders", "a"));
     let mut hear = |seconds, news| {
         let saying = Saying {
             source: source("checks"),
@@ -832,14 +858,14 @@ fn a_verdict_lies_over_the_word_of_any_source_until_it_is_taken_back() {
 #[test]
 fn a_verdict_stays_while_its_service_changes_and_ends_with_the_address() {
     let mut fold = fold();
-    say(&mut fold, 0, "file", put("orders", "a"));
+    fold.says(at(0), "file", put("orders", "a"));
     let saying = Saying {
         source: source("checks"),
         actor: None,
         news: judged("orders", "a", Some(Health::Critical)),
     };
     fold.apply(at(1), saying);
-    let applied = say(&mut fold, 2, "file", put("orders", "b"));
+    let applied = fold.says(at(2), "file", put("orders", "b"));
     assert_eq!(applied.events.len(), 1);
     let health = |fold: &Fold| {
         let service = fold.catalog().service(&key("orders")).cloned().unwrap();
@@ -849,6 +875,6 @@ fn a_verdict_stays_while_its_service_changes_and_ends_with_the_address() {
     let mut moved = Instance::clone(&instance("orders", "a"));
     moved.endpoints[0].address = "127.0.0.1:9002".parse().unwrap();
     let instance = Arc::new(moved);
-    say(&mut fold, 3, "file", Change::Put { instance });
+    fold.says(at(3), "file", Change::Put { instance });
     assert_eq!(health(&fold), Health::Passing);
 }

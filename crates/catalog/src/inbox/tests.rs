@@ -25,7 +25,11 @@ fn show(batch: &[Arrival]) -> Vec<String> {
         let word = match &arrival.saying.news {
             News::Said(Change::Remove { id, .. }) => id.to_string(),
             News::Said(Change::Stale { reason }) => reason.to_string(),
-            other @ (News::Said(_) | News::Replaced | News::Closed) => format!("{other:?}"),
+            other @ (News::Said(_)
+            | News::Replaced
+            | News::Closed
+            | News::Judged(_)
+            | News::Bequeathed(_)) => format!("{other:?}"),
         };
         format!("{}:{word}", arrival.saying.source)
     };

@@ -1,8 +1,7 @@
 //! The fields of a route.
 
 use super::{
-    Default, Field, LABELS, Leaf, NAME, Object, PATH, POLICIES, Rule, SIZE, Shape, TEXT, count,
-    field,
+    Default, Field, LABELS, Leaf, NAME, Object, PATH, POLICIES, Rule, Shape, TEXT, count, field,
 };
 
 /// A route.
@@ -112,12 +111,6 @@ const MATCH: Object = Object {
             Default::Absent,
             "Query parameters, all of these: a value, or a condition.",
         ),
-        field(
-            "body",
-            Shape::Object(&BODY_MATCH),
-            Default::Absent,
-            "The body. It is collected, up to the limit, when everything else holds.",
-        ),
     ],
     rules: &[Rule::AtMostOne(&["prefix", "exact", "template", "regex"])],
 };
@@ -142,23 +135,6 @@ const TEXT_CONDITION: Object = Object {
     name: "condition",
     doc: "A condition over a text.",
     fields: &[EXACT, REGEX, PRESENT],
-    rules: &[Rule::ExactlyOne(&["exact", "regex", "present"])],
-};
-
-const BODY_MATCH: Object = Object {
-    name: "body",
-    doc: "A condition over a whole body.",
-    fields: &[
-        EXACT,
-        REGEX,
-        PRESENT,
-        field(
-            "limit",
-            SIZE,
-            Default::Text("64KiB"),
-            "The largest body that is looked at; a larger one does not match.",
-        ),
-    ],
     rules: &[Rule::ExactlyOne(&["exact", "regex", "present"])],
 };
 

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod objects;
+mod plugs;
 mod quarantine;
 mod relations;
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use portolan_model::{Event, Revision, ServiceKey};
+use portolan_model::{Revision, ServiceKey};
 use serde::{Deserialize, Serialize};
 
-use super::{ConflictView, InstanceView, SourceView, view::names};
+use super::{ConflictView, EventView, InstanceView, SourceView, view::names};
 
 /// The answer to a registration or a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +173,7 @@ pub struct EventList {
     /// The catalogue's revision.
     pub revision: Revision,
     /// The events, oldest first.
-    pub events: Vec<Event>,
+    pub events: Vec<EventView>,
     /// Whether later events were left out for the limit.
     pub is_cut: bool,
 }

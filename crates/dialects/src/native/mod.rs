@@ -6,6 +6,7 @@
 
 mod answer;
 mod check;
+mod event;
 mod registration;
 mod span;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use answer::{
     ServiceList, ServiceSummary, SourceList, Synced, Written,
 };
 pub use check::{CheckShape, HttpShape, TcpShape};
+pub use event::{EventView, Said};
 pub use registration::{Described, Heartbeat, Misfit, Registration};
 pub use span::Span;
 pub use view::{ConflictView, InstanceView, SourceView, StalenessView};

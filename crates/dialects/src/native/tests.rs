@@ -1,6 +1,11 @@
+//! Claims about the shapes of the native API.
+
 use std::{net::IpAddr, time::Duration};
 
-use portolan_model::{InstanceId, ServiceKey, SourceId, route::Probe};
+use portolan_model::{
+    self as model, Departure, Event, InstanceId, Origin, Revision, ServiceKey, SourceId, Timestamp,
+    route::Probe,
+};
 
 use super::*;
 
@@ -118,6 +123,38 @@ fn changes_are_told_by_one_key() {
         json,
         r#"{"remove":{"service":"orders","namespace":"shop","id":"a"}}"#
     );
+}
+
+#[test]
+fn events_have_the_shapes_of_the_rest() {
+    let instance = describe(r#"{"port": 9001}"#).unwrap().instance;
+    let event = |change| Event {
+        revision: Revision::FIRST,
+        at: Timestamp::from_millis(1_780_272_000_000),
+        origin: Origin {
+            source: SourceId::new("registry"),
+            actor: None,
+        },
+        change,
+    };
+    let put = EventView::from(&event(model::Change::Put {
+        instance: instance.clone().into(),
+    }));
+    let json = serde_json::to_value(&put).unwrap();
+    assert_eq!(json["at"], "2026-06-01T00:00:00.000Z");
+    assert_eq!(json["change"], "put");
+    let shown = serde_json::to_value(InstanceView::from(&instance)).unwrap();
+    assert_eq!(json["instance"], shown);
+    assert_eq!(serde_json::from_value::<EventView>(json).unwrap(), put);
+
+    let gone = EventView::from(&event(model::Change::Remove {
+        key: instance.key,
+        id: instance.id,
+        departure: Departure::Explicit,
+    }));
+    let json = serde_json::to_value(&gone).unwrap();
+    assert_eq!(json["service"], "orders");
+    assert_eq!(json["departure"], "explicit");
 }
 
 #[test]

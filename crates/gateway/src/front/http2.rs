@@ -13,8 +13,8 @@ use portolan_policy::{Exchange, Fault};
 use portolan_runtime::Dice;
 use portolan_wire::{
     h1::Framing,
-    http2::read_request,
-    io::{Rewound, Stream},
+    http2::{Watched, read_request},
+    io::Stream,
 };
 
 use crate::{
@@ -53,12 +53,18 @@ pub(crate) async fn serve(
         .max_local_error_reset_streams(Some(limits.resets_max.get() as usize))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .enable_connect_protocol();
-    let handshake = builder.handshake::<_, Bytes>(Rewound::new(early, stream));
+    let (watched, goodbye) = Watched::new(early, stream);
+    let handshake = builder.handshake::<_, Bytes>(watched);
     let timeout = connection.head_timeout();
     match worker.shared.env.timeout(timeout, handshake).await {
         Ok(Ok(http2)) => accept(worker, &connection, http2).await,
         Ok(Err(error)) => tracing::debug!(%error, "http2 handshake failed"),
         Err(_) => tracing::debug!("http2 handshake took too long"),
+    }
+    if let Some(reason) = goodbye.violation() {
+        worker.meters.refuse(Cause::RequestMalformed);
+        tracing::debug!(%reason, "an http2 client broke a rule");
+        let _told = worker.shared.env.timeout(GOODBYE, goodbye.say()).await;
     }
 }
 
@@ -95,7 +101,7 @@ impl Streams {
 async fn accept(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
-    mut http2: Http2<Rewound, Bytes>,
+    mut http2: Http2<Watched, Bytes>,
 ) {
     let alarm = worker.ticker.alarm();
     let streams = Streams::default();
@@ -229,7 +235,15 @@ async fn answer(
     };
     let over =
         matches!((framing, connection.body_max()), (Framing::Length(n), Some(max)) if n > max);
+    let mut reason = h2::Reason::INTERNAL_ERROR;
     let walked = match read {
+        Err(refusal) if refusal.cause == Cause::RequestMalformed => {
+            // No answer, but a stream error (RFC 9113, section 8.1.1).
+            worker.meters.refuse(refusal.cause);
+            tally.failed(&Fault::new(refusal.cause, refusal.detail));
+            reason = h2::Reason::PROTOCOL_ERROR;
+            walking.into_walked()
+        }
         Err(refusal) => {
             worker.meters.refuse(refusal.cause);
             fail(
@@ -253,7 +267,7 @@ async fn answer(
     if let Responder::Stream(mut stream) = walked.responder
         && !is_whole
     {
-        stream.reset(h2::Reason::INTERNAL_ERROR);
+        stream.reset(reason);
     }
     streams.leave(is_whole);
 }

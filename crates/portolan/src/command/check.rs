@@ -66,9 +66,13 @@ fn verdict(plan: Option<&Plan>, findings: &[Finding]) -> String {
     let Some(plan) = plan else {
         return format!("{found}; nothing of it would run");
     };
+    // A route in quarantine stands in the plan to answer with an error; of other kinds, only
+    // what runs does.
+    let routes = plan.routes.iter();
+    let routes = routes.filter(|planned| planned.quarantine.is_none());
     let parts = [
         counted(plan.listeners.len(), "listener"),
-        counted(plan.routes.len(), "route"),
+        counted(routes.count(), "route"),
         counted(plan.upstreams.len(), "upstream"),
         counted(plan.sources.len(), "source"),
     ];

@@ -5,18 +5,31 @@
 
 use std::{sync::Arc, time::Duration};
 
+use portolan_catalog::Bequest;
 use portolan_model::{Change, Instance, ServiceKey, Verdict, route::Check};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, DrainId, Engine, Moment, Step, Subject, lease::Lease};
+use super::{Answer, DrainId, Engine, Moment, Report, Step, Subject, lease::Lease};
+
+/// Everything that another process takes over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed {
+    /// The leases.
+    pub(super) leases: Vec<HandedLease>,
+    /// Instances whose lease has ended and that the catalogue's guard holds.
+    pub(crate) suspects: Vec<Arc<Instance>>,
+    /// Services without instances.
+    pub(crate) services: Vec<ServiceKey>,
+}
 
 /// One lease, as another process takes it over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handed {
+pub struct HandedLease {
     /// The instance, as the catalogue knows it.
     pub(super) instance: Instance,
     /// What it said of itself.
-    pub(super) report: Option<Verdict>,
+    #[serde(default)]
+    pub(super) report: Report,
     /// What its checks found.
     pub(super) verdict: Option<Verdict>,
     /// The check that it brought.
@@ -34,33 +47,45 @@ pub struct Handed {
 impl Engine {
     /// Every lease, for a successor.
     pub(super) fn export(&self, now: Moment) -> Answer {
-        Answer::Exported(self.leases.iter().map(|lease| lease.hand(now)).collect())
+        Answer::Exported(Box::new(Handed {
+            leases: self.leases.iter().map(|lease| lease.hand(now)).collect(),
+            ..Handed::default()
+        }))
     }
 
     /// Takes over what a predecessor exported, in place of everything.
-    pub(super) fn adopt(&mut self, now: Moment, handed: Vec<Handed>, step: &mut Step) -> Answer {
+    pub(super) fn adopt(&mut self, now: Moment, handed: Handed, step: &mut Step) -> Answer {
+        let Handed {
+            leases,
+            suspects,
+            services,
+        } = handed;
         let mut instances = Vec::new();
-        let mut services: Vec<ServiceKey> = Vec::new();
-        for handed in handed {
-            let subject = Subject {
-                key: handed.instance.key.clone(),
-                id: handed.instance.id.clone(),
-            };
+        for handed in leases {
+            let subject = Subject::of(&handed.instance);
             let drain = handed.is_leaving.then(|| {
                 self.drains += 1;
                 DrainId(self.drains)
             });
             let (lease, instance) = Lease::adopt(now, handed, drain);
             step.orders.extend(lease.order(&subject));
-            services.push(subject.key.clone());
             instances.push(instance);
             // A predecessor has each subject once; the last word counts all the same.
             let _doubled = self.leases.remove(&subject);
             self.leases.insert(subject, lease);
         }
-        services.sort();
-        services.dedup();
+        let held = suspects
+            .iter()
+            .map(|suspect| (suspect.key.clone(), suspect.id.clone()));
+        step.bequest = Some(Bequest {
+            suspects: held.collect(),
+            services,
+        });
+        instances.extend(suspects);
         if !instances.is_empty() {
+            // A service that is not named here is forgotten some time after its last
+            // instance, as any other of the registry.
+            let services = Vec::new();
             step.changes.push(Change::Reset {
                 services,
                 instances,
@@ -71,9 +96,9 @@ impl Engine {
 }
 
 impl Lease {
-    fn hand(&self, now: Moment) -> Handed {
+    fn hand(&self, now: Moment) -> HandedLease {
         let deadline = Duration::from_millis(self.deadline());
-        Handed {
+        HandedLease {
             instance: self.shown().clone(),
             report: self.report.clone(),
             verdict: self.verdict.clone(),
@@ -85,7 +110,7 @@ impl Lease {
         }
     }
 
-    fn adopt(now: Moment, handed: Handed, drain: Option<DrainId>) -> (Self, Arc<Instance>) {
+    fn adopt(now: Moment, handed: HandedLease, drain: Option<DrainId>) -> (Self, Arc<Instance>) {
         let instance = Arc::new(handed.instance);
         let lease = Self {
             told: Some(Arc::clone(&instance)),

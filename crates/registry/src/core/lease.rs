@@ -4,11 +4,24 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use portolan_dialects::native::Described;
 use portolan_model::{Change, Health, Instance, State, Verdict, route::Check};
+use serde::{Deserialize, Serialize};
 
 use super::{CheckOrder, DrainId, Moment, Subject};
 
 /// What an instance is said to wait for until its first probe has ended.
 const UNCHECKED: &str = "waiting for its first check";
+
+/// What an instance says of its own health. What it leaves out stays as it was, but a
+/// note explains one status only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its health.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Arc<str>>,
+}
 
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -16,7 +29,7 @@ pub(super) struct Lease {
     pub(super) told: Option<Arc<Instance>>,
     /// The instance without its state.
     pub(super) instance: Instance,
-    pub(super) report: Option<Verdict>,
+    pub(super) report: Report,
     pub(super) verdict: Option<Verdict>,
     pub(super) check: Option<Check>,
     /// The check or the address differs from what the prober was told.
@@ -46,12 +59,9 @@ impl Lease {
             ttl: asked,
         } = described;
         let address = instance.address(None);
-        let report = match (status, note) {
-            (None, None) => None,
-            (status, note) => Some(Verdict {
-                health: status.unwrap_or_default(),
-                note,
-            }),
+        let report = Report {
+            health: status,
+            note,
         };
         let mut lease = Self {
             told: None,
@@ -130,8 +140,9 @@ impl Lease {
         self.lives_by_check && self.drain.is_none() && self.verdict.as_ref().is_some_and(is_good)
     }
 
-    pub(super) fn report(&mut self, report: Verdict) {
-        self.report = Some(report);
+    pub(super) fn report(&mut self, report: Report) {
+        let health = report.health.or(self.report.health);
+        self.report = Report { health, ..report };
     }
 
     pub(super) fn judge(&mut self, now: Moment, verdict: Option<Verdict>) {
@@ -177,18 +188,18 @@ impl Lease {
 
     /// The worse of what it says of itself and what its checks found.
     fn health(&self) -> (Health, Option<Arc<str>>) {
-        let own = self.report.as_ref();
+        let Report { health, note } = &self.report;
         let found = self.verdict.as_ref();
-        let worse = match (own, found) {
-            (Some(own), Some(found)) if own.health.severity() > found.health.severity() => {
-                Some(own)
+        match (*health, found) {
+            (Some(own), Some(found)) if own.severity() > found.health.severity() => {
+                (own, note.clone())
             }
-            (own, found) => found.or(own),
-        };
-        match worse {
-            Some(verdict) => (verdict.health, verdict.note.clone()),
-            None if self.check.is_some() => (Health::Starting, Some(UNCHECKED.into())),
-            None => (Health::Passing, None),
+            (Some(_), Some(found)) => (found.health, found.note.clone()),
+            (Some(own), None) => (own, note.clone()),
+            // A note alone says nothing against what the checks found.
+            (None, Some(found)) => (found.health, found.note.clone().or_else(|| note.clone())),
+            (None, None) if self.check.is_some() => (Health::Starting, Some(UNCHECKED.into())),
+            (None, None) => (Health::Passing, note.clone()),
         }
     }
 }

@@ -21,10 +21,16 @@ mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
+use portolan_catalog::Bequest;
 use portolan_dialects::native::Described;
-use portolan_model::{Change, Departure, InstanceId, ServiceKey, Timestamp, Verdict, route::Check};
+use portolan_model::{
+    Change, Departure, Instance, InstanceId, ServiceKey, Timestamp, Verdict, route::Check,
+};
 
-pub use self::handed::Handed;
+pub use self::{
+    handed::{Handed, HandedLease},
+    lease::Report,
+};
 use self::{lease::Lease, leases::Leases};
 
 /// How long an instance that is known by its check alone stays after its last good probe.
@@ -74,6 +80,17 @@ pub struct Subject {
     pub id: InstanceId,
 }
 
+impl Subject {
+    /// Which one an instance is.
+    #[must_use]
+    pub fn of(instance: &Instance) -> Self {
+        Self {
+            key: instance.key.clone(),
+            id: instance.id.clone(),
+        }
+    }
+}
+
 /// One drain of one instance; a later drain is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainId(u64);
@@ -84,7 +101,7 @@ pub enum Input {
     /// An instance describes itself, for the first time or again.
     Register(Box<Described>),
     /// An instance gives a sign of life and may report its health.
-    Renew(Subject, Option<Verdict>),
+    Renew(Subject, Option<Report>),
     /// An instance leaves now.
     Deregister(Subject),
     /// An instance gets no new requests and leaves when [`Input::Drained`] comes, or
@@ -104,7 +121,7 @@ pub enum Input {
     /// The hand-over came to nothing.
     Resume,
     /// A predecessor's export is taken over.
-    Adopt(Vec<Handed>),
+    Adopt(Box<Handed>),
 }
 
 /// What the prober should do from now on.
@@ -133,8 +150,8 @@ pub enum Answer {
     Unknown,
     /// The registration is not taken.
     Refused(Refusal),
-    /// Every lease.
-    Exported(Vec<Handed>),
+    /// Every lease; nothing of what the catalogue alone knows.
+    Exported(Box<Handed>),
     /// There is nothing to say.
     Done,
 }
@@ -166,6 +183,8 @@ pub enum Refusal {
 pub struct Step {
     /// Words for the catalogue, in order.
     pub changes: Vec<Change>,
+    /// What the catalogue is to know after them, beyond words.
+    pub bequest: Option<Bequest>,
     /// Orders for the prober, in order.
     pub orders: Vec<CheckOrder>,
     /// The answer.
@@ -215,6 +234,7 @@ impl Engine {
     pub fn step(&mut self, now: Moment, input: Input) -> Step {
         let mut step = Step {
             changes: Vec::new(),
+            bequest: None,
             orders: Vec::new(),
             answer: Answer::Done,
         };
@@ -245,7 +265,7 @@ impl Engine {
                 self.is_handed_over = false;
                 Answer::Done
             }
-            Input::Adopt(handed) => self.adopt(now, handed, &mut step),
+            Input::Adopt(handed) => self.adopt(now, *handed, &mut step),
         };
         step
     }
@@ -263,10 +283,7 @@ impl Engine {
             (None, Some(_)) => CHECKED_TTL.clamp(bounds.ttl_min, bounds.ttl_max),
             (None, None) => bounds.ttl_default,
         };
-        let subject = Subject {
-            key: described.instance.key.clone(),
-            id: described.instance.id.clone(),
-        };
+        let subject = Subject::of(&described.instance);
         let known = self.leases.remove(&subject);
         if known.is_none() && self.len() >= bounds.instances_max {
             let limit = bounds.instances_max;
@@ -288,7 +305,7 @@ impl Engine {
         &mut self,
         now: Moment,
         subject: &Subject,
-        report: Option<Verdict>,
+        report: Option<Report>,
         step: &mut Step,
     ) -> Answer {
         let Some(lease) = self.leases.find(subject) else {

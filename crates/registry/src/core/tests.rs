@@ -1,7 +1,9 @@
+//! Claims about the engine.
+
 use std::collections::HashMap;
 
 use portolan_dialects::native::Registration;
-use portolan_model::{Instance, SourceId};
+use portolan_model::{Guard, Health, SourceId};
 use portolan_runtime::Dice;
 
 use super::*;
@@ -105,8 +107,8 @@ fn the_same_registration_again_changes_nothing() {
 fn a_report_is_told_once() {
     let mut engine = engine();
     register(&mut engine, 0, r#"{"port": 1}"#);
-    let report = Verdict {
-        health: Health::Critical,
+    let report = Report {
+        health: Some(Health::Critical),
         note: Some("disk full".into()),
     };
     let told = engine.step(at(7), Input::Renew(subject("a"), Some(report.clone())));
@@ -115,6 +117,38 @@ fn a_report_is_told_once() {
     assert_eq!(state.note.as_deref(), Some("disk full"));
     let again = engine.step(at(9), Input::Renew(subject("a"), Some(report)));
     assert_eq!(again.changes, []);
+}
+
+#[test]
+fn a_note_alone_leaves_the_status_as_it_was() {
+    let noted = Report {
+        health: None,
+        note: Some("the disk is full".into()),
+    };
+    for (registration, health) in [
+        (r#"{"port": 1}"#, Health::Passing),
+        (
+            r#"{"port": 1, "status": "warning", "note": "slow"}"#,
+            Health::Warning,
+        ),
+        (CHECKED, Health::Starting),
+    ] {
+        let mut engine = engine();
+        register(&mut engine, 0, registration);
+        let step = engine.step(at(1), Input::Renew(subject("a"), Some(noted.clone())));
+        let lease = engine.leases.find(&subject("a")).unwrap();
+        assert_eq!(lease.shown().state.health, health, "{registration}");
+        let is_told = health != Health::Starting;
+        assert_eq!(step.changes.len(), usize::from(is_told), "{registration}");
+    }
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 1, "note": "new"}"#);
+    let critical = Report {
+        health: Some(Health::Critical),
+        note: None,
+    };
+    let step = engine.step(at(1), Input::Renew(subject("a"), Some(critical)));
+    assert_eq!(put(&step).state.note, None, "a note explains one status");
 }
 
 #[test]
@@ -326,10 +360,10 @@ fn a_successor_goes_on_where_its_predecessor_stopped() {
     let renewed = old.step(at(6000), Input::Renew(subject("a"), None));
     assert_eq!(renewed.answer, Answer::Refused(Refusal::HandedOver));
     let text = serde_json::to_string(&handed).unwrap();
-    let handed: Vec<Handed> = serde_json::from_str(&text).unwrap();
+    let handed: Handed = serde_json::from_str(&text).unwrap();
 
     let mut new = engine();
-    let step = new.step(at(100), Input::Adopt(handed));
+    let step = new.step(at(100), Input::Adopt(Box::new(handed)));
     assert!(matches!(&step.changes[..], [Change::Reset { instances, .. }] if instances.len() == 2));
     assert!(matches!(&step.orders[..], [CheckOrder::Set(..)]));
     let gone = |step: Step| step.changes.len();
@@ -345,4 +379,24 @@ fn a_successor_goes_on_where_its_predecessor_stopped() {
         1,
         "silent for ten seconds"
     );
+}
+
+#[test]
+fn a_successor_tells_the_catalogue_who_was_held_and_gives_them_no_lease() {
+    let mut suspect = described("a", r#"{"port": 1}"#).instance;
+    suspect.state.guard = Guard::Suspect;
+    let quiet = ServiceKey::parse("quiet").unwrap();
+    let handed = Handed {
+        suspects: vec![suspect.into()],
+        services: vec![quiet.clone()],
+        ..Handed::default()
+    };
+    let mut engine = engine();
+    let step = engine.step(at(0), Input::Adopt(Box::new(handed)));
+    assert!(matches!(&step.changes[..], [Change::Reset { instances, .. }] if instances.len() == 1));
+    let bequest = Bequest {
+        suspects: vec![(subject("a").key, subject("a").id)],
+        services: vec![quiet],
+    };
+    assert_eq!((step.bequest, engine.len()), (Some(bequest), 0));
 }

@@ -48,6 +48,9 @@ pub fn read_request(
         .extensions
         .get::<h2::ext::Protocol>()
         .map(|name| name.as_str().into());
+    if head.method == Method::Connect && parts.uri.authority().is_none() {
+        return Err(refuse("CONNECT without an authority"));
+    }
     if head.method == Method::Connect && head.protocol.is_none() {
         return Err(Refusal {
             cause: Cause::MethodUnsupported,
@@ -66,6 +69,9 @@ pub fn read_request(
     }
     head.target.set(target.as_bytes()).map_err(bad_target)?;
     read_authority(parts, head)?;
+    if parts.headers.values().any(is_padded) {
+        return Err(refuse("a field's value begins or ends with a blank"));
+    }
     let declared = read_fields(&parts.headers, &mut head.fields)?;
     join_cookies(&mut head.fields);
     Ok(match (declared, has_body) {
@@ -129,6 +135,13 @@ fn read_fields(map: &HeaderMap, fields: &mut Fields) -> Result<Option<u64>, Refu
         }
     }
     Ok(declared)
+}
+
+/// Blanks around a value, which HTTP/2 does not allow (RFC 9113, section 8.2.1).
+fn is_padded(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_blank(bytes.first()) || is_blank(bytes.last())
 }
 
 fn parse_length(text: &[u8]) -> Option<u64> {

@@ -8,11 +8,9 @@
 mod buffers;
 mod link;
 mod relay;
-mod rewound;
 mod stream;
 
 pub use buffers::Buffers;
 pub use link::{Link, LinkError};
 pub use relay::{BodyError, Inlet, Outlet, PIPELINED_BYTES_MAX, Relay, RelayError};
-pub use rewound::Rewound;
 pub use stream::Stream;

@@ -15,7 +15,8 @@ pub struct BadEncoding {
 pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
-    /// Reads `name=value&name=value`; a name without `=` has an empty value.
+    /// Reads `name=value&name=value`; a name without `=` has an empty value, and `+` is a
+    /// space, as forms write it.
     ///
     /// # Errors
     /// [`BadEncoding`] names the offending part.
@@ -23,7 +24,7 @@ impl<'a> Query<'a> {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let parsed = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
+            Ok((decode_form(name)?, decode_form(value)?))
         });
         parsed.collect::<Result<_, _>>().map(Self)
     }
@@ -41,6 +42,17 @@ impl<'a> Query<'a> {
         given
             .filter(move |(given, _)| given == name)
             .map(|(_, value)| value.as_ref())
+    }
+}
+
+/// Undoes the encoding of forms: that of percents, and `+` for a space.
+/// Source: URL Standard, section 5.1.
+fn decode_form(text: &str) -> Result<Cow<'_, str>, BadEncoding> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        decode(&spaced).map(|text| Cow::Owned(text.into_owned()))
+    } else {
+        decode(text)
     }
 }
 
@@ -79,6 +91,14 @@ mod tests {
         assert_eq!(query.find("flag"), Some(""));
         assert_eq!(query.all("after").collect::<Vec<_>>(), ["7", "8"]);
         assert_eq!(query.find("other"), None);
+    }
+
+    #[test]
+    fn a_plus_is_a_space_in_queries_and_nowhere_else() {
+        let query = Query::parse("a+b=c+d%2B%20+&e=f").unwrap();
+        assert_eq!(query.find("a b"), Some("c d+  "));
+        assert_eq!(query.find("e"), Some("f"));
+        assert_eq!(decode("a+b").unwrap(), "a+b");
     }
 
     #[test]

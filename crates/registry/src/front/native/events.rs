@@ -1,7 +1,7 @@
 //! What happened: the journal.
 
 use http::StatusCode;
-use portolan_dialects::native::EventList;
+use portolan_dialects::native::{EventList, EventView};
 use portolan_model::Event;
 use portolan_wire::serve::{Query, Response};
 
@@ -32,7 +32,7 @@ pub(super) fn events(parts: &Parts, query: &Query<'_>) -> Result<Response, Refus
     }
     let list = EventList {
         revision: catalog.revision(),
-        events,
+        events: events.iter().map(EventView::from).collect(),
         is_cut,
     };
     json(StatusCode::OK, &list)

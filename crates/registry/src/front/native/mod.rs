@@ -213,3 +213,49 @@ fn response(status: StatusCode, content_type: &'static str, body: Body) -> Respo
         .insert(header::CONTENT_TYPE, content_type);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Where the paths under this lie in namespaces.
+    const SERVICES: &str = "/v1/services";
+    const NAMESPACED: &str = "/v1/namespaces/{namespace}/services";
+
+    #[test]
+    fn the_reference_describes_every_route_and_no_other() {
+        let text = include_str!("../../../../../docs/reference/openapi.json");
+        let document: Value = serde_json::from_str(text).unwrap();
+        let mut described = Vec::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                // Those of the admin API are held against its own list.
+                if operation["tags"] != json!(["admin"]) {
+                    described.push((method.clone(), path.clone()));
+                }
+            }
+        }
+        described.sort_unstable();
+        let mut routes = Vec::new();
+        for (method, path) in ROUTES {
+            routes.push(((*method).to_owned(), (*path).to_owned()));
+            if let Some(rest) = path.strip_prefix(SERVICES) {
+                routes.push(((*method).to_owned(), format!("{NAMESPACED}{rest}")));
+            }
+        }
+        routes.sort_unstable();
+        assert_eq!(described, routes);
+    }
+
+    #[test]
+    fn every_route_is_a_place_that_takes_its_method() {
+        for (method, path) in ROUTES {
+            let path = path.replace(['{', '}'], "");
+            let place = Place::parse(&path).unwrap();
+            let method = method.to_uppercase();
+            assert!(place.methods().contains(&&*method), "{method} {path}");
+        }
+    }
+}

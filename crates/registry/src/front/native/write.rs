@@ -9,12 +9,15 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use portolan_dialects::native::{Heartbeat, Registration, Removed, Span, Written};
-use portolan_model::{ByteSize, InstanceId, ServiceKey, Verdict};
+use portolan_model::{ByteSize, InstanceId, ServiceKey};
 use portolan_wire::serve::{CollectError, Peer, Query, Request, Response, collect};
 use serde::de::DeserializeOwned;
 
 use super::{Parts, Refusal, json, query};
-use crate::{Kept, core::Subject};
+use crate::{
+    Kept,
+    core::{Report, Subject},
+};
 
 /// The largest body of a registration.
 const BODY_MAX: ByteSize = ByteSize::from_bytes(256 << 10);
@@ -55,10 +58,7 @@ pub(super) async fn heartbeat(
     heartbeat.check()?;
     let report = match (heartbeat.status, heartbeat.note) {
         (None, None) => None,
-        (status, note) => Some(Verdict {
-            health: status.unwrap_or_default(),
-            note,
-        }),
+        (health, note) => Some(Report { health, note }),
     };
     let subject = Subject {
         key: key.clone(),

@@ -1,0 +1,65 @@
+//! What a plan needs of the machine: threads, descriptors, files.
+
+use std::{io, num::NonZeroUsize, path::PathBuf};
+
+use portolan_config::{AccessLog as AccessPlan, LogFormat, LogPath, Plan};
+use portolan_telemetry::{AccessLog, AccessWriter, Destination, Format};
+
+use crate::{cli, limits};
+
+pub(super) fn workers(plan: &Plan) -> NonZeroUsize {
+    let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    plan.gateway.workers.unwrap_or_else(cores)
+}
+
+pub(super) fn descriptors_needed(plan: &Plan) -> u64 {
+    let connections = plan
+        .listeners
+        .iter()
+        .map(|l| u64::from(l.limits.connections_max.get()))
+        .sum();
+    let listeners = plan.listeners.len() as u64;
+    limits::descriptors_needed(connections, listeners, workers(plan).get() as u64)
+}
+
+/// The certificates of listeners and upstreams.
+pub(super) fn tls_files(plan: &Plan) -> impl Iterator<Item = PathBuf> {
+    let listeners = plan
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
+    let served = listeners.flat_map(|tls| &tls.certificates);
+    let upstreams = plan
+        .upstreams
+        .iter()
+        .filter_map(|planned| planned.upstream.tls.as_ref());
+    let shown = upstreams.clone().filter_map(|tls| tls.certificate.as_ref());
+    let roots = upstreams.filter_map(|tls| tls.ca.clone());
+    served
+        .chain(shown)
+        .flat_map(|files| [files.certificate.clone(), files.key.clone()])
+        .chain(roots)
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+pub(super) fn open_access_log(
+    plan: &AccessPlan,
+    arguments: &cli::Run,
+) -> io::Result<Option<(AccessLog, AccessWriter)>> {
+    let on_a_terminal = || io::IsTerminal::is_terminal(&io::stdout()) && arguments.config.is_none();
+    if !plan.is_enabled.unwrap_or_else(on_a_terminal) {
+        return Ok(None);
+    }
+    let format = match plan.format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    let destination = match &plan.path {
+        LogPath::Stdout => Destination::Stdout,
+        LogPath::File(path) => Destination::File(path.clone()),
+    };
+    AccessLog::open(format, destination)
+        .map(Some)
+        .map_err(io::Error::other)
+}

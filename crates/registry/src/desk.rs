@@ -1,0 +1,180 @@
+//! The shell of the engine: one task owns it and speaks for it to the catalogue.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portolan_catalog::{Bequest, Inbox, InboxClosed, Ticket};
+use portolan_model::{Change, Departure, Guard};
+use portolan_runtime::Env;
+use tokio::sync::mpsc;
+
+use crate::{
+    Parts, Reader,
+    core::{Answer, CheckOrder, Engine, Handed, Input, Moment, Step, Subject},
+    registry::{Command, Reply},
+};
+
+/// The task that owns the engine.
+pub struct Desk {
+    env: Env,
+    began: Instant,
+    engine: Engine,
+    inbox: Inbox,
+    reader: Arc<dyn Reader>,
+    commands: mpsc::Receiver<Command>,
+    orders: mpsc::UnboundedSender<CheckOrder>,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        parts: Parts,
+        commands: mpsc::Receiver<Command>,
+        orders: mpsc::UnboundedSender<CheckOrder>,
+    ) -> Self {
+        Self {
+            began: parts.env.instant(),
+            env: parts.env,
+            engine: Engine::new(parts.bounds),
+            inbox: parts.inbox,
+            reader: parts.reader,
+            commands,
+            orders,
+        }
+    }
+
+    /// Runs until all handles or the inbox are gone.
+    pub async fn run(mut self) {
+        if self.introduce().await.is_err() {
+            return;
+        }
+        loop {
+            let idle = Duration::from_hours(1);
+            let wake = self.engine.next_deadline();
+            let deadline =
+                wake.map_or_else(|| self.env.instant() + idle, |uptime| self.began + uptime);
+            let done = tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.take(command).await,
+                    None => return,
+                },
+                () = self.env.sleep_until(deadline) => self.tick().await,
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Says that there is a registry, with nothing in it yet. Commands wait, so that
+    /// nothing that is known already is taken back by it.
+    async fn introduce(&self) -> Result<(), InboxClosed> {
+        let nothing = Change::Reset {
+            services: Vec::new(),
+            instances: Vec::new(),
+        };
+        self.inbox.commit(None, nothing).await.map(|_| ())
+    }
+
+    async fn take(&mut self, command: Command) -> Result<(), InboxClosed> {
+        let Command {
+            input,
+            actor,
+            reply,
+        } = command;
+        let leaver = match &input {
+            Input::Deregister(subject) | Input::Leave(subject, _) => Some(subject.clone()),
+            Input::Register(_)
+            | Input::Renew(..)
+            | Input::Drained(..)
+            | Input::Judge(..)
+            | Input::Tick
+            | Input::Rebound(_)
+            | Input::Export
+            | Input::Resume
+            | Input::Adopt(_) => None,
+        };
+        let now = self.now();
+        let mut step = self.engine.step(now, input);
+        if let (Some(subject), Answer::Unknown) = (leaver, &step.answer)
+            && self.is_held(&subject)
+        {
+            step.changes.push(Change::Remove {
+                key: subject.key,
+                id: subject.id,
+                departure: Departure::Explicit,
+            });
+            step.answer = Answer::Removed;
+        }
+        if let Answer::Exported(handed) = &mut step.answer {
+            self.export_catalogue(handed).await?;
+        }
+        let answer = std::mem::replace(&mut step.answer, Answer::Done);
+        let ticket = self.speak(actor, step).await?;
+        // Whoever asked may have gone away.
+        let _asked = reply.send(Reply { answer, ticket });
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), InboxClosed> {
+        let now = self.now();
+        let step = self.engine.step(now, Input::Tick);
+        self.speak(None, step).await.map(|_| ())
+    }
+
+    /// Passes on what followed from a step; the ticket is that of the last change.
+    async fn speak(
+        &self,
+        actor: Option<Arc<str>>,
+        step: Step,
+    ) -> Result<Option<Ticket>, InboxClosed> {
+        for order in step.orders {
+            // Without a prober nobody checks.
+            let _prober = self.orders.send(order);
+        }
+        let mut ticket = None;
+        for change in step.changes {
+            ticket = Some(self.inbox.post(actor.clone(), change).await?);
+        }
+        if let Some(bequest) = step.bequest {
+            ticket = Some(self.inbox.bequeath(bequest).await?);
+        }
+        Ok(ticket)
+    }
+
+    /// Adds what the catalogue alone knows: who is held although the lease has ended, and
+    /// which services have no instance.
+    async fn export_catalogue(&self, handed: &mut Handed) -> Result<(), InboxClosed> {
+        // It says nothing, but once it is visible, so is all that was said before.
+        self.inbox.bequeath(Bequest::default()).await?.await?;
+        let source = self.inbox.source();
+        let catalog = self.reader.catalog();
+        for service in catalog.services() {
+            let held = service.instances.iter().filter(|instance| {
+                instance.source == *source && instance.state.guard == Guard::Suspect
+            });
+            handed.suspects.extend(held.cloned());
+            if service.instances.is_empty() {
+                handed.services.push(service.key.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the instance's lease has ended, but the guard still holds it.
+    fn is_held(&self, subject: &Subject) -> bool {
+        let catalog = self.reader.catalog();
+        let service = catalog.service(&subject.key);
+        let mut instances = service.into_iter().flat_map(|service| &service.instances);
+        instances
+            .any(|instance| instance.id == subject.id && instance.source == *self.inbox.source())
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            uptime: self.env.instant().saturating_duration_since(self.began),
+            at: self.env.now(),
+        }
+    }
+}
