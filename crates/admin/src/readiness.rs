@@ -24,7 +24,7 @@ pub(crate) struct Live {
 }
 
 #[derive(Serialize)]
-struct Ready {
+struct Outlook {
     ready: bool,
     /// Sources that have not answered yet.
     silent: Vec<SourceId>,
@@ -53,7 +53,7 @@ impl Readiness {
         };
         let sources = snapshot.catalog.sources().iter();
         let stale = sources.filter(|source| source.stale.is_some());
-        let body = Ready {
+        let body = Outlook {
             ready,
             silent: silent_sources(
                 snapshot,

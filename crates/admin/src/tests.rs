@@ -97,7 +97,7 @@ fn world_that_reloads(text: &str, reload: Result<Revision, String>) -> World {
         board: Board::new(1),
         inflow,
     };
-    let (publisher, view, _plans) = Publisher::new(parts, Arc::new(plan(text)));
+    let (publisher, view, _plans) = Publisher::new(parts, &Arc::new(plan(text)));
     let readiness = Readiness::default();
     let registry = |request: Request| async move {
         Response::new(full(format!("\"registry {}\"", request.uri().path())))

@@ -99,9 +99,12 @@ fn schedule(weights: &[u32]) -> Box<[u32]> {
     let mut weights: Vec<u32> = weights.iter().map(|weight| weight / measure).collect();
     let total: u32 = weights.iter().sum();
     if total > SCHEDULE_MAX {
-        let scale =
-            |weight: &u32| (u64::from(*weight) * u64::from(SCHEDULE_MAX) / u64::from(total)) as u32;
-        weights = weights.iter().map(|weight| scale(weight).max(1)).collect();
+        // No weight is over the total, so no share is over the largest round.
+        let scale = |weight: &u32| {
+            let share = u64::from(*weight) * u64::from(SCHEDULE_MAX) / u64::from(total);
+            u32::try_from(share).unwrap_or(SCHEDULE_MAX).max(1)
+        };
+        weights = weights.iter().map(scale).collect();
     }
     let total: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
     let mut current = vec![0i64; weights.len()];

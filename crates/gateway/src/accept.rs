@@ -140,7 +140,7 @@ async fn follow(hands: Hands, mut commands: mpsc::UnboundedReceiver<Command>) {
                         listening.entry(address).or_default().push(task);
                     }
                     Err(error) => {
-                        tracing::error!(%error, %address, "a listening socket is unusable")
+                        tracing::error!(%error, %address, "a listening socket is unusable");
                     }
                 }
             }

@@ -44,9 +44,9 @@ fn problem(fault: &Fault, request_id: &str) -> Reply {
     } else {
         status.reason()
     };
-    let _infallible = write!(
+    let _infallible = writeln!(
         body,
-        "{{\"type\":\"about:blank\",\"title\":{},\"status\":{},\"detail\":{},\"cause\":{},\"request_id\":{}}}\n",
+        "{{\"type\":\"about:blank\",\"title\":{},\"status\":{},\"detail\":{},\"cause\":{},\"request_id\":{}}}",
         quoted(title),
         status.as_u16(),
         quoted(&fault.explanation),

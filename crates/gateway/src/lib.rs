@@ -2,13 +2,14 @@
 //!
 //! Read in the order of a request's life: `gateway` starts the workers, `accept`
 //! takes sockets, `front` makes requests of them, `walk` routes them and runs their
-//! policies, `back` carries them to an instance, `answer` says what went wrong, and
-//! `tally` counts how it ended.
+//! policies, `dispatch` picks an instance, `back` carries them there, `answer` says
+//! what went wrong, and `tally` counts how it ended.
 
 mod accept;
 mod answer;
 mod back;
 mod connection;
+mod dispatch;
 mod explain;
 mod forward;
 mod front;

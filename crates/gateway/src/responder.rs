@@ -175,7 +175,7 @@ impl LinkResponder<'_> {
         }
         let connection = match connection {
             Wanted::KeepAlive if !self.keep => Wanted::Close,
-            other => other,
+            other @ (Wanted::KeepAlive | Wanted::Close | Wanted::Upgrade(_)) => other,
         };
         self.link.gather(|out| {
             write_response(out, head, framing, shape.declared, connection, self.version);

@@ -2,10 +2,10 @@
 
 use std::{future::poll_fn, panic::AssertUnwindSafe, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
-use portolan_balance::{Slot, Turn};
+use bytes::Bytes;
 use portolan_model::{
     Cause, Name, ServiceKey,
-    http::{Known, Method, Status},
+    http::{Fields, Known, Method, Status},
 };
 use portolan_policy::{Chain, Exchange, Fault, Flow, Reply};
 use portolan_router::Outcome;
@@ -16,12 +16,12 @@ use portolan_wire::{
     h1::{Framing, Wanted},
     io::{Inlet, Relay},
 };
-use smallvec::SmallVec;
 
 use crate::{
     answer,
-    back::{self, Attempt, Connected, Failure, RequestShape},
+    back::{Failure, RequestShape},
     connection::Connection,
+    dispatch::dispatch,
     explain, forward,
     responder::{RequestBody, Responder, Shape},
     tally::Tally,
@@ -118,17 +118,8 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
     }
     let (lane, service) = route(walk, snapshot)?;
     tally.routed(lane.route.as_str());
-    let listener = &walk.connection.listener.name;
-    let place = snapshot
-        .compiled
-        .plan
-        .listeners
-        .iter()
-        .position(|known| known.name == *listener);
     let empty = Chain::default();
-    let chain = place
-        .and_then(|place| lane.chains.get(place))
-        .unwrap_or(&empty);
+    let chain = chain_of(walk, snapshot, lane).unwrap_or(&empty);
     match chain.request(walk.exchange).await {
         Flow::Next => {}
         Flow::Reply(reply) => return answer_whole(walk, &reply, Some(chain), tally).await,
@@ -147,11 +138,11 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
         &worker.shared.pseudonym,
     );
     let Some(total) = cluster.template.upstream.timeouts.total else {
-        return dispatch(walk, cluster, chain, tally).await;
+        return dispatch(walk, (snapshot, cluster), chain, tally).await;
     };
     let alarm = worker.ticker.alarm();
     alarm.set(total);
-    let mut dispatching = pin!(dispatch(walk, cluster, chain, tally));
+    let mut dispatching = pin!(dispatch(walk, (snapshot, cluster), chain, tally));
     poll_fn(|cx| {
         if let Poll::Ready(done) = dispatching.as_mut().poll(cx) {
             return Poll::Ready(done);
@@ -162,6 +153,14 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
         })
     })
     .await
+}
+
+/// The lane's chain on the listener that the request came to.
+fn chain_of<'s>(walk: &Walk<'_, '_>, snapshot: &Snapshot, lane: &'s Lane) -> Option<&'s Chain> {
+    let listener = &walk.connection.listener.name;
+    let mut listeners = snapshot.compiled.plan.listeners.iter();
+    let place = listeners.position(|known| known.name == *listener)?;
+    lane.chains.get(place)
 }
 
 /// The lane of a request, and on the built-in lane the service that it names.
@@ -279,103 +278,18 @@ fn aim<'s>(
     }
 }
 
-/// Tries instances until one answers, or none may be tried any more.
-async fn dispatch(
-    walk: &mut Walk<'_, '_>,
-    cluster: &Cluster,
-    chain: &Chain,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
-    let template = &cluster.template;
-    let mut tried: SmallVec<[Slot; 2]> = SmallVec::new();
-    walk.worker.deposit(template);
-    let mut last: Option<Failure> = None;
-    let mut is_fresh = false;
-    loop {
-        let mut picked = pick(walk.worker, cluster, &tried);
-        if picked.is_none() && matches!(last, Some(Failure::Stale(_))) && !is_fresh {
-            // There is no other, and a new connection to the same one is as good.
-            is_fresh = true;
-            tried.clear();
-            picked = pick(walk.worker, cluster, &tried);
-        }
-        let Some(endpoint) = picked.and_then(|index| cluster.pool.endpoints.get(index)) else {
-            // What the last instance did says more than that there is no other.
-            return Err(last.unwrap_or_else(|| explain::no_instance(cluster).into()));
-        };
-        let _in_flight = walk.worker.gauges.begin(endpoint.slot);
-        tally.tried(endpoint);
-        tried.push(endpoint.slot);
-        let mut attempt = Attempt {
-            worker: walk.worker,
-            connection: walk.connection,
-            cluster,
-            endpoint,
-            chain,
-            exchange: walk.exchange,
-            request: &walk.request,
-            body: &mut walk.body,
-            responder: &mut walk.responder,
-            tally,
-            alarm: walk.alarm,
-            is_fresh,
-        };
-        let failure = match try_once(&mut attempt).await {
-            Ok(()) => return Ok(()),
-            Err(failure) => failure,
-        };
-        let is_untouched = match &failure {
-            Failure::Fault(fault) => fault.retryable,
-            Failure::Stale(_) => true,
-            Failure::Gone => false,
-        };
-        let may_retry = is_untouched
-            && !walk.responder.is_started()
-            && tally.outcome.attempts < template.upstream.retry.attempts_max
-            && walk.worker.may_retry(template);
-        if !may_retry {
-            return Err(failure);
-        }
-        last = Some(failure);
-    }
-}
-
-/// Picks an endpoint that was not tried. The dice are let go of before anything waits.
-fn pick(worker: &Worker, cluster: &Cluster, tried: &[Slot]) -> Option<usize> {
-    let mut dice = worker.dice.borrow_mut();
-    let now = worker.ticker.now();
-    let turn = Turn {
-        gauges: &worker.gauges,
-        dice: &mut dice,
-        now,
-        tried,
-    };
-    cluster.balance.pick(&cluster.pool, turn)
-}
-
-async fn try_once(attempt: &mut Attempt<'_, '_>) -> Result<(), Failure> {
-    if !attempt.cluster.template.upstream.preserve_host {
-        attempt.exchange.head.authority = attempt.endpoint.address.to_string();
-    }
-    match back::connect(attempt).await? {
-        Connected::Http1 { link, reused } => back::over_http1(attempt, link, reused).await,
-        Connected::Http2(client) => back::over_http2(attempt, client).await,
-    }
-}
-
 /// Answers OPTIONS and TRACE that may go no further (RFC 9110, section 7.6.2), and counts one
 /// hop off others. What is secret is taken out of a TRACE: whoever answers it sends back what
 /// it got (section 9.3.8).
 fn last_hop(exchange: &mut Exchange) -> Option<Reply> {
     let head = &mut exchange.head;
-    match head.method {
-        Method::Trace => {
-            head.fields.remove_known(Known::Cookie);
-            head.fields.remove_known(Known::ProxyAuthorization);
-            head.fields.remove("authorization");
-        }
-        Method::Options => {}
-        _ => return None,
+    let is_trace = head.method == Method::Trace;
+    if is_trace {
+        head.fields.remove_known(Known::Cookie);
+        head.fields.remove_known(Known::ProxyAuthorization);
+        head.fields.remove("authorization");
+    } else if head.method != Method::Options {
+        return None;
     }
     let hops: u32 = std::str::from_utf8(head.fields.known(Known::MaxForwards)?)
         .ok()?
@@ -389,26 +303,18 @@ fn last_hop(exchange: &mut Exchange) -> Option<Reply> {
     }
     let mut reply = Reply {
         status: Status::OK,
-        fields: Default::default(),
-        body: Default::default(),
+        fields: Fields::default(),
+        body: Bytes::new(),
     };
-    let text = match head.method {
-        Method::Trace => {
-            let mut echo = Vec::new();
-            portolan_wire::h1::write_request(
-                &mut echo,
-                head,
-                Framing::None,
-                Wanted::KeepAlive,
-                false,
-            );
-            reply.body = echo.into();
-            ("content-type", "message/http")
-        }
-        _ => (
-            "allow",
-            "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE",
-        ),
+    let text = if is_trace {
+        let mut echo = Vec::new();
+        let wanted = Wanted::KeepAlive;
+        portolan_wire::h1::write_request(&mut echo, head, Framing::None, wanted, false);
+        reply.body = echo.into();
+        ("content-type", "message/http")
+    } else {
+        let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
+        ("allow", methods)
     };
     let _added = reply.fields.push(text.0, text.1.as_bytes());
     Some(reply)

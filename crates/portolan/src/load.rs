@@ -77,6 +77,10 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the binary reads the environment, and this is it"
+)]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }

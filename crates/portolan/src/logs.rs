@@ -8,6 +8,10 @@ use tracing_subscriber::EnvFilter;
 const LEVELS: &str = "PORTOLAN_LOG";
 
 /// Begins to log: lines for people on a terminal, JSON elsewhere.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the binary reads the environment, and this is it"
+)]
 pub(crate) fn start() {
     let levels = env::var(LEVELS).unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(&levels).unwrap_or_else(|_| EnvFilter::new("info"));

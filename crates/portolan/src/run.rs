@@ -65,7 +65,7 @@ async fn live(arguments: &cli::Run) -> Outcome {
     let _children = collect_children(&env)?;
     let plan = Arc::new(first_plan(arguments)?);
     let start = Start::find(arguments, &env).await?;
-    let mut program = Program::build(arguments, &env, plan, start).await?;
+    let mut program = Program::build(arguments, &env, plan, start)?;
     program.open().await?;
     loop {
         match program.next(&mut signals).await {

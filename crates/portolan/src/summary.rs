@@ -38,10 +38,10 @@ const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
 fn text(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run) -> String {
-    let mut text = format!(
+    let mut parts = vec![format!(
         "\n  {BOLD}Portolan{PLAIN} {}\n\n",
         env!("CARGO_PKG_VERSION")
-    );
+    )];
     let has_tls = |name| {
         plan.listener(name)
             .is_some_and(|listener| listener.tls.is_some())
@@ -50,29 +50,31 @@ fn text(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run)
     let mut served = None;
     for (name, address) in gateway.addresses() {
         let url = url(address, has_tls(name));
-        text += &format!("  gateway   {url:<26}listener `{name}`\n");
+        parts.push(format!("  gateway   {url:<26}listener `{name}`\n"));
         served = served.or(Some(url).filter(|_| automatic));
     }
     let admin = control.admin_address().map(|address| url(address, false));
     let admin = admin.unwrap_or_default();
-    text += &format!("  admin     {admin:<26}registry, metrics, explanations\n");
+    parts.push(format!(
+        "  admin     {admin:<26}registry, metrics, explanations\n"
+    ));
     if let Some(status) = &plan.status {
         let status = url(status.address, false);
-        text += &format!("  status    {status:<26}/live and /ready\n");
+        parts.push(format!("  status    {status:<26}/live and /ready\n"));
     }
-    text += &match &arguments.config {
+    parts.push(match &arguments.config {
         Some(file) => format!("  config    {}\n", file.display()),
         None => "  config    none: everything on loopback, services by their names\n".to_owned(),
-    };
-    text += &format!("  data      {}\n\n", arguments.data_dir.display());
+    });
+    parts.push(format!("  data      {}\n\n", arguments.data_dir.display()));
     if let Some(served) = served.filter(|_| arguments.config.is_none()) {
-        text += &format!(
+        parts.push(format!(
             "  {BOLD}Three commands to try{PLAIN}, once something listens on port 9001\n  \
              (python3 -m http.server 9001 --bind 127.0.0.1):\n\n    \
              curl -X PUT {admin}/v1/services/hello/instances/one -d '{{\"port\": 9001}}'\n    \
              curl {served}/hello/\n    \
              curl '{admin}/v1/explain?url={served}/hello/'\n\n"
-        );
+        ));
     }
-    text
+    parts.concat()
 }

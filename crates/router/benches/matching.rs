@@ -181,9 +181,9 @@ fn measure(shape: &Shape) -> Vec<(usize, f64)> {
     let mut subjects: Vec<_> = shape.counts.iter().map(subject).collect();
     let listener = name("web");
     for _ in 0..ROUNDS {
-        subjects
-            .iter_mut()
-            .for_each(|subject| subject.round(&listener));
+        for subject in &mut subjects {
+            subject.round(&listener);
+        }
     }
     let time = |subject: &Subject| (subject.count, subject.nanoseconds());
     subjects.iter().map(time).collect()

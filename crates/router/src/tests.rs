@@ -395,7 +395,7 @@ fn explanation_lists_rules_in_order_with_reasons() {
 }
 
 #[test]
-fn empty_router_and_targets_that_are_no_paths_find_nothing() {
+fn an_empty_router_and_an_empty_target_find_nothing() {
     let miss = Outcome::Nothing(Miss::default());
     assert_eq!(
         compiled(Vec::new()).find(&name("web"), &head("GET", "a/")),
@@ -406,7 +406,15 @@ fn empty_router_and_targets_that_are_no_paths_find_nothing() {
         let mut head = target;
         head.target.clear();
         assert!(found(&router, &head).is_none());
-        head.target.set(b"*").unwrap();
-        assert!(found(&router, &head).is_none());
+    }
+}
+
+#[test]
+fn a_request_for_the_server_as_a_whole_goes_to_whoever_serves_all_of_it() {
+    let mut head = head("OPTIONS", "a/");
+    head.target.set(b"*").unwrap();
+    for (path, is_found) in [("/", true), ("/a", false)] {
+        let router = compiled(vec![route("a", &[], vec![prefix(path)])]);
+        assert_eq!(found(&router, &head).is_some(), is_found, "{path}");
     }
 }

@@ -229,7 +229,7 @@ impl Templates {
             target
                 .subset
                 .iter()
-                .map(|(key, value)| (key.clone(), value.clone())),
+                .map(|(key, value)| (Arc::clone(key), Arc::clone(value))),
         );
         let key = (planned.upstream.name.clone(), subset.clone());
         if let Some(place) = self.places.get(&key) {

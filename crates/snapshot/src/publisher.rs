@@ -4,6 +4,9 @@
 //! [`COALESCE`] is published together. Only the clusters of changed services are
 //! built anew.
 
+mod departures;
+mod fixed;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -13,17 +16,15 @@ use std::{
 use portolan_balance::{Board, SlotTable};
 use portolan_catalog::{Applied, Arrival, Fold, GuardSettings, Inflow, News, Saying};
 use portolan_config::Plan;
-use portolan_model::{
-    Change, Instance, InstanceId, Name, NamedPort, Revision, RevisionClock, ServiceKey, SourceId,
-    State, Weight, route::Destination,
-};
+use portolan_model::{Revision, RevisionClock, ServiceKey, SourceId};
 use portolan_runtime::{Dice, Env};
 use portolan_telemetry::Meters;
 use tokio::sync::{mpsc, oneshot};
 
+use self::{departures::Departed, fixed::fixed_instances};
 use crate::{
     Cluster, Compiled, Snapshot, View,
-    cluster::{Builder, fixed_service},
+    cluster::Builder,
     compile::{Compiler, Numbers},
     sharded::Sharded,
 };
@@ -103,12 +104,10 @@ pub struct Publisher {
     view: View,
 }
 
-type Departed = (ServiceKey, InstanceId, std::net::SocketAddr);
-
 impl Publisher {
     /// A publisher of that plan, whose first snapshot is already visible.
     #[must_use]
-    pub fn new(parts: Parts, plan: Arc<Plan>) -> (Self, View, Plans) {
+    pub fn new(parts: Parts, plan: &Arc<Plan>) -> (Self, View, Plans) {
         let Parts {
             env,
             meters,
@@ -116,14 +115,14 @@ impl Publisher {
             inflow,
         } = parts;
         let clock = RevisionClock::new(Revision::FIRST);
-        let fold = Fold::new(guard_of(&plan), clock, env.now());
+        let fold = Fold::new(guard_of(plan), clock, env.now());
         let mut numbers = Numbers::default();
-        let mut compiler = Compiler {
+        let mut compiling = Compiler {
             env: &env,
             meters: &meters,
             numbers: &mut numbers,
         };
-        let compiled = Arc::new(compiler.compile(Arc::clone(&plan)));
+        let compiled = Arc::new(compiling.compile(Arc::clone(plan)));
         let first = Snapshot {
             catalog: fold.catalog(),
             compiled: Arc::clone(&compiled),
@@ -150,7 +149,7 @@ impl Publisher {
             departed: BTreeSet::new(),
             view: view.clone(),
         };
-        publisher.put_plan_in_force(&plan);
+        publisher.put_plan_in_force(plan);
         publisher.publish(Vec::new());
         (publisher, view, Plans(sender))
     }
@@ -334,39 +333,6 @@ impl Publisher {
         }
     }
 
-    /// Remembers addresses that were there before and are not now.
-    fn note_departures<'a>(&mut self, changed: impl Iterator<Item = &'a ServiceKey>) {
-        let before = self.view.snapshot();
-        let after = self.fold.catalog();
-        for key in changed {
-            let addresses = |instance: &Instance| -> Vec<Departed> {
-                let departed = |port: &NamedPort| (key.clone(), instance.id.clone(), port.address);
-                instance.endpoints.iter().map(departed).collect()
-            };
-            let old = before
-                .catalog
-                .service(key)
-                .map(|service| &service.instances);
-            let new = after.service(key).map(|service| &service.instances);
-            let now: BTreeSet<Departed> = new
-                .into_iter()
-                .flatten()
-                .flat_map(|instance| addresses(instance))
-                .collect();
-            let gone = old
-                .into_iter()
-                .flatten()
-                .flat_map(|instance| addresses(instance));
-            self.departed
-                .extend(gone.filter(|departed| !now.contains(departed)));
-            self.departed.retain(|departed| !now.contains(departed));
-        }
-        let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, id, address) in &self.departed {
-            slots.depart(key, id, *address);
-        }
-    }
-
     fn publish(&mut self, changed: Vec<ServiceKey>) {
         let snapshot = Snapshot {
             catalog: self.fold.catalog(),
@@ -376,28 +342,6 @@ impl Publisher {
         };
         self.release_slots();
         self.view.publish(snapshot, changed);
-    }
-
-    /// Frees slots of departed addresses whose requests have ended. They were left out of the
-    /// snapshot before this one at the earliest, so a worker may at worst count one request on a
-    /// slot that nobody uses.
-    fn release_slots(&mut self) {
-        let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let revision = self.view.snapshot().revision();
-        if !self.view.have_passed(revision) {
-            return;
-        }
-        let board = &self.board;
-        self.departed.retain(|(key, id, address)| {
-            let Some(slot) = slots.find(key, id, *address) else {
-                return false;
-            };
-            let busy = board.in_flight(slot) > 0;
-            if !busy {
-                slots.release(key, id, *address);
-            }
-            busy
-        });
     }
 }
 
@@ -410,48 +354,5 @@ fn guard_of(plan: &Plan) -> GuardSettings {
     GuardSettings {
         share_percent: plan.guard.share_percent,
         hold: plan.guard.hold,
-    }
-}
-
-/// The instances that stand for the fixed addresses of a plan's upstreams.
-fn fixed_instances(plan: &Plan, source: &SourceId) -> Change {
-    let mut services = Vec::new();
-    let mut instances = Vec::new();
-    for planned in &plan.upstreams {
-        let Destination::Addresses(addresses) = &planned.upstream.destination else {
-            continue;
-        };
-        let Some(key) = fixed_service(&planned.upstream.name) else {
-            continue;
-        };
-        for address in addresses {
-            // An address and a port are letters an id may have.
-            let Ok(id) = InstanceId::parse(&address.to_string()) else {
-                continue;
-            };
-            let Ok(port) = Name::parse("default") else {
-                continue;
-            };
-            instances.push(Arc::new(Instance {
-                key: key.clone(),
-                id,
-                endpoints: vec![NamedPort {
-                    name: port,
-                    address: *address,
-                }],
-                zone: None,
-                version: None,
-                weight: Weight::NORMAL,
-                tags: Vec::new(),
-                metadata: [].into(),
-                source: source.clone(),
-                state: State::default(),
-            }));
-        }
-        services.push(key);
-    }
-    Change::Reset {
-        services,
-        instances,
     }
 }

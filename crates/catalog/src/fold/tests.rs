@@ -702,10 +702,9 @@ proptest! {
             let explicit = match &news {
                 News::Said(Change::Reset { .. }) => std::mem::take(&mut replaced),
                 News::Said(Change::Remove { departure, .. }) => *departure == Departure::Explicit,
-                News::Said(_) => false,
+                News::Said(_) | News::Judged(_) | News::Bequeathed(_) => false,
                 News::Replaced => { replaced = true; false }
                 News::Closed => { replaced = false; true }
-                News::Judged(_) | News::Bequeathed(_) => false,
             };
             fold.news(at(now), "dns", news.clone());
             let after = fold.catalog();

@@ -102,6 +102,10 @@ async fn dial_now(attempt: &mut Attempt<'_, '_>, wants_http2: bool) -> Result<Di
         worker
             .gauges
             .eject(attempt.endpoint.slot, EJECTION, worker.ticker.now());
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "dialling has few causes, and what is no reason of its own is told as one"
+        )]
         let words = match error.cause {
             Cause::ConnectRefused => "connection refused",
             Cause::ConnectTimeout => "no connection in time",

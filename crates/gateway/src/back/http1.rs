@@ -107,6 +107,12 @@ async fn await_head(
         };
         let mut relay = Relay::new(inlet, Outlet::Link { link, chunked }, None);
         let responder = &mut *attempt.responder;
+        let awaited = Awaited {
+            link,
+            limits: &limits,
+            method: &method,
+            alarm,
+        };
         let outcome = poll_fn(|cx| {
             if !upload.is_done {
                 match relay.poll(cx) {
@@ -118,15 +124,7 @@ async fn await_head(
                     Poll::Pending => pace.note(&relay),
                 }
             }
-            poll_answer(
-                cx,
-                link,
-                &limits,
-                &method,
-                head,
-                (responder, upload.is_done),
-                alarm,
-            )
+            awaited.poll(cx, head, (responder, upload.is_done))
         })
         .await;
         upload.moved += relay.bytes();
@@ -145,38 +143,47 @@ enum Waited {
     TimedOut,
 }
 
-fn poll_answer(
-    cx: &mut Context<'_>,
-    link: &Link,
-    limits: &HeadLimits,
-    method: &portolan_model::http::Method,
-    head: &mut ResponseHead,
-    (responder, is_sent): (&mut crate::responder::Responder<'_>, bool),
-    alarm: &portolan_runtime::Alarm,
-) -> Poll<Waited> {
-    let parsed = link.poll_parse(cx, |input| {
-        Ok(match parse_response(input, limits, method, head)? {
-            Parsed::Complete(info) => {
-                let bytes = info.head_bytes;
-                Some((info, bytes))
-            }
-            Parsed::Partial => None,
-        })
-    });
-    match parsed {
-        Poll::Ready(Ok(info)) => return Poll::Ready(Waited::Head(info)),
-        Poll::Ready(Err(error)) => return Poll::Ready(Waited::Link(error)),
-        Poll::Pending => {}
+/// A head that the instance is to send.
+struct Awaited<'a> {
+    link: &'a Link,
+    limits: &'a HeadLimits,
+    method: &'a portolan_model::http::Method,
+    alarm: &'a portolan_runtime::Alarm,
+}
+
+impl Awaited<'_> {
+    fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+        (responder, is_sent): (&mut crate::responder::Responder<'_>, bool),
+    ) -> Poll<Waited> {
+        let parsed = self.link.poll_parse(cx, |input| {
+            Ok(
+                match parse_response(input, self.limits, self.method, head)? {
+                    Parsed::Complete(info) => {
+                        let bytes = info.head_bytes;
+                        Some((info, bytes))
+                    }
+                    Parsed::Partial => None,
+                },
+            )
+        });
+        match parsed {
+            Poll::Ready(Ok(info)) => return Poll::Ready(Waited::Head(info)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Waited::Link(error)),
+            Poll::Pending => {}
+        }
+        // An interim answer may be what the client waits for before it sends the body.
+        if let Poll::Ready(Err(_)) = responder.poll_flush(cx) {
+            return Poll::Ready(Waited::Gone);
+        }
+        // While the body is read, its end shows there.
+        if is_sent && responder.poll_gone(cx).is_ready() {
+            return Poll::Ready(Waited::Gone);
+        }
+        self.alarm.poll_passed(cx).map(|()| Waited::TimedOut)
     }
-    // An interim answer may be what the client waits for before it sends the body.
-    if let Poll::Ready(Err(_)) = responder.poll_flush(cx) {
-        return Poll::Ready(Waited::Gone);
-    }
-    // While the body is read, its end shows there.
-    if is_sent && responder.poll_gone(cx).is_ready() {
-        return Poll::Ready(Waited::Gone);
-    }
-    alarm.poll_passed(cx).map(|()| Waited::TimedOut)
 }
 
 fn settle(
@@ -202,7 +209,7 @@ fn settle(
         Waited::TimedOut => Err(pace.fault(attempt).into()),
         Waited::Upload(error) => match attempt.relay_failure(error, true) {
             Failure::Fault(fault) if repeatable => Err(or_retry(*fault)),
-            failure => Err(failure),
+            failure @ (Failure::Gone | Failure::Stale(_) | Failure::Fault(_)) => Err(failure),
         },
         Waited::Link(LinkError::Refused(refusal)) => {
             let fault = attempt.fault(refusal.cause, "the instance's answer is not good HTTP");

@@ -75,7 +75,7 @@ async fn send_head(
     let timeout = attempt.timeouts().connect;
     let sent = attempt.worker.shared.env.timeout(timeout, sending).await;
     match sent {
-        Ok(sent) => sent.map_err(|error| failed(attempt, error, true)),
+        Ok(sent) => sent.map_err(|error| failed(attempt, &error, true)),
         Err(_) => Err(attempt
             .fault(Cause::Overloaded, "no stream became free in time")
             .retryable()
@@ -83,7 +83,7 @@ async fn send_head(
     }
 }
 
-fn failed(attempt: &Attempt<'_, '_>, error: ClientError, untouched: bool) -> Failure {
+fn failed(attempt: &Attempt<'_, '_>, error: &ClientError, untouched: bool) -> Failure {
     let words = "the instance broke the stream off";
     let fault = attempt
         .fault(Cause::ConnectionClosed, words)
@@ -142,7 +142,7 @@ async fn await_head(
         Waited::Head(Ok(response)) => Ok(response),
         Waited::Head(Err(error)) => {
             let untouched = attempt.tally.outcome.received_bytes == 0;
-            Err(failed(attempt, error, untouched))
+            Err(failed(attempt, &error, untouched))
         }
         Waited::Upload(error) => Err(attempt.relay_failure(error, true)),
         Waited::Gone => Err(Failure::Gone),

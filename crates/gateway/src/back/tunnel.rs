@@ -40,7 +40,7 @@ pub(super) async fn over_http1(
         (RequestBody::Link(client, _), Responder::Link(responder)) => {
             attempt.tally.answered(Status::SWITCHING_PROTOCOLS);
             let outlet = responder.tunnel(&head, &protocol);
-            (Inlet::Link(*client, &mut from_client), outlet)
+            (Inlet::Link(client, &mut from_client), outlet)
         }
         (RequestBody::Stream { stream, .. }, responder) => {
             // What a 101 is to HTTP/1, a 200 is to an extended CONNECT (RFC 8441, section 5).

@@ -37,17 +37,12 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: Rc<Connection>, link:
     let mut is_first = true;
     loop {
         exchange.clear();
-        let patience = Patience { is_first };
-        let info = match read_head(
-            worker,
-            &connection,
-            &link,
-            &limits,
-            (&mut exchange, &alarm),
-            patience,
-        )
-        .await
-        {
+        let expected = Expected {
+            limits: &limits,
+            is_first,
+        };
+        let head = (&mut exchange, &alarm);
+        let info = match read_head(worker, &connection, &link, head, expected).await {
             Heard::Request(info) => info,
             Heard::Nothing => break,
             Heard::Refused(refusal) => {
@@ -64,9 +59,10 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: Rc<Connection>, link:
     end(&link, &alarm).await;
 }
 
-/// How long to wait for a head.
+/// What a head may be like, and how long to wait for it.
 #[derive(Clone, Copy)]
-struct Patience {
+struct Expected<'a> {
+    limits: &'a HeadLimits,
     /// The first head of a connection has the head's time, a later one may also be long in coming.
     is_first: bool,
 }
@@ -82,12 +78,11 @@ async fn read_head(
     worker: &Worker,
     connection: &Connection,
     link: &Link,
-    limits: &HeadLimits,
     (exchange, alarm): (&mut Exchange, &Alarm),
-    patience: Patience,
+    Expected { limits, is_first }: Expected<'_>,
 ) -> Heard {
     let head_timeout = connection.head_timeout();
-    let mut is_begun = link.has_unread() || patience.is_first;
+    let mut is_begun = link.has_unread() || is_first;
     alarm.set(if is_begun {
         head_timeout
     } else {

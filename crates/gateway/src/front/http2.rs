@@ -180,8 +180,15 @@ fn as_upgrade(exchange: &mut Exchange, dice: &mut Dice) {
     let _set = exchange.head.fields.set("sec-websocket-key", &key);
 }
 
+/// A request and the way back.
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one turn of a loop, and nearly all turns are streams"
+)]
 enum Next {
-    Stream(Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Stream(Option<Result<Accepted, h2::Error>>),
     Leave,
     /// The client resets too many streams.
     Flood,
@@ -246,12 +253,8 @@ async fn answer(
         }
         Err(refusal) => {
             worker.meters.refuse(refusal.cause);
-            fail(
-                &mut walking,
-                &Fault::new(refusal.cause, refusal.detail),
-                &mut tally,
-            )
-            .await;
+            let fault = Fault::new(refusal.cause, refusal.detail);
+            fail(&mut walking, &fault, &mut tally).await;
             walking.into_walked()
         }
         Ok(_) if over => {

@@ -57,7 +57,7 @@ pub(crate) async fn open(
 fn refuse(worker: &Worker, settings: &Settings, cause: Cause, detail: &str) {
     worker.meters.refuse(cause);
     let cause = cause.id();
-    tracing::debug!(listener = %settings.listener.name, cause, detail, "connection refused");
+    tracing::debug!(listener = %settings.listener.name, cause, reason = detail, "connection refused");
 }
 
 /// Why a connection is refused: the cause to count, and words for the log.

@@ -61,7 +61,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) async fn build(
+    pub(super) fn build(
         arguments: &cli::Run,
         env: &Env,
         plan: Arc<Plan>,
@@ -77,7 +77,7 @@ impl Program {
             board: Arc::clone(&board),
             inflow,
         };
-        let (publisher, view, plans) = Publisher::new(parts, Arc::clone(&plan));
+        let (publisher, view, plans) = Publisher::new(parts, &plan);
         let witness =
             WorkersWitness::new(&publisher, view.clone(), Arc::clone(&board), env.clone());
         let publisher = env.spawn("publisher", publisher.run());

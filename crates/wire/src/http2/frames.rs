@@ -1,7 +1,7 @@
 //! Watches the frames that a client sends, header by header.
 //!
 //! The `h2` crate ends a connection at every violation, but calls most of them
-//! PROTOCOL_ERROR. A client that is told what it did wrong can be mended, so the rules
+//! `PROTOCOL_ERROR`. A client that is told what it did wrong can be mended, so the rules
 //! that have a code of their own are checked here, before `h2` sees the frame: sizes of
 //! frames, the largest window, frames on streams that the client has ended. So is what
 //! may stand within a block of fields, since those rules end there.
@@ -18,7 +18,7 @@ const PREFACE_BYTES: usize = 24;
 const HEADER_BYTES: usize = 9;
 /// A setting: identifier and value.
 const SETTING_BYTES: usize = 6;
-/// SETTINGS_INITIAL_WINDOW_SIZE.
+/// `SETTINGS_INITIAL_WINDOW_SIZE`.
 const INITIAL_WINDOW: u16 = 4;
 /// The largest window.
 const WINDOW_MAX: u32 = (1 << 31) - 1;
@@ -134,9 +134,10 @@ impl Frames {
     }
 
     fn judge_frame(&mut self, header: [u8; HEADER_BYTES]) -> Result<(), Reason> {
-        let [a, b, c, kind, flags, d, e, f, g] = header;
-        let bytes = u32::from_be_bytes([0, a, b, c]) as usize;
-        let stream = u32::from_be_bytes([d & 0x7f, e, f, g]);
+        let [high, middle, low, kind, flags, stream @ ..] = header;
+        let bytes = u32::from_be_bytes([0, high, middle, low]) as usize;
+        // The first bit is reserved.
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
         let is_last = flags & END_STREAM != 0;
         let continues = kind == CONTINUATION && self.block == Some(stream);
         if self.block.is_some() && !continues {
@@ -195,7 +196,7 @@ impl Frames {
     /// Whether the stream is one of those whose end is remembered.
     fn is_known(&self, stream: u32) -> bool {
         let age = self.newest.checked_sub(stream);
-        !stream.is_multiple_of(2) && age.is_some_and(|age| (age / 2) < STREAMS as u32)
+        !stream.is_multiple_of(2) && age.is_some_and(|age| STREAMS > (age / 2) as usize)
     }
 
     fn has_ended(&self, stream: u32) -> bool {
@@ -224,8 +225,9 @@ const fn place(stream: u32) -> (usize, u64) {
 }
 
 fn judge_setting(setting: [u8; HEADER_BYTES]) -> Result<(), Reason> {
-    let [a, b, c, d, e, f, ..] = setting;
-    let (identifier, value) = (u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]));
+    let [high, low, first, second, third, fourth, ..] = setting;
+    let identifier = u16::from_be_bytes([high, low]);
+    let value = u32::from_be_bytes([first, second, third, fourth]);
     if identifier == INITIAL_WINDOW && value > WINDOW_MAX {
         return Err(Reason::FLOW_CONTROL_ERROR);
     }

@@ -203,8 +203,9 @@ impl Link {
             if io.unsent.capacity() == 0 {
                 io.unsent = self.buffers.take();
             }
-            rest.iter()
-                .for_each(|part| io.unsent.extend_from_slice(part));
+            for part in &rest {
+                io.unsent.extend_from_slice(part);
+            }
         }
         Ok(())
     }

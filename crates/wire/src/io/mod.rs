@@ -7,10 +7,12 @@
 
 mod buffers;
 mod link;
+mod outlet;
 mod relay;
 mod stream;
 
 pub use buffers::Buffers;
 pub use link::{Link, LinkError};
-pub use relay::{BodyError, Inlet, Outlet, PIPELINED_BYTES_MAX, Relay, RelayError};
+pub use outlet::{BodyError, Outlet, PIPELINED_BYTES_MAX};
+pub use relay::{Inlet, Relay, RelayError};
 pub use stream::Stream;

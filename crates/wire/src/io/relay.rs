@@ -10,20 +10,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
-use portolan_model::{Cause, http::Fields};
+use h2::RecvStream;
+use portolan_model::Cause;
 use portolan_runtime::Alarm;
 
-use super::{Link, LinkError};
+use super::{BodyError, Link, LinkError, Outlet};
 use crate::{
-    h1::{BodyDecoder, CHUNK_TAIL, Refusal, write_chunk_head, write_last_chunk},
-    http2::{fields_from_map, map_from_fields},
+    h1::{BodyDecoder, Refusal},
+    http2::fields_from_map,
 };
-
-/// Room asked for before more is read for an HTTP/2 stream.
-const STREAM_ROOM_BYTES: usize = 16 << 10;
-/// Bytes of a following request that are kept while a body is sent.
-pub const PIPELINED_BYTES_MAX: usize = 16 << 10;
 
 /// Where a body comes from.
 #[derive(Debug)]
@@ -43,22 +38,6 @@ pub enum Inlet<'a> {
     },
 }
 
-/// Where a body goes.
-#[derive(Debug)]
-pub enum Outlet<'a> {
-    /// An HTTP/1 connection; `chunked` or as it is.
-    Link {
-        /// The connection.
-        link: &'a Link,
-        /// Whether data goes in chunks.
-        chunked: bool,
-    },
-    /// An HTTP/2 stream.
-    Stream(&'a mut SendStream<Bytes>),
-    /// Nowhere: counted and dropped.
-    Nowhere,
-}
-
 /// Why a body did not get across.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
@@ -71,17 +50,6 @@ pub enum RelayError {
     /// Nothing moved for too long.
     #[error("nothing moved for too long")]
     Idle,
-}
-
-/// What failed on one side.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// An HTTP/1 connection.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// An HTTP/2 stream.
-    #[error(transparent)]
-    Stream(#[from] h2::Error),
 }
 
 /// A body on its way. Drive it with [`Self::poll`] until it is ready.
@@ -253,14 +221,14 @@ fn poll_link(
         link.poll_parse(cx, |input| {
             let mut used = 0usize;
             while let Some(rest) = input.get(used..).filter(|rest| !rest.is_empty()) {
-                let decoded = decoder.decode(rest)?;
-                let data = rest.get(decoded.data.clone()).unwrap_or_default();
-                bytes += data.len();
+                let part = decoder.decode(rest)?;
+                let data = rest.get(part.data.clone()).unwrap_or_default();
+                bytes = usize::saturating_add(bytes, data.len());
                 if let Err(error) = outlet.push(&mut waker, data) {
                     failure = Some(error);
                 }
-                used = used.saturating_add(decoded.consumed);
-                if decoded.end || decoded.consumed == 0 || failure.is_some() {
+                used = used.saturating_add(part.consumed);
+                if part.end || part.consumed == 0 || failure.is_some() {
                     break;
                 }
             }
@@ -343,98 +311,4 @@ fn take_room(room: Option<&mut u64>, bytes: usize) -> Result<(), RelayError> {
     };
     *room = rest;
     Ok(())
-}
-
-impl Outlet<'_> {
-    /// Ready when more may be pushed.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, BodyError> {
-        match self {
-            Self::Nowhere => Ok(Poll::Ready(())),
-            Self::Link { link, .. } => {
-                if link.is_backed_up() {
-                    return Ok(link.poll_flush(cx)?);
-                }
-                Ok(Poll::Ready(()))
-            }
-            Self::Stream(stream) => {
-                if stream.capacity() > 0 {
-                    return Ok(Poll::Ready(()));
-                }
-                stream.reserve_capacity(STREAM_ROOM_BYTES);
-                match stream.poll_capacity(cx) {
-                    Poll::Pending => Ok(Poll::Pending),
-                    Poll::Ready(Some(Ok(_))) => Ok(Poll::Ready(())),
-                    Poll::Ready(Some(Err(error))) => Err(error.into()),
-                    // The stream is closed for sending: a push will say why.
-                    Poll::Ready(None) => Ok(Poll::Ready(())),
-                }
-            }
-        }
-    }
-
-    /// Ready when the other side went away.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Link { link, .. } => link.poll_gone(cx, PIPELINED_BYTES_MAX),
-            Self::Stream(stream) => stream.poll_reset(cx).map(|_| ()),
-            Self::Nowhere => Poll::Pending,
-        }
-    }
-
-    fn push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), BodyError> {
-        if data.is_empty() {
-            return Ok(());
-        }
-        match self {
-            Self::Link {
-                link,
-                chunked: false,
-            } => Ok(link.push(cx, [data, &[], &[]])?),
-            Self::Link {
-                link,
-                chunked: true,
-            } => {
-                link.gather(|unsent| write_chunk_head(unsent, data.len()));
-                Ok(link.push(cx, [data, CHUNK_TAIL, &[]])?)
-            }
-            Self::Stream(stream) => Ok(stream.send_data(Bytes::copy_from_slice(data), false)?),
-            Self::Nowhere => Ok(()),
-        }
-    }
-
-    fn push_shared(&mut self, cx: &mut Context<'_>, data: Bytes) -> Result<(), BodyError> {
-        match self {
-            Self::Stream(stream) if !data.is_empty() => Ok(stream.send_data(data, false)?),
-            Self::Stream(_) | Self::Link { .. } | Self::Nowhere => self.push(cx, &data),
-        }
-    }
-
-    fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), BodyError> {
-        match self {
-            Self::Nowhere | Self::Link { chunked: false, .. } => Ok(()),
-            Self::Link {
-                link,
-                chunked: true,
-            } => {
-                let none = Fields::default();
-                link.gather(|unsent| write_last_chunk(unsent, trailers.unwrap_or(&none)));
-                Ok(())
-            }
-            Self::Stream(stream) => match trailers {
-                Some(trailers) => Ok(stream.send_trailers(map_from_fields(trailers))?),
-                None => Ok(stream.send_data(Bytes::new(), true)?),
-            },
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, BodyError> {
-        match self {
-            Self::Link { link, .. } => match link.poll_flush(cx) {
-                Poll::Pending => Ok(Poll::Pending),
-                Poll::Ready(done) => Ok(Poll::Ready(done?)),
-            },
-            // The connection's own task sends what a stream has queued.
-            Self::Stream(_) | Self::Nowhere => Ok(Poll::Ready(())),
-        }
-    }
 }

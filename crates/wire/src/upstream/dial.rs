@@ -65,6 +65,10 @@ pub struct DialError {
 }
 
 impl DialError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the list is foreign, and all others are one cause"
+    )]
     fn of_socket(address: SocketAddr, error: &io::Error) -> Self {
         let cause = match error.kind() {
             io::ErrorKind::ConnectionRefused => Cause::ConnectRefused,

@@ -53,8 +53,8 @@ impl Pool {
     #[must_use]
     pub fn take(&self, key: PoolKey) -> Option<Link> {
         let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.get_mut(&key)?;
-        while let Some(idle) = shelf.idle.pop() {
+        let kept = shelves.get_mut(&key)?;
+        while let Some(idle) = kept.idle.pop() {
             // The driver has noted a close by itself: looking costs no system call.
             let mut cx = Context::from_waker(Waker::noop());
             if idle.link.poll_gone(&mut cx, 1).is_pending() && !idle.link.has_unread() {
@@ -69,9 +69,9 @@ impl Pool {
     pub fn put(&self, key: PoolKey, link: Link, now: u64, most: usize) {
         link.rest();
         let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.entry(key).or_default();
-        if shelf.idle.len() < most.min(IDLE_MAX) {
-            shelf.idle.push(Idle { link, since: now });
+        let kept = shelves.entry(key).or_default();
+        if kept.idle.len() < most.min(IDLE_MAX) {
+            kept.idle.push(Idle { link, since: now });
         }
     }
 
@@ -79,12 +79,11 @@ impl Pool {
     #[must_use]
     pub fn shared(&self, key: PoolKey) -> Option<Client> {
         let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.get_mut(&key)?;
-        shelf.shared.retain(|client| !client.is_closed());
-        let full = shelf.shared.len() >= SHARED_MAX;
+        let kept = shelves.get_mut(&key)?;
+        kept.shared.retain(|client| !client.is_closed());
+        let full = kept.shared.len() >= SHARED_MAX;
         let free = |client: &&Client| full || (client.open() as usize) < client.open_max();
-        shelf
-            .shared
+        kept.shared
             .iter()
             .filter(free)
             .min_by_key(|client| client.open())
@@ -142,9 +141,9 @@ impl Hasher for Mix {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes
-            .iter()
-            .for_each(|byte| self.write_u32(u32::from(*byte)));
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
     }
 
     fn write_u32(&mut self, number: u32) {

@@ -1,0 +1,67 @@
+//! Addresses that have left, and when their slots are free again.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::PoisonError};
+
+use portolan_model::{Instance, InstanceId, NamedPort, ServiceKey};
+
+use super::Publisher;
+
+/// An address that an instance had.
+pub(super) type Departed = (ServiceKey, InstanceId, SocketAddr);
+
+impl Publisher {
+    /// Remembers addresses that were there before and are not now.
+    pub(super) fn note_departures<'a>(&mut self, changed: impl Iterator<Item = &'a ServiceKey>) {
+        let before = self.view.snapshot();
+        let after = self.fold.catalog();
+        for key in changed {
+            let addresses = |instance: &Instance| -> Vec<Departed> {
+                let departed = |port: &NamedPort| (key.clone(), instance.id.clone(), port.address);
+                instance.endpoints.iter().map(departed).collect()
+            };
+            let old = before
+                .catalog
+                .service(key)
+                .map(|service| &service.instances);
+            let new = after.service(key).map(|service| &service.instances);
+            let now: BTreeSet<Departed> = new
+                .into_iter()
+                .flatten()
+                .flat_map(|instance| addresses(instance))
+                .collect();
+            let gone = old
+                .into_iter()
+                .flatten()
+                .flat_map(|instance| addresses(instance));
+            self.departed
+                .extend(gone.filter(|departed| !now.contains(departed)));
+            self.departed.retain(|departed| !now.contains(departed));
+        }
+        let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, id, address) in &self.departed {
+            slots.depart(key, id, *address);
+        }
+    }
+
+    /// Frees slots of departed addresses whose requests have ended. They were left out of the
+    /// snapshot before this one at the earliest, so a worker may at worst count one request on a
+    /// slot that nobody uses.
+    pub(super) fn release_slots(&mut self) {
+        let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let revision = self.view.snapshot().revision();
+        if !self.view.have_passed(revision) {
+            return;
+        }
+        let board = &self.board;
+        self.departed.retain(|(key, id, address)| {
+            let Some(slot) = slots.find(key, id, *address) else {
+                return false;
+            };
+            let busy = board.in_flight(slot) > 0;
+            if !busy {
+                slots.release(key, id, *address);
+            }
+            busy
+        });
+    }
+}
