@@ -28,6 +28,34 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<&'static str>,
     /// The proxies whose word is believed.
     pub(crate) trusted_proxies: Arc<[IpNet]>,
+    /// What every request says of the connection.
+    pub(crate) texts: Texts,
+}
+
+/// What every request of a connection says of it upstream, written once.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    /// The peer's address.
+    pub(crate) peer: Box<str>,
+    /// Our port.
+    pub(crate) port: Box<str>,
+    /// The beginning of an element of Forwarded, up to the host.
+    pub(crate) forwarded: Box<str>,
+}
+
+impl Texts {
+    pub(crate) fn new(peer: IpAddr, local: SocketAddr) -> Self {
+        let forwarded = if peer.is_ipv6() {
+            format!("for=\"[{peer}]\";host=\"")
+        } else {
+            format!("for={peer};host=\"")
+        };
+        Self {
+            peer: peer.to_string().into(),
+            port: local.port().to_string().into(),
+            forwarded: forwarded.into(),
+        }
+    }
 }
 
 impl Connection {

@@ -6,27 +6,20 @@
 //! Source: RFC 7239 (Forwarded), RFC 9110 section 7.6.3 (Via); X-Forwarded-* as
 //! common proxies write them.
 
-use std::{
-    fmt::Write,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
-use portolan_model::http::{Fields, Known, RequestHead};
+use portolan_model::http::{Fields, Known};
+use portolan_policy::Exchange;
 use portolan_runtime::Dice;
+use smallvec::SmallVec;
 
 use crate::connection::{Connection, is_trusted};
 
 /// Times that a request may come by before it is taken to run in circles.
 const ROUNDS_MAX: usize = 3;
 
-/// What was found out about a request's origin.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    /// The client, as far as trusted proxies tell.
-    pub(crate) client: SocketAddr,
-    /// The request's id.
-    pub(crate) request_id: String,
-}
+/// Digits of a request's id.
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Who the client is: our peer, or whom a chain of trusted proxies names.
 pub(crate) fn client_of(connection: &Connection, fields: &Fields) -> SocketAddr {
@@ -57,16 +50,28 @@ fn parse_hop(text: &[u8]) -> Option<SocketAddr> {
     text.parse().ok()
 }
 
-/// The request's id: a trusted proxy's, or a new one of 32 hexadecimal digits.
-pub(crate) fn request_id(connection: &Connection, fields: &Fields, dice: &mut Dice) -> String {
+/// Writes the request's id: a trusted proxy's, or a new one of 32 hexadecimal digits.
+pub(crate) fn write_request_id(
+    out: &mut String,
+    connection: &Connection,
+    fields: &Fields,
+    dice: &mut Dice,
+) {
     if connection.trusted
         && let Some(id) = fields.known(Known::XRequestId)
         && let Ok(id) = std::str::from_utf8(id)
         && (1..=128).contains(&id.len())
     {
-        return id.to_owned();
+        out.push_str(id);
+        return;
     }
-    format!("{:016x}{:016x}", dice.u64(), dice.u64())
+    let mut digits = [0; 32];
+    let number = u128::from(dice.u64()) << 64 | u128::from(dice.u64());
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+    out.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// Whether the request has been here too often.
@@ -79,70 +84,66 @@ pub(crate) fn runs_in_circles(fields: &Fields, pseudonym: &str) -> bool {
 }
 
 /// Writes what the upstream is told about the client and the way so far.
-pub(crate) fn announce(
-    head: &mut RequestHead,
-    connection: &Connection,
-    origin: &Origin,
-    pseudonym: &str,
-) {
-    let mut text = String::with_capacity(128);
+pub(crate) fn announce(exchange: &mut Exchange, connection: &Connection, pseudonym: &str) {
+    let Exchange {
+        head, request_id, ..
+    } = exchange;
     let fields = &mut head.fields;
-    let replaced = [
-        // Meant for us, the first proxy on the way (RFC 9110, section 11.7.2).
-        Known::ProxyAuthorization,
-        Known::XForwardedFor,
-        Known::XForwardedProto,
-        Known::XForwardedHost,
-        Known::XForwardedPort,
-        Known::Forwarded,
-        Known::XRequestId,
-        Known::Via,
-    ];
     let before = connection.trusted.then(|| Before::of(fields));
     let via = joined(fields, Known::Via);
-    fields.retain(|field| !replaced.contains(&field.known));
+    fields.retain_known(|known| !REPLACED.contains(&known));
     let before = before.unwrap_or_default();
-    let peer = connection.peer.ip();
+    let authority = head.authority.as_str();
     let scheme = connection.scheme.as_str();
-
-    join(
-        &mut text,
-        before.forwarded_for.as_deref(),
-        format_args!("{peer}"),
-    );
-    push(fields, "x-forwarded-for", &mut text);
-    let _infallible = write!(text, "{}", before.proto.as_deref().unwrap_or(scheme));
-    push(fields, "x-forwarded-proto", &mut text);
-    let _infallible = write!(
-        text,
-        "{}",
-        before.host.as_deref().unwrap_or(&head.authority)
-    );
-    push(fields, "x-forwarded-host", &mut text);
-    match before.port.as_deref() {
-        Some(port) => text.push_str(port),
-        None => {
-            let _infallible = write!(text, "{}", connection.local.port());
-        }
-    }
-    push(fields, "x-forwarded-port", &mut text);
-    let authority = &head.authority;
-    let element = if peer.is_ipv6() {
-        format_args!("for=\"[{peer}]\";host=\"{authority}\";proto={scheme}")
-    } else {
-        format_args!("for={peer};host=\"{authority}\";proto={scheme}")
+    let mut add = |known: Known, before: Option<&str>, value: &[&str]| {
+        let comma = if before.is_some() { ", " } else { "" };
+        let mut parts = SmallVec::<[&[u8]; 8]>::new();
+        parts.push(before.unwrap_or_default().as_bytes());
+        parts.push(comma.as_bytes());
+        parts.extend(value.iter().map(|part| part.as_bytes()));
+        // What was there were values, and what is added is an address, a name or a word.
+        let _added = fields.push_parts(known, known.as_str(), &parts);
     };
-    join(&mut text, before.forwarded.as_deref(), element);
-    push(fields, "forwarded", &mut text);
-    text.push_str(&origin.request_id);
-    push(fields, "x-request-id", &mut text);
-    join(
-        &mut text,
-        via.as_deref(),
-        format_args!("{} {pseudonym}", head.version.as_str()),
+    let texts = &connection.texts;
+    add(
+        Known::XForwardedFor,
+        before.forwarded_for.as_deref(),
+        &[&texts.peer],
     );
-    push(fields, "via", &mut text);
+    add(
+        Known::XForwardedProto,
+        None,
+        &[before.proto.as_deref().unwrap_or(scheme)],
+    );
+    add(
+        Known::XForwardedHost,
+        None,
+        &[before.host.as_deref().unwrap_or(authority)],
+    );
+    add(
+        Known::XForwardedPort,
+        None,
+        &[before.port.as_deref().unwrap_or(&texts.port)],
+    );
+    let element = [&texts.forwarded, authority, "\";proto=", scheme];
+    add(Known::Forwarded, before.forwarded.as_deref(), &element);
+    add(Known::XRequestId, None, &[request_id]);
+    let hop = [head.version.as_str(), " ", pseudonym];
+    add(Known::Via, via.as_deref(), &hop);
 }
+
+/// Fields that are ours to write, or that end here.
+const REPLACED: [Known; 8] = [
+    // Meant for us, the first proxy on the way (RFC 9110, section 11.7.2).
+    Known::ProxyAuthorization,
+    Known::XForwardedFor,
+    Known::XForwardedProto,
+    Known::XForwardedHost,
+    Known::XForwardedPort,
+    Known::Forwarded,
+    Known::XRequestId,
+    Known::Via,
+];
 
 /// What trusted proxies have said before.
 #[derive(Debug, Default)]
@@ -176,18 +177,4 @@ fn joined(fields: &Fields, known: Known) -> Option<String> {
         text.push_str(value);
     }
     Some(text)
-}
-
-fn join(text: &mut String, before: Option<&str>, element: std::fmt::Arguments<'_>) {
-    if let Some(before) = before {
-        text.push_str(before);
-        text.push_str(", ");
-    }
-    let _infallible = text.write_fmt(element);
-}
-
-fn push(fields: &mut Fields, name: &str, text: &mut String) {
-    // What was joined were values, and what is added is an address, a name or a word.
-    let _added = fields.push(name, text.as_bytes());
-    text.clear();
 }

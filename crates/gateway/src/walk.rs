@@ -91,17 +91,16 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
     let worker = walk.worker;
     let pinned = worker.view.pin();
     let snapshot: &Snapshot = &pinned;
-    let origin = forward::Origin {
-        client: forward::client_of(walk.connection, &walk.exchange.head.fields),
-        request_id: forward::request_id(
-            walk.connection,
-            &walk.exchange.head.fields,
-            &mut worker.dice.borrow_mut(),
-        ),
-    };
-    walk.exchange.client = origin.client.ip();
-    tally.identify(origin.client, &origin.request_id);
-    walk.exchange.request_id.clone_from(&origin.request_id);
+    let exchange = &mut *walk.exchange;
+    let client = forward::client_of(walk.connection, &exchange.head.fields);
+    exchange.client = client.ip();
+    forward::write_request_id(
+        &mut exchange.request_id,
+        walk.connection,
+        &exchange.head.fields,
+        &mut worker.dice.borrow_mut(),
+    );
+    tally.identify(client, &exchange.request_id);
     if forward::runs_in_circles(&walk.exchange.head.fields, &worker.shared.pseudonym) {
         return Err(Fault::new(
             Cause::Loop,
@@ -131,12 +130,7 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
         &cluster.service,
         cluster.row,
     );
-    forward::announce(
-        &mut walk.exchange.head,
-        walk.connection,
-        &origin,
-        &worker.shared.pseudonym,
-    );
+    forward::announce(walk.exchange, walk.connection, &worker.shared.pseudonym);
     let Some(total) = cluster.template.upstream.timeouts.total else {
         return dispatch(walk, (snapshot, cluster), chain, tally).await;
     };

@@ -3,14 +3,15 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    net::IpAddr,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use portolan_balance::{Board, Budget, WorkerGauges};
-use portolan_model::Cause;
-use portolan_policy::Fault;
+use portolan_model::{Cause, http::ResponseHead};
+use portolan_policy::{Exchange, Fault};
 use portolan_runtime::{Dice, Env, Ticker};
 use portolan_snapshot::{Template, View, WorkerView};
 use portolan_telemetry::{AccessLog, Meters, WorkerMeters};
@@ -58,7 +59,14 @@ pub(crate) struct Worker {
     pub(crate) draining: Cell<bool>,
     budgets: RefCell<Vec<Budget>>,
     transports: RefCell<HashMap<u32, Rc<Transport>>>,
+    /// Heads that have been used before and keep their memory.
+    heads: RefCell<Vec<ResponseHead>>,
+    /// Exchanges that have been used before and keep their memory.
+    exchanges: RefCell<Vec<Exchange>>,
 }
+
+/// Heads and exchanges that are kept for the next requests.
+const SPARES_MAX: usize = 64;
 
 impl Worker {
     /// The worker of that number, on the current thread.
@@ -74,8 +82,41 @@ impl Worker {
             draining: Cell::new(false),
             budgets: RefCell::default(),
             transports: RefCell::default(),
+            heads: RefCell::default(),
+            exchanges: RefCell::default(),
             shared,
         })
+    }
+
+    /// An empty head for an answer.
+    pub(crate) fn take_head(&self) -> ResponseHead {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a head back; one that is not is only freed.
+    pub(crate) fn give_head(&self, mut head: ResponseHead) {
+        head.clear();
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < SPARES_MAX {
+            heads.push(head);
+        }
+    }
+
+    /// An empty exchange with that client.
+    pub(crate) fn take_exchange(&self, client: IpAddr) -> Exchange {
+        match self.exchanges.borrow_mut().pop() {
+            Some(exchange) => Exchange { client, ..exchange },
+            None => Exchange::new(client),
+        }
+    }
+
+    /// Gives an exchange back; one that is not is only freed.
+    pub(crate) fn give_exchange(&self, mut exchange: Exchange) {
+        exchange.clear();
+        let mut exchanges = self.exchanges.borrow_mut();
+        if exchanges.len() < SPARES_MAX {
+            exchanges.push(exchange);
+        }
     }
 
     /// A precise reading, which also moves the coarse clock on.

@@ -28,7 +28,7 @@ pub(crate) async fn exchange(
     reused: bool,
 ) -> Result<(), Failure> {
     send_head(attempt, &link);
-    let mut head = ResponseHead::default();
+    let mut head = attempt.worker.take_head();
     let sent_at = attempt.worker.instant();
     let mut upload = Upload {
         moved: 0,
@@ -57,6 +57,7 @@ pub(crate) async fn exchange(
     attempt.tally.answered(head.status);
     carry_back(attempt, &link, &head, &info, upload).await?;
     keep(attempt, link, &info);
+    attempt.worker.give_head(head);
     Ok(())
 }
 

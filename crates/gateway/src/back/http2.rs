@@ -26,7 +26,7 @@ use crate::responder::{Responder, Shape};
 pub(crate) async fn exchange(attempt: &mut Attempt<'_, '_>, client: Client) -> Result<(), Failure> {
     let (mut reply, mut upload) = send_head(attempt, client).await?;
     let sent_at = attempt.worker.instant();
-    let mut head = ResponseHead::default();
+    let mut head = attempt.worker.take_head();
     let mut is_sent = attempt.request.framing == Framing::None;
     if attempt.request.expects_continue {
         // HTTP/2 has flow control in its place: the instance takes the body when it likes.
@@ -55,7 +55,9 @@ pub(crate) async fn exchange(attempt: &mut Attempt<'_, '_>, client: Client) -> R
     attempt.tally.answered(head.status);
     let framing = framing_of(&attempt.exchange.head.method, &head, &stream, declared);
     let shape = Shape { framing, declared };
-    carry_back(attempt, &head, shape, (&mut stream, &mut upload), is_sent).await
+    carry_back(attempt, &head, shape, (&mut stream, &mut upload), is_sent).await?;
+    attempt.worker.give_head(head);
+    Ok(())
 }
 
 async fn send_head(

@@ -130,13 +130,14 @@ async fn accept(
             Next::Stream(Some(Ok((request, respond)))) => {
                 alarm.set(connection.idle_timeout());
                 let entered = streams.enter();
-                let answering = answer(
+                // In a box, because a task moves its future several times and this one is large.
+                let answering = Box::pin(answer(
                     Rc::clone(worker),
                     Rc::clone(connection),
                     request,
                     respond,
                     entered,
-                );
+                ));
                 worker
                     .shared
                     .env
@@ -205,7 +206,7 @@ async fn answer(
     let started = worker.instant();
     let alarm = worker.ticker.alarm();
     let (parts, stream) = request.into_parts();
-    let mut exchange = Exchange::new(connection.peer.ip());
+    let mut exchange = worker.take_exchange(connection.peer.ip());
     let target_max = connection.listener.limits.uri_max.as_usize();
     let read = read_request(
         &parts,
@@ -273,4 +274,5 @@ async fn answer(
         stream.reset(reason);
     }
     streams.leave(is_whole);
+    worker.give_exchange(exchange);
 }

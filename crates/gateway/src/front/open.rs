@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{http1, http2};
 use crate::{
-    connection::{Connection, is_trusted},
+    connection::{Connection, Texts, is_trusted},
     listener::{ListenerState, Settings},
     worker::Worker,
 };
@@ -95,6 +95,7 @@ async fn prepare(
         scheme: Scheme::Http,
         tls: None,
         trusted_proxies: Arc::clone(proxies),
+        texts: Texts::new(ends.0.ip(), ends.1),
     };
     let Some(tls) = &settings.tls else {
         return Ok((Rc::new(connection), Stream::Plain(socket)));

@@ -132,10 +132,11 @@ const fn slot(name: &[u8]) -> usize {
 
 #[derive(Clone, Copy)]
 struct Line {
-    start: u32,
+    name_start: u32,
     name_bytes: u16,
-    value_bytes: u32,
     known: Known,
+    value_start: u32,
+    value_bytes: u32,
 }
 
 /// One field, borrowed.
@@ -152,7 +153,8 @@ pub struct Field<'a> {
 /// An ordered list of fields. Names keep their spelling and compare without case.
 #[derive(Clone, Default)]
 pub struct Fields {
-    text: Vec<u8>,
+    names: String,
+    values: Vec<u8>,
     lines: Vec<Line>,
 }
 
@@ -162,7 +164,8 @@ const TEXT_BYTES_MAX: usize = 16 << 20;
 impl Fields {
     /// Forgets all fields and keeps the memory.
     pub fn clear(&mut self) {
-        self.text.clear();
+        self.names.clear();
+        self.values.clear();
         self.lines.clear();
     }
 
@@ -210,24 +213,42 @@ impl Fields {
         name: &str,
         value: &[u8],
     ) -> Result<(), FieldError> {
-        let start = self.text.len();
-        if start + name.len() + value.len() > TEXT_BYTES_MAX {
+        self.push_parts(known, name, &[value])
+    }
+
+    /// Adds a field like [`Self::push_recognised`], whose value comes in parts.
+    ///
+    /// # Errors
+    /// [`FieldError::TooLarge`] when the sum is out of bounds.
+    pub fn push_parts(
+        &mut self,
+        known: Known,
+        name: &str,
+        value: &[&[u8]],
+    ) -> Result<(), FieldError> {
+        let bytes: usize = value.iter().map(|part| part.len()).sum();
+        let (name_start, value_start) = (self.names.len(), self.values.len());
+        if name_start + value_start + name.len() + bytes > TEXT_BYTES_MAX {
             return Err(FieldError::TooLarge);
         }
-        let (Ok(start), Ok(name_bytes), Ok(value_bytes)) = (
-            u32::try_from(start),
+        let (Ok(name_start), Ok(name_bytes), Ok(value_start), Ok(value_bytes)) = (
+            u32::try_from(name_start),
             u16::try_from(name.len()),
-            u32::try_from(value.len()),
+            u32::try_from(value_start),
+            u32::try_from(bytes),
         ) else {
             return Err(FieldError::TooLarge);
         };
-        self.text.extend_from_slice(name.as_bytes());
-        self.text.extend_from_slice(value);
+        self.names.push_str(name);
+        for part in value {
+            self.values.extend_from_slice(part);
+        }
         self.lines.push(Line {
-            start,
+            name_start,
             name_bytes,
-            value_bytes,
             known,
+            value_start,
+            value_bytes,
         });
         Ok(())
     }
@@ -288,11 +309,17 @@ impl Fields {
         self.lines.len() != before
     }
 
+    /// Keeps the fields whose names, as far as they are known, `keep` wants.
+    pub fn retain_known(&mut self, mut keep: impl FnMut(Known) -> bool) {
+        self.lines.retain(|line| keep(line.known));
+    }
+
     /// Keeps the fields that `keep` wants. Says whether one went.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) -> bool {
         let before = self.lines.len();
-        let text = &self.text;
-        self.lines.retain(|line| keep(field_of(text, line)));
+        let (names, values) = (&self.names, &self.values);
+        self.lines
+            .retain(|line| keep(field_of(names, values, line)));
         self.lines.len() != before
     }
 
@@ -302,19 +329,15 @@ impl Fields {
     }
 
     fn field(&self, line: &Line) -> Field<'_> {
-        field_of(&self.text, line)
+        field_of(&self.names, &self.values, line)
     }
 }
 
-fn field_of<'a>(text: &'a [u8], line: &Line) -> Field<'a> {
-    let start = line.start as usize;
-    let middle = start + usize::from(line.name_bytes);
-    let end = middle + line.value_bytes as usize;
-    // Names are tokens, so they are UTF-8.
-    let name = std::str::from_utf8(&text[start..middle]).unwrap_or_default();
+fn field_of<'a>(names: &'a str, values: &'a [u8], line: &Line) -> Field<'a> {
+    let (name, value) = (line.name_start as usize, line.value_start as usize);
     Field {
-        name,
-        value: &text[middle..end],
+        name: &names[name..name + usize::from(line.name_bytes)],
+        value: &values[value..value + line.value_bytes as usize],
         known: line.known,
     }
 }

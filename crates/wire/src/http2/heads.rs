@@ -6,7 +6,7 @@
 //!
 //! Source: RFC 9113, section 8.
 
-use http::{HeaderMap, HeaderName, HeaderValue, request, response};
+use http::{HeaderMap, HeaderValue, request, response};
 use portolan_model::{
     Cause,
     http::{
@@ -15,6 +15,7 @@ use portolan_model::{
     },
 };
 
+use super::names::name_of;
 use crate::h1::{Framing, Refusal};
 
 /// Why a request over HTTP/2 is refused.
@@ -225,9 +226,8 @@ pub fn write_response(head: &ResponseHead, length: Option<u64>) -> http::Respons
 fn append(map: &mut HeaderMap, fields: &Fields) {
     map.reserve(fields.len());
     for field in fields.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_bytes(field.value);
-        if let (Ok(name), Ok(value)) = (name, value) {
+        if let (Some(name), Ok(value)) = (name_of(&field), value) {
             map.append(name, value);
         }
     }

@@ -3,6 +3,7 @@
 mod client;
 mod frames;
 mod heads;
+mod names;
 mod watched;
 
 pub use client::{Client, ClientError, Reply};

@@ -80,14 +80,14 @@ impl Pool {
     pub fn shared(&self, key: PoolKey) -> Option<Client> {
         let mut shelves = self.shelves.borrow_mut();
         let kept = shelves.get_mut(&key)?;
-        kept.shared.retain(|client| !client.is_closed());
+        if kept.shared.iter().any(Client::is_closed) {
+            kept.shared.retain(|client| !client.is_closed());
+        }
         let full = kept.shared.len() >= SHARED_MAX;
-        let free = |client: &&Client| full || (client.open() as usize) < client.open_max();
-        kept.shared
-            .iter()
-            .filter(free)
-            .min_by_key(|client| client.open())
-            .cloned()
+        // The least busy is the one with room, if any has some; asking for room costs a lock.
+        let least = kept.shared.iter().min_by_key(|client| client.open())?;
+        let is_free = full || (least.open() as usize) < least.open_max();
+        is_free.then(|| least.clone())
     }
 
     /// Shares a connection with the requests that follow.
