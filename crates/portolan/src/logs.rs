@@ -2,9 +2,14 @@
 
 use std::{env, io::IsTerminal};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-/// The variable that sets levels, like `debug` or `portolan_gateway=trace`.
+/// The variable that sets levels, like `debug` or `info,portolan_gateway=trace`.
 const LEVELS: &str = "PORTOLAN_LOG";
 
 /// Begins to log: lines for people on a terminal, JSON elsewhere.
@@ -13,15 +18,22 @@ const LEVELS: &str = "PORTOLAN_LOG";
     reason = "only the binary reads the environment, and this is it"
 )]
 pub(crate) fn start() {
-    let levels = env::var(LEVELS).unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::try_new(&levels).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let levels = env::var(LEVELS).unwrap_or_default();
+    let parsed = levels.parse::<Targets>();
+    let is_understood = parsed.is_ok();
+    let filter = match parsed {
+        Ok(filter) if !levels.is_empty() => filter,
+        Ok(_) | Err(_) => Targets::new().with_default(LevelFilter::INFO),
+    };
+    let subscriber = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     // A second start, in a test, keeps the first.
     let _started = if std::io::stderr().is_terminal() {
-        builder.with_target(false).try_init()
+        subscriber.with(lines.with_target(false)).try_init()
     } else {
-        builder.json().flatten_event(true).try_init()
+        subscriber.with(lines.json().flatten_event(true)).try_init()
     };
+    if !is_understood {
+        tracing::warn!("{LEVELS} is not understood; `info` is taken");
+    }
 }
