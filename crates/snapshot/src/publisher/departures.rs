@@ -35,12 +35,31 @@ impl Publisher {
                 .flat_map(|instance| addresses(instance));
             self.departed
                 .extend(gone.filter(|departed| !now.contains(departed)));
-            self.departed.retain(|departed| !now.contains(departed));
+            self.welcome_back(&now);
         }
         let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, id, address) in &self.departed {
             slots.depart(key, id, *address);
         }
+    }
+
+    /// Forgets the departure of addresses that are there again. Who comes back is somebody else:
+    /// it gets a slot of its own, so that no connection to its predecessor is used for it. Only
+    /// while requests to the predecessor are under way it keeps the slot that counts them.
+    fn welcome_back(&mut self, now: &BTreeSet<Departed>) {
+        let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let board = &self.board;
+        self.departed.retain(|departed| {
+            let is_back = now.contains(departed);
+            let (key, id, address) = departed;
+            if is_back
+                && let Some(slot) = slots.find(key, id, *address)
+                && board.in_flight(slot) == 0
+            {
+                slots.release(key, id, *address);
+            }
+            !is_back
+        });
     }
 
     /// Frees slots of departed addresses whose requests have ended. They were left out of the
