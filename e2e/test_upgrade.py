@@ -229,6 +229,34 @@ def test_over_http2(start, echo):
     assert echo.closed.wait(5)
 
 
+def test_over_http2_to_the_instance(start, echo):
+    """A gateway behind a gateway: between them an upgrade is an extended CONNECT."""
+    inner = start(config(**to_origin(echo)), folder="inner")
+    upstream = {"addresses": [f"127.0.0.1:{inner.port()}"], "protocol": "http2"}
+    outer = start(config(routes={"all": {"target": "inner"}}, upstreams={"inner": upstream}), folder="outer")
+
+    async def talk() -> None:
+        async with websockets.asyncio.client.connect(f"ws://127.0.0.1:{outer.port()}/") as socket:
+            for text in ("hello", "x" * 100_000):
+                await socket.send(text)
+                assert await socket.recv() == text
+
+    asyncio.run(talk())
+    assert echo.closed.wait(5)
+
+
+def test_a_good_answer_is_no_tunnel_over_http2(start, programs, tmp_path):
+    from harness.peers import Nginx
+
+    # To an extended CONNECT any 2xx says that the tunnel is there.
+    inner = start(config(**to_origin(programs(Nginx(tmp_path / "nginx")))), folder="inner")
+    upstream = {"addresses": [f"127.0.0.1:{inner.port()}"], "protocol": "http2"}
+    outer = start(config(routes={"all": {"target": "inner"}}, upstreams={"inner": upstream}), folder="outer")
+    with Client(outer.port()) as client:
+        answer = client.request("GET", "/", *UPGRADE)
+    assert answer.status == 502 and json.loads(answer.body)["cause"] == "http_upgrade_failed"
+
+
 def test_a_conversation_outlives_the_idle_timer_of_requests(start, echo):
     web = listener(timeouts={"idle": "500ms", "body": "500ms", "head": "500ms"})
     gateway = start(config(**to_origin(echo), listeners={"web": web}))

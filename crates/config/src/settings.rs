@@ -108,8 +108,8 @@ pub struct Limits {
     pub connections_max: NonZeroU32,
     /// Concurrent HTTP/2 streams of a connection.
     pub streams_max: NonZeroU32,
-    /// HTTP/2 streams that the client has reset and that are not yet cleared away; one more
-    /// ends the connection.
+    /// HTTP/2 streams of a connection that may end within a second without an answer, beyond
+    /// those that were answered; one more ends the connection.
     pub resets_max: NonZeroU32,
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use portolan_balance::{Slot, Turn};
-use portolan_model::Cause;
 use portolan_policy::Chain;
 use portolan_snapshot::{Cluster, Snapshot};
 use smallvec::SmallVec;
@@ -111,10 +110,6 @@ async fn try_once(attempt: &mut Attempt<'_, '_>) -> Result<(), Failure> {
     }
     match back::connect(attempt).await? {
         Connected::Http1 { link, reused } => back::over_http1(attempt, link, reused).await,
-        Connected::Http2(_) if attempt.request.upgrade.is_some() => {
-            let words = "the instance speaks HTTP/2 alone, which has no upgrades";
-            Err(attempt.fault(Cause::UpgradeFailed, words).into())
-        }
         Connected::Http2(client) => back::over_http2(attempt, client).await,
     }
 }

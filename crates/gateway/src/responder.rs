@@ -96,6 +96,11 @@ impl StreamResponder {
 }
 
 impl Responder<'_> {
+    /// Whether the client speaks HTTP/2.
+    pub(crate) const fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
     /// Whether the head of the answer is on its way, so that nothing else can be said.
     pub(crate) const fn is_started(&self) -> bool {
         match self {

@@ -168,7 +168,7 @@ const LIMITS: Object = Object {
             "resets",
             count(1, 65_535),
             Default::Text("50"),
-            "HTTP/2 streams that a client has reset and that are not cleared away yet; one more ends the connection.",
+            "HTTP/2 streams of a connection that may end within a second without an answer, beyond those that were answered; one more ends the connection.",
         ),
     ],
     rules: &[],

@@ -102,7 +102,7 @@ pub(crate) const UPSTREAM: Object = Object {
             "connections",
             count(1, 1_000_000),
             Default::Absent,
-            "Most connections to one instance. Unlimited when absent.",
+            "Most connections to one instance, from all workers. A request waits for one as long as it would wait to connect, then it is tried elsewhere or answered 503. Unlimited when absent.",
         ),
         field(
             "preserve_host",

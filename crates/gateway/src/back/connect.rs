@@ -39,7 +39,11 @@ pub(crate) async fn connect(attempt: &mut Attempt<'_, '_>) -> Result<Connected, 
     };
     let is_tunnel = attempt.request.upgrade.is_some();
     let wants_http2 = is_grpc(&attempt.exchange.head.fields);
-    let may_share = !is_tunnel && transport.protocol != Protocol::Http1;
+    let may_share = match transport.protocol {
+        Protocol::Http1 => false,
+        Protocol::Http2 => true,
+        Protocol::Auto => !is_tunnel,
+    };
     if may_share && let Some(client) = attempt.worker.pool.shared(key) {
         attempt.worker.meters.count(Count::UpstreamReused);
         return Ok(Connected::Http2(client));

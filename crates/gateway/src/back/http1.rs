@@ -53,6 +53,14 @@ pub(crate) async fn exchange(
     if head.status == Status::SWITCHING_PROTOCOLS {
         return tunnel::over_http1(attempt, link, head, info).await;
     }
+    if attempt.request.upgrade.is_some()
+        && attempt.responder.is_stream()
+        && head.status.class() == 2
+    {
+        // To an extended CONNECT any 2xx would say that the tunnel is there.
+        let words = "the instance did not change the protocol";
+        return Err(attempt.fault(Cause::UpgradeFailed, words).into());
+    }
     attempt.shape_response(&mut head);
     attempt.tally.answered(head.status);
     carry_back(attempt, &link, &head, &info, upload).await?;

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,11 +20,17 @@ use portolan_wire::{
     io::{Inlet, Outlet, Relay, RelayError},
 };
 
-use super::{Attempt, Failure, pace::Pace};
+use super::{Attempt, Failure, pace::Pace, tunnel};
 use crate::responder::{Responder, Shape};
+
+/// How long an instance may take to say whether it takes upgrades.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const SETTINGS_LOOK: Duration = Duration::from_millis(2);
 
 /// Sends the request and carries the answer back.
 pub(crate) async fn exchange(attempt: &mut Attempt<'_, '_>, client: Client) -> Result<(), Failure> {
+    let key = as_connect(attempt, &client).await?;
     let (mut reply, mut upload) = send_head(attempt, client).await?;
     let sent_at = attempt.worker.instant();
     let mut head = attempt.worker.take_head();
@@ -51,6 +58,11 @@ pub(crate) async fn exchange(attempt: &mut Attempt<'_, '_>, client: Client) -> R
         first_byte,
         attempt.worker.ticker.now(),
     );
+    if attempt.request.upgrade.is_some() && head.status == Status::OK {
+        attempt.alarm.clear();
+        let ends = (&mut stream, &mut upload);
+        return tunnel::over_http2(attempt, head, ends, key.as_deref()).await;
+    }
     attempt.shape_response(&mut head);
     attempt.tally.answered(head.status);
     let framing = framing_of(&attempt.exchange.head.method, &head, &stream, declared);
@@ -58,6 +70,34 @@ pub(crate) async fn exchange(attempt: &mut Attempt<'_, '_>, client: Client) -> R
     carry_back(attempt, &head, shape, (&mut stream, &mut upload), is_sent).await?;
     attempt.worker.give_head(head);
     Ok(())
+}
+
+/// Makes an upgrade what it is in HTTP/2: an extended CONNECT (RFC 8441). The answer is the
+/// WebSocket key, which has no place there.
+async fn as_connect(
+    attempt: &mut Attempt<'_, '_>,
+    client: &Client,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(protocol) = attempt.request.upgrade.clone() else {
+        return Ok(None);
+    };
+    let env = &attempt.worker.shared.env;
+    // What the other side allows comes with its first frame.
+    let allowed = async {
+        while !client.takes_connect() {
+            env.sleep(SETTINGS_LOOK).await;
+        }
+    };
+    if env.timeout(SETTINGS_TIMEOUT, allowed).await.is_err() {
+        let words = "the instance takes no upgrades over HTTP/2";
+        return Err(attempt.fault(Cause::UpgradeFailed, words).into());
+    }
+    let head = &mut attempt.exchange.head;
+    let key = head.fields.get("sec-websocket-key").map(<[u8]>::to_vec);
+    head.fields.remove("sec-websocket-key");
+    head.method = Method::Connect;
+    head.protocol = Some(protocol);
+    Ok(key)
 }
 
 async fn send_head(
@@ -72,7 +112,7 @@ async fn send_head(
         let words = "the request can't be said in HTTP/2";
         return Err(attempt.fault(Cause::RequestMalformed, words).into());
     };
-    let end = matches!(attempt.request.framing, Framing::None);
+    let end = attempt.request.framing == Framing::None && attempt.request.upgrade.is_none();
     let sending = client.send(request, end);
     let timeout = attempt.timeouts().connect;
     let sent = attempt.worker.shared.env.timeout(timeout, sending).await;

@@ -93,7 +93,7 @@ impl Attempt<'_, '_> {
                 && self.exchange.head.method.is_idempotent()
     }
 
-    pub(crate) fn fault(&self, cause: Cause, what: &str) -> Fault {
+    fn fault(&self, cause: Cause, what: &str) -> Fault {
         let service = &self.cluster.service;
         Fault::new(cause, format!("service {service}: {what}")).with_detail(format!(
             "instance {} at {}: {what}",

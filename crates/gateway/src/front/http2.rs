@@ -32,6 +32,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// Most that is queued for a stream whose client does not read.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
+/// A stream that ends younger than this was hardly meant to be answered.
+const PREMATURE: Duration = Duration::from_secs(1);
 /// How long a connection without requests is kept after it was asked to go.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -76,8 +78,8 @@ struct Streams(Rc<StreamCounts>);
 struct StreamCounts {
     /// Being answered.
     open: Cell<u32>,
-    /// Taken back by the client before they were answered, less those that were not: a client
-    /// that only opens and resets costs work and gets nothing (CVE-2023-44487).
+    /// Broken off young, less those that were answered: a client that only opens and resets
+    /// costs work and gets nothing (CVE-2023-44487).
     wasted: Cell<u32>,
 }
 
@@ -87,14 +89,14 @@ impl Streams {
         self.clone()
     }
 
-    fn leave(&self, is_whole: bool) {
+    fn leave(&self, is_whole: bool, lived: Duration) {
         let StreamCounts { open, wasted } = &*self.0;
         open.set(open.get().saturating_sub(1));
-        wasted.set(if is_whole {
-            wasted.get().saturating_sub(1)
-        } else {
-            wasted.get().saturating_add(1)
-        });
+        if is_whole {
+            wasted.set(wasted.get().saturating_sub(1));
+        } else if lived < PREMATURE {
+            wasted.set(wasted.get().saturating_add(1));
+        }
     }
 }
 
@@ -273,6 +275,7 @@ async fn answer(
     {
         stream.reset(reason);
     }
-    streams.leave(is_whole);
+    let lived = worker.instant().saturating_duration_since(started);
+    streams.leave(is_whole, lived);
     worker.give_exchange(exchange);
 }

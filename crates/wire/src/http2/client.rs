@@ -114,6 +114,12 @@ impl Client {
         self.send.current_max_send_streams()
     }
 
+    /// Whether the other side has said that it takes an extended CONNECT (RFC 8441).
+    #[must_use]
+    pub fn takes_connect(&self) -> bool {
+        self.send.is_extended_connect_protocol_enabled()
+    }
+
     /// Puts a request on the connection, waiting for a free stream.
     ///
     /// # Errors
