@@ -13,7 +13,7 @@ use portolan_policy::{Exchange, Fault};
 use portolan_runtime::Dice;
 use portolan_wire::{
     h1::Framing,
-    http2::{Watched, read_request},
+    http2::{BadRequest, Watched, read_request},
     io::Stream,
 };
 
@@ -169,6 +169,27 @@ async fn accept(
     }
 }
 
+/// How the request's body ends, and whether it wants to change the protocol.
+fn shape_of(
+    worker: &Worker,
+    exchange: &mut Exchange,
+    read: &Result<Framing, BadRequest>,
+) -> RequestShape {
+    let upgrade = exchange.head.protocol.take();
+    if upgrade.is_some() {
+        as_upgrade(exchange, &mut worker.dice.borrow_mut());
+    }
+    RequestShape {
+        framing: match read {
+            Ok(framing) if upgrade.is_none() => *framing,
+            // What follows a change of protocol is no body of the request.
+            Ok(_) | Err(_) => Framing::None,
+        },
+        expects_continue: false,
+        upgrade,
+    }
+}
+
 /// An extended CONNECT is to HTTP/2 what an upgrade is to HTTP/1 (RFC 8441): from here on
 /// both look alike. The key, which only HTTP/1 has, is made up; nobody checks the answer to it.
 fn as_upgrade(exchange: &mut Exchange, dice: &mut Dice) {
@@ -218,24 +239,13 @@ async fn answer(
     );
     exchange.head.scheme = connection.scheme;
     let mut tally = Tally::new(&worker, &connection, &exchange.head, started);
-    let upgrade = exchange.head.protocol.take();
-    if upgrade.is_some() {
-        as_upgrade(&mut exchange, &mut worker.dice.borrow_mut());
-    }
-    let framing = match &read {
-        Ok(framing) if upgrade.is_none() => *framing,
-        // What follows a change of protocol is no body of the request.
-        Ok(_) | Err(_) => Framing::None,
-    };
+    let shape = shape_of(&worker, &mut exchange, &read);
+    let framing = shape.framing;
     let mut walking = Walk {
         worker: &worker,
         connection: &connection,
         exchange: &mut exchange,
-        request: RequestShape {
-            framing,
-            expects_continue: false,
-            upgrade,
-        },
+        request: shape,
         body: RequestBody::Stream {
             stream,
             room: connection.body_max(),
