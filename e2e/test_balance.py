@@ -96,9 +96,12 @@ def test_nobody_at_all_is_502_with_a_cause(start):
 
 def test_a_stale_pooled_connection_is_no_failure(start, origin):
     """The origin closes after each answer without saying so, as servers do when idle."""
+    closed = threading.Semaphore(0)
+
     def answer(seen: Seen, connection: Connection) -> None:
         connection.send(reply(200, b"ok"))
         connection.sock.shutdown(socket.SHUT_RDWR)
+        closed.release()
 
     gateway = start(config(**to_origin(origin(handler=answer)), gateway={"workers": 1}))
     with Client(gateway.port()) as client:
@@ -106,6 +109,20 @@ def test_a_stale_pooled_connection_is_no_failure(start, origin):
             method = "POST" if number % 2 else "GET"
             answer_ = client.request(method, "/")
             assert answer_.status == 200, (number, answer_.body)
+            # What meets a connection while it closes may have been carried out: see the next two.
+            assert closed.acquire(timeout=5)
+
+
+def test_a_request_that_meets_a_closing_connection_is_repeated_if_it_may_be(start, origin):
+    """The same without waiting for the close: a GET goes out again over a new connection."""
+    def answer(seen: Seen, connection: Connection) -> None:
+        connection.send(reply(200, b"ok"))
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+    gateway = start(config(**to_origin(origin(handler=answer)), gateway={"workers": 1}))
+    with Client(gateway.port()) as client:
+        # No more than the retry budget allows at once.
+        assert {client.request("GET", "/").status for _ in range(10)} == {200}
 
 
 def test_a_request_that_was_sent_is_not_sent_twice(start, origin):
