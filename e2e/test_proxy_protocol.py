@@ -143,3 +143,18 @@ def test_two_clients_never_share_a_connection_with_a_header(start, origin):
             assert client.request("GET", "/").status == 200
             ports.append(client.sock.getsockname()[1])
     assert [int(header.split()[4]) for header in headers] == ports
+
+
+def test_clients_do_not_share_a_connection_that_announces_one_of_them(start, origin):
+    """Over HTTP/2, too: each connection to the instance begins with the name of its client."""
+    inner = start(config(
+        **to_origin(origin()), listeners={"web": listener(proxy_protocol="required")},
+        gateway={"trusted_proxies": ["127.0.0.0/8"]},
+    ), folder="inner")
+    upstream = {"addresses": [f"127.0.0.1:{inner.port()}"], "protocol": "http2", "proxy_protocol": "v2"}
+    outer = start(config(
+        routes={"all": {"target": "inner"}}, upstreams={"inner": upstream},
+        listeners={"web": listener(proxy_protocol="required")},
+        gateway={"trusted_proxies": ["127.0.0.0/8"], "workers": 1},
+    ), folder="outer")
+    assert [client_of(outer, ONE), client_of(outer, SIX)] == ["9.8.7.6", "2001:db8::1"]

@@ -39,17 +39,20 @@ pub(crate) async fn connect(attempt: &mut Attempt<'_, '_>) -> Result<Connected, 
     };
     let is_tunnel = attempt.request.upgrade.is_some();
     let wants_http2 = is_grpc(&attempt.exchange.head.fields);
-    let may_share = match transport.protocol {
-        Protocol::Http1 => false,
-        Protocol::Http2 => true,
-        Protocol::Auto => !is_tunnel,
-    };
+    // A connection that announces a client is that client's alone.
+    let is_anonymous = transport.proxy_protocol.is_none();
+    let may_share = is_anonymous
+        && match transport.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => !is_tunnel,
+        };
     if may_share && let Some(client) = attempt.worker.pool.shared(key) {
         attempt.worker.meters.count(Count::UpstreamReused);
         return Ok(Connected::Http2(client));
     }
     let in_the_clear_http1 = transport.tls.is_none() && !wants_http2;
-    let may_take = transport.proxy_protocol.is_none()
+    let may_take = is_anonymous
         && match transport.protocol {
             Protocol::Http1 => true,
             Protocol::Http2 => false,
@@ -67,7 +70,9 @@ pub(crate) async fn connect(attempt: &mut Attempt<'_, '_>) -> Result<Connected, 
             reused: false,
         },
         Dialled::Http2(client) => {
-            attempt.worker.pool.share(key, client.clone());
+            if is_anonymous {
+                attempt.worker.pool.share(key, client.clone());
+            }
             Connected::Http2(client)
         }
     })
