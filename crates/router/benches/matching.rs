@@ -130,7 +130,7 @@ fn main() -> ExitCode {
 struct Subject {
     count: usize,
     router: Router<usize>,
-    requests: Vec<(String, String)>,
+    requests: Requests,
     best: [Duration; 2],
 }
 
@@ -142,7 +142,7 @@ impl Subject {
         Self {
             count,
             router,
-            requests: requests(shape, count),
+            requests: Requests::new(shape, count),
             best: [Duration::MAX; 2],
         }
     }
@@ -151,7 +151,7 @@ impl Subject {
         let mut head = RequestHead::default();
         for (place, is_search) in [false, true].into_iter().enumerate() {
             let start = Instant::now();
-            for (host, target) in &self.requests {
+            for (host, target) in self.requests.iter() {
                 head.authority.clear();
                 head.authority.push_str(host);
                 let written = head.target.set(target.as_bytes());
@@ -207,15 +207,49 @@ fn entry(shape: &Shape, n: usize) -> Entry<usize> {
     }
 }
 
-/// Requests for random routes, in one order for all rounds.
-fn requests(shape: &Shape, count: usize) -> Vec<(String, String)> {
-    let mut seed: usize = 0x2545_f491;
-    let mut next = || {
-        seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        (seed >> 33) % count
-    };
-    let request = |n| ((shape.host)(n), (shape.request)(n));
-    (0..MATCHES).map(|_| request(next())).collect()
+/// Requests, end to end in memory: a connection reads each into the same buffer, so
+/// where they come from must not push the routes out of the caches.
+#[derive(Default)]
+struct Requests {
+    text: String,
+    /// Where each host and each target ends.
+    ends: Vec<(u32, u32)>,
+}
+
+impl Requests {
+    /// Requests for random routes, in one order for all rounds.
+    fn new(shape: &Shape, count: usize) -> Self {
+        let mut seed: usize = 0x2545_f491;
+        let mut next = || {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (seed >> 33) % count
+        };
+        let mut all = Self::default();
+        for n in (0..MATCHES).map(|_| next()) {
+            let host_end = all.push(&(shape.host)(n));
+            let target_end = all.push(&(shape.request)(n));
+            all.ends.push((host_end, target_end));
+        }
+        all
+    }
+
+    fn push(&mut self, text: &str) -> u32 {
+        self.text.push_str(text);
+        u32::try_from(self.text.len()).unwrap_or_else(|bad| panic!("{bad}"))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().map(move |(host_end, target_end)| {
+            let (host_end, target_end) = (*host_end as usize, *target_end as usize);
+            let request = (
+                &self.text[start..host_end],
+                &self.text[host_end..target_end],
+            );
+            start = target_end;
+            request
+        })
+    }
 }
 
 fn name(text: &str) -> Name {

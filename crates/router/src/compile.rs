@@ -52,6 +52,9 @@ pub(crate) enum RuleKind {
 pub(crate) struct Compiled<T> {
     pub(crate) entries: Vec<Entry<T>>,
     pub(crate) rules: Vec<Rule>,
+    /// The entry of each rule once more, dense: a search that ends at a plain rule reads
+    /// nothing else of it.
+    pub(crate) rule_entries: Vec<u32>,
     pub(crate) conditions: Vec<Conditions>,
     pub(crate) paths: Vec<PathTest>,
     pub(crate) table: Table,
@@ -75,11 +78,13 @@ pub(crate) fn compile<T>(mut given: Vec<Entry<T>>) -> (Compiled<T>, Vec<RoutePro
     drafts.sort_unstable_by(|a, b| a.order.cmp(&b.order));
     report_shadowed(&entries, &drafts, &mut problems);
     let table = build(&drafts);
-    let rules = drafts.into_iter().map(|draft| draft.rule).collect();
+    let rules: Vec<_> = drafts.into_iter().map(|draft| draft.rule).collect();
+    let rule_entries = rules.iter().map(|rule| rule.entry).collect();
     let (conditions, paths) = collect(matches);
     let compiled = Compiled {
         entries,
         rules,
+        rule_entries,
         conditions,
         paths,
         table,
@@ -175,7 +180,10 @@ fn build(drafts: &[Draft<'_>]) -> Table {
     for (number, draft) in (0..).zip(drafts) {
         let host = draft.order.host.text();
         match &draft.order.path {
-            PathKey::Segments(tokens) => builder.insert(number, host, tokens),
+            PathKey::Segments(tokens) => {
+                let is_plain = draft.rule.conditions.is_none() && draft.rule.path.is_none();
+                builder.insert(number, host, tokens, is_plain);
+            }
             PathKey::Regex(..) => builder.insert_regex(number, host),
         }
     }

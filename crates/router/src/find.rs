@@ -10,6 +10,7 @@ use portolan_model::{
 use crate::{
     Router, Unmet,
     compile::{Rule, RuleKind},
+    condition::Conditions,
     path::{PathTest, regex_captures},
 };
 
@@ -67,10 +68,20 @@ pub struct Miss {
     pub allowed: Vec<Method>,
 }
 
+/// A rule whose host and path hold.
+#[derive(Clone, Copy)]
+struct Candidate {
+    /// Its place among all rules.
+    rule: usize,
+    /// It asks for nothing else and captures nothing: it need not be looked at.
+    is_plain: bool,
+    /// Bytes of the path that it speaks for.
+    bytes: usize,
+}
+
 /// How a search ends early.
-enum Halt<'r> {
-    /// This rule matches, and speaks for so many bytes of the path.
-    At(&'r Rule, usize),
+enum Halt {
+    At(Candidate),
     ForBody(ByteSize),
 }
 
@@ -90,28 +101,32 @@ impl<T> Router<T> {
         body: Body<'_>,
     ) -> Outcome<'_, T> {
         let mut halt = None;
-        let _ = self.candidates(head, |rule, bytes| {
-            let unmet = rule.conditions.and_then(|conditions| {
-                let conditions = &self.inner.conditions[conditions as usize];
-                conditions.check(listener, head, body).err()
-            });
+        let _ = self.candidates(head, |candidate| {
+            let conditions = self.conditions(candidate);
+            let unmet = conditions.and_then(|all| all.check(listener, head, body).err());
             halt = match unmet {
-                None => Some(Halt::At(rule, bytes)),
+                None => Some(Halt::At(candidate)),
                 Some(Unmet::BodyUnknown(limit)) => Some(Halt::ForBody(limit)),
                 Some(_) => return ControlFlow::Continue(()),
             };
             ControlFlow::Break(())
         });
         match halt {
-            Some(Halt::At(rule, bytes)) => Outcome::Found(self.found(rule, bytes, head)),
+            Some(Halt::At(candidate)) => Outcome::Found(self.found(candidate, head)),
             Some(Halt::ForBody(limit)) => Outcome::WantsBody { limit },
             None => Outcome::Nothing(self.miss(listener, head)),
         }
     }
 
-    fn found(&self, rule: &Rule, bytes: usize, head: &RequestHead) -> Found<'_, T> {
-        let entry = &self.inner.entries[rule.entry as usize];
-        let captures = match rule.path.map(|path| &self.inner.paths[path as usize]) {
+    fn found(&self, candidate: Candidate, head: &RequestHead) -> Found<'_, T> {
+        let entry = self.inner.rule_entries[candidate.rule] as usize;
+        let entry = &self.inner.entries[entry];
+        let test = if candidate.is_plain {
+            None
+        } else {
+            self.path_test(&self.inner.rules[candidate.rule])
+        };
+        let captures = match test {
             None => Captures::new(),
             Some(PathTest::Segments(segments)) => segments.captures(head.path()),
             Some(PathTest::Regex(regex)) => regex_captures(regex, head.path()),
@@ -120,17 +135,30 @@ impl<T> Router<T> {
             payload: &entry.payload,
             route: &entry.name,
             captures,
-            prefix_bytes: bytes,
+            prefix_bytes: candidate.bytes,
         }
+    }
+
+    /// What a rule asks for besides host and path.
+    #[inline]
+    fn conditions(&self, candidate: Candidate) -> Option<&Conditions> {
+        if candidate.is_plain {
+            return None;
+        }
+        let conditions = self.inner.rules[candidate.rule].conditions?;
+        Some(&self.inner.conditions[conditions as usize])
+    }
+
+    fn path_test(&self, rule: &Rule) -> Option<&PathTest> {
+        rule.path.map(|path| &self.inner.paths[path as usize])
     }
 
     #[cold]
     fn miss(&self, listener: &Name, head: &RequestHead) -> Miss {
         let mut allowed: Vec<Method> = Vec::new();
-        let _ = self.candidates(head, |rule, _| {
-            let wanted = rule.conditions.map_or(&[][..], |conditions| {
-                self.inner.conditions[conditions as usize].methods_wanted(listener, head)
-            });
+        let _ = self.candidates(head, |candidate| {
+            let conditions = self.conditions(candidate);
+            let wanted = conditions.map_or(&[][..], |all| all.methods_wanted(listener, head));
             for method in wanted {
                 if !allowed.contains(method) {
                     allowed.push(method.clone());
@@ -144,13 +172,12 @@ impl<T> Router<T> {
         }
     }
 
-    /// Visits the rules whose host and path hold, in the order of precedence, with the
-    /// bytes of the path that they speak for.
+    /// Visits the rules whose host and path hold, in the order of precedence.
     #[inline]
-    fn candidates<'r>(
-        &'r self,
+    fn candidates(
+        &self,
         head: &RequestHead,
-        mut visit: impl FnMut(&'r Rule, usize) -> ControlFlow<()>,
+        mut visit: impl FnMut(Candidate) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let path = match head.path() {
             // The server as a whole (RFC 9112, section 3.2.4): whoever serves all of it.
@@ -161,23 +188,29 @@ impl<T> Router<T> {
         let table = &self.inner.table;
         let host = if table.has_hosts() { head.host() } else { "" };
         table.walk(host, path, &mut |stop| {
-            for rule in &self.inner.rules[stop.rules] {
-                let holds = match rule.kind {
-                    RuleKind::Whole | RuleKind::Prefix => true,
-                    // What it captures begins with a slash.
-                    RuleKind::Rest => stop.bytes < path.len(),
-                    RuleKind::Regex => self.regex_holds(rule, path),
-                };
-                if holds {
-                    visit(rule, stop.bytes)?;
+            for rule in stop.rules {
+                if stop.is_plain || self.path_holds(&self.inner.rules[rule], path, stop.bytes) {
+                    visit(Candidate {
+                        rule,
+                        is_plain: stop.is_plain,
+                        bytes: stop.bytes,
+                    })?;
                 }
             }
             ControlFlow::Continue(())
         })
     }
 
-    fn regex_holds(&self, rule: &Rule, path: &[u8]) -> bool {
-        let test = rule.path.map(|path| &self.inner.paths[path as usize]);
-        matches!(test, Some(PathTest::Regex(regex)) if regex.is_match(path))
+    /// Whether the path holds, of which the table has come as far as `bytes`.
+    fn path_holds(&self, rule: &Rule, path: &[u8], bytes: usize) -> bool {
+        match rule.kind {
+            RuleKind::Whole | RuleKind::Prefix => true,
+            // What it captures begins with a slash.
+            RuleKind::Rest => bytes < path.len(),
+            RuleKind::Regex => matches!(
+                self.path_test(rule),
+                Some(PathTest::Regex(regex)) if regex.is_match(path)
+            ),
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! The tree of hosts and path segments, packed into one hash table.
 //!
-//! A node is one cache line and is found by hashing its parent with the text of
-//! its first segment, so a step down costs about one memory access whatever the
-//! number of routes. Chains of single children are one node. The children of the
-//! whole table are the hosts.
+//! A node is found by hashing its parent with the text of its first segment. Chains
+//! of single children are one node. The children of the whole table are the hosts.
+//!
+//! The table has two parts, both small, because a match with many routes costs what
+//! the caches miss: an index of four bytes a place, and the nodes themselves, packed
+//! without holes and no longer than what they hold. An index entry carries as many
+//! bits of its node's hash as the node's address leaves free, so a step down is one
+//! look at the index and one at the right node, whatever the number of routes.
 //!
 //! A walk visits nodes in the order of precedence: at each node first the literal
 //! child, then the capture, then what is open-ended. Each node is visited at most
@@ -11,56 +15,39 @@
 //!
 //! A walk remembers nothing but where it is: the way back leads over the parents.
 //!
-//! Invariant: a node's slot never changes, its parent's slot and its first segment
-//! decide where probing for it begins, and at least one slot stays empty.
+//! Invariant: a node's address never changes, its parent's address and its first
+//! segment decide where probing for it begins, and at least one place stays empty.
 //! Source: hashing by folded multiplication is that of wyhash and foldhash.
 
 use std::ops::{ControlFlow, Range};
 
 mod build;
 mod hash;
+mod node;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use build::{Builder, Token};
 use hash::{Hashed, hash_segment};
+use node::{Field, Node};
 
-/// Bytes of a label that stand in the node itself.
-const LABEL_BYTES: usize = 28;
-
-/// Slot of a node.
+/// Where a node lies in the packed nodes, in words of four bytes.
 pub(crate) type Slot = u32;
 
-/// No node.
-const NOWHERE: Slot = u32::MAX;
 /// The parent of hosts.
-const TABLE: Slot = u32::MAX - 1;
-
-/// A place in the tree. One cache line.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
-struct Node {
-    /// Where the node hangs; [`NOWHERE`] marks an empty slot.
-    parent: Slot,
-    tag: u32,
-    /// Where the label goes on if it is longer than [`LABEL_BYTES`].
-    label_rest: u32,
-    label_bytes: u16,
-    has_children: bool,
-    has_regexes: bool,
-    capture: Slot,
-    here: Span,
-    open: Span,
-    label: [u8; LABEL_BYTES],
-}
-
-const _: () = assert!(size_of::<Node>() == 64, "a node is one cache line");
+const TABLE: Slot = u32::MAX;
+/// A place of the index that leads nowhere.
+const EMPTY: u32 = u32::MAX;
+/// The bit of an entry that only an empty place has.
+const EMPTY_BIT: u32 = 1 << 31;
 
 /// A run of rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     start: u32,
     rules: u32,
+    /// It is one rule that asks for nothing but its host and path.
+    is_plain: bool,
 }
 
 impl Span {
@@ -71,20 +58,6 @@ impl Span {
     const fn is_empty(self) -> bool {
         self.rules == 0
     }
-
-    fn visit(
-        self,
-        bytes: usize,
-        visit: &mut impl FnMut(Stop) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        if self.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        visit(Stop {
-            rules: self.range(),
-            bytes,
-        })
-    }
 }
 
 /// Rules that a walk has come upon, in their order.
@@ -92,19 +65,55 @@ impl Span {
 pub(crate) struct Stop {
     /// The rules, as places in the list that the table was built from.
     pub(crate) rules: Range<usize>,
+    /// It is one rule that asks for nothing but its host and path.
+    pub(crate) is_plain: bool,
     /// Bytes of the path that the place in the tree stands for.
     pub(crate) bytes: usize,
+}
+
+/// The index: from a hash to a node, by linear probing.
+#[derive(Debug)]
+struct Index {
+    places: Box<[u32]>,
+    /// The bits of an entry that are the node's address; the others are of its hash, but
+    /// for the highest, which only an empty place has.
+    address_bits: u32,
+}
+
+impl Index {
+    /// The first node whose hash may be that one and that is what is looked for.
+    #[inline]
+    fn find<T>(&self, hashed: Hashed, mut look: impl FnMut(Slot) -> Option<T>) -> Option<T> {
+        let hash_bits = !self.address_bits;
+        let wanted = hashed.tag & hash_bits & !EMPTY_BIT;
+        let mut place = hashed.place(self.places.len());
+        // Ends at the empty place at the latest.
+        loop {
+            let entry = self.places[place];
+            if entry & hash_bits == wanted {
+                let found = look(entry & self.address_bits);
+                if found.is_some() {
+                    return found;
+                }
+            } else if entry == EMPTY {
+                return None;
+            }
+            place += 1;
+            if place == self.places.len() {
+                place = 0;
+            }
+        }
+    }
 }
 
 /// The packed tree.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// Hashed nodes, then those that are reached otherwise.
-    nodes: Box<[Node]>,
-    /// How many slots are hashed.
-    slots: usize,
-    /// The ends of long labels.
-    label_rests: Box<[u8]>,
+    index: Index,
+    /// Packed nodes; see [`Node`].
+    nodes: Box<[u8]>,
+    /// Runs of rules that don't fit into their node.
+    spans: Box<[Span]>,
     /// Rules by regular expression of the nodes that have some, by slot.
     regexes: Box<[(Slot, Span)]>,
     /// The node of routes without a host.
@@ -183,7 +192,7 @@ impl Table {
         visit: &mut impl FnMut(Stop) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         self.walk_segments(root, path, visit)?;
-        if !self.node(root).has_regexes {
+        if !self.node(root).has_regexes() {
             return ControlFlow::Continue(());
         }
         let Ok(place) = self.regexes.binary_search_by_key(&root, |(slot, _)| *slot) else {
@@ -191,6 +200,7 @@ impl Table {
         };
         visit(Stop {
             rules: self.regexes[place].1.range(),
+            is_plain: false,
             bytes: path.len(),
         })
     }
@@ -206,12 +216,12 @@ impl Table {
         while let Some((slot, at)) = way {
             let node = self.node(slot);
             if at == path.len() {
-                node.here.visit(at, visit)?;
-                node.open.visit(at, visit)?;
+                self.visit(node, Field::Here, at, visit)?;
+                self.visit(node, Field::Open, at, visit)?;
                 way = self.back(root, (slot, at), path, visit)?;
                 continue;
             }
-            if node.has_children {
+            if node.has_children() {
                 way = self.child(slot, path, at + 1);
                 if way.is_some() {
                     continue;
@@ -219,11 +229,37 @@ impl Table {
             }
             way = node.captured(path, at);
             if way.is_none() {
-                node.open.visit(at, visit)?;
+                self.visit(node, Field::Open, at, visit)?;
                 way = self.back(root, (slot, at), path, visit)?;
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Visits the rules of a node that end there or are open there.
+    #[inline]
+    fn visit(
+        &self,
+        node: Node<'_>,
+        field: Field,
+        bytes: usize,
+        visit: &mut impl FnMut(Stop) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(value) = node.field(field) else {
+            return ControlFlow::Continue(());
+        };
+        let value = value as usize;
+        let is_plain = node.is_plain(field);
+        let rules = if is_plain {
+            value..value + 1
+        } else {
+            self.spans[value].range()
+        };
+        visit(Stop {
+            rules,
+            is_plain,
+            bytes,
+        })
     }
 
     /// Goes back from a node that led nowhere to the next way that is left to try.
@@ -237,14 +273,14 @@ impl Table {
     ) -> ControlFlow<(), Option<(Slot, usize)>> {
         while slot != root {
             let node = self.node(slot);
-            let is_captured = slot as usize >= self.slots;
+            let is_captured = node.is_captured();
             at = if is_captured {
                 let slash = path[..at].iter().rposition(|byte| *byte == b'/');
                 slash.unwrap_or_default()
             } else {
-                at - 1 - usize::from(node.label_bytes)
+                at - 1 - node.label().len()
             };
-            slot = node.parent;
+            slot = node.parent();
             let parent = self.node(slot);
             if !is_captured {
                 let way = parent.captured(path, at);
@@ -252,7 +288,7 @@ impl Table {
                     return ControlFlow::Continue(way);
                 }
             }
-            parent.open.visit(at, visit)?;
+            self.visit(parent, Field::Open, at, visit)?;
         }
         ControlFlow::Continue(None)
     }
@@ -260,74 +296,16 @@ impl Table {
     /// The child whose label stands in `text` from `at` on, and where it ends there.
     #[inline]
     fn child(&self, parent: Slot, text: &[u8], at: usize) -> Option<(Slot, usize)> {
-        let hashed = hash_segment(parent, text.get(at..)?);
-        let mut place = hashed.place(self.slots);
-        loop {
-            // Ends at the empty slot at the latest.
-            let node = &self.nodes[place];
-            if node.tag == hashed.tag && node.parent == parent {
-                if let Some(end) = self.reach(node, text, at) {
-                    return Some((slot(place), end));
-                }
-            } else if node.parent == NOWHERE {
-                return None;
-            }
-            place += 1;
-            if place == self.slots {
-                place = 0;
-            }
-        }
+        let text = text.get(at..)?;
+        self.index.find(hash_segment(parent, text), |slot| {
+            let node = self.node(slot);
+            let bytes = node.reach(text).filter(|_| node.parent() == parent)?;
+            Some((slot, at + bytes))
+        })
     }
 
-    /// Where the label of `node` ends in `text` if it stands there in whole segments.
     #[inline]
-    fn reach(&self, node: &Node, text: &[u8], at: usize) -> Option<usize> {
-        let bytes = usize::from(node.label_bytes);
-        let end = at + bytes;
-        let given = text.get(at..end)?;
-        let inner = bytes.min(LABEL_BYTES);
-        let holds = given[..inner] == node.label[..inner]
-            && (bytes <= LABEL_BYTES || given[inner..] == *self.label_rest(node));
-        let is_border = text.get(end).is_none_or(|byte| *byte == b'/');
-        (holds && is_border).then_some(end)
-    }
-
-    fn label_rest(&self, node: &Node) -> &[u8] {
-        let start = node.label_rest as usize;
-        &self.label_rests[start..start + usize::from(node.label_bytes) - LABEL_BYTES]
-    }
-
-    fn node(&self, slot: Slot) -> &Node {
-        &self.nodes[slot as usize]
-    }
-}
-
-/// A table never has as many slots as would not fit.
-fn slot(place: usize) -> Slot {
-    Slot::try_from(place).unwrap_or(NOWHERE)
-}
-
-impl Node {
-    const EMPTY: Self = Self {
-        parent: NOWHERE,
-        tag: 0,
-        label_rest: 0,
-        label_bytes: 0,
-        has_children: false,
-        has_regexes: false,
-        capture: NOWHERE,
-        here: Span { start: 0, rules: 0 },
-        open: Span { start: 0, rules: 0 },
-        label: [0; LABEL_BYTES],
-    };
-
-    /// The node that captures the next segment, if there are both.
-    fn captured(&self, path: &[u8], at: usize) -> Option<(Slot, usize)> {
-        if self.capture == NOWHERE {
-            return None;
-        }
-        let segment = path.get(at + 1..)?;
-        let bytes = memchr::memchr(b'/', segment).unwrap_or(segment.len());
-        (bytes > 0).then_some((self.capture, at + 1 + bytes))
+    fn node(&self, slot: Slot) -> Node<'_> {
+        Node::at(&self.nodes, slot)
     }
 }

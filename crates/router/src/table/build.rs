@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Hashed, LABEL_BYTES, NOWHERE, Node, Slot, Span, TABLE, Table, hash_segment, slot};
+use super::{
+    EMPTY, EMPTY_BIT, Hashed, Index, Slot, Span, TABLE, Table, hash_segment,
+    node::{Draft, WORD, address, set_capture},
+};
 
 /// One word of a path condition, in the order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,31 +45,41 @@ struct Branch<'a> {
 
 impl Span {
     /// Takes in the next rule. Those of one place follow each other in the order.
-    fn take(&mut self, rule: u32) {
+    fn take(&mut self, rule: u32, is_plain: bool) {
         if self.rules == 0 {
             self.start = rule;
         }
         self.rules = rule + 1 - self.start;
+        self.is_plain = is_plain && self.rules == 1;
     }
 }
 
 impl<'a> Builder<'a> {
-    /// Puts in a rule by path. `host` is a whole host, a suffix with its dot, or any.
-    pub(crate) fn insert(&mut self, rule: u32, host: Option<&'a str>, path: &[Token<'a>]) {
+    /// Puts in a rule by path. `host` is a whole host, a suffix with its dot, or any;
+    /// `is_plain` says that the rule asks for nothing else.
+    pub(crate) fn insert(
+        &mut self,
+        rule: u32,
+        host: Option<&'a str>,
+        path: &[Token<'a>],
+        is_plain: bool,
+    ) {
         let mut branch = &mut self.host(host).root;
         for token in path {
             branch = match token {
                 Token::Literal(text) => branch.children.entry(text).or_default(),
                 Token::Capture => branch.capture.get_or_insert_default(),
-                Token::End => return branch.here.take(rule),
-                Token::Rest | Token::Prefix => return branch.open.take(rule),
+                Token::End => return branch.here.take(rule, is_plain),
+                Token::Prefix => return branch.open.take(rule, is_plain),
+                // What it captures begins with a slash, which somebody has to look for.
+                Token::Rest => return branch.open.take(rule, false),
             };
         }
     }
 
     /// Puts in a rule by regular expression.
     pub(crate) fn insert_regex(&mut self, rule: u32, host: Option<&'a str>) {
-        self.host(host).regexes.take(rule);
+        self.host(host).regexes.take(rule, false);
     }
 
     fn host(&mut self, host: Option<&'a str>) -> &mut Host<'a> {
@@ -114,6 +127,8 @@ struct Flat(Vec<FlatNode>);
 struct FlatNode {
     way: Way,
     parent: Option<usize>,
+    has_capture: bool,
+    has_children: bool,
     here: Span,
     open: Span,
     regexes: Span,
@@ -125,6 +140,8 @@ impl Flat {
         self.0.push(FlatNode {
             way,
             parent,
+            has_capture: branch.capture.is_some(),
+            has_children: !branch.children.is_empty(),
             here: branch.here,
             open: branch.open,
             regexes,
@@ -139,17 +156,7 @@ impl Flat {
     }
 
     fn pack(self, has_hosts: bool, has_suffixes: bool) -> Table {
-        let is_label = |node: &&FlatNode| matches!(node.way, Way::Label(_));
-        let labels = self.0.iter().filter(is_label).count();
-        // Three in five slots are taken at most, so that probing stays short.
-        let slots = labels + labels * 2 / 3 + 1;
-        let mut packer = Packer {
-            nodes: vec![Node::EMPTY; slots],
-            slots,
-            label_rests: Vec::new(),
-            regexes: Vec::new(),
-            any: None,
-        };
+        let mut packer = Packer::default();
         let mut placed: Vec<Slot> = Vec::with_capacity(self.0.len());
         for node in &self.0 {
             let parent = node.parent.map_or(TABLE, |parent| placed[parent]);
@@ -157,9 +164,9 @@ impl Flat {
         }
         packer.regexes.sort_unstable_by_key(|(slot, _)| *slot);
         Table {
+            index: packer.index(),
             nodes: packer.nodes.into(),
-            slots,
-            label_rests: packer.label_rests.into(),
+            spans: packer.spans.into(),
             regexes: packer.regexes.into(),
             any: packer.any,
             has_hosts,
@@ -183,64 +190,60 @@ fn compress<'b, 'a>(text: &str, branch: &'b Branch<'a>) -> (String, &'b Branch<'
     (label, branch)
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Packer {
-    nodes: Vec<Node>,
-    slots: usize,
-    label_rests: Vec<u8>,
+    nodes: Vec<u8>,
+    spans: Vec<Span>,
+    /// Nodes that are found by hash, with it.
+    hashed: Vec<(Hashed, Slot)>,
     regexes: Vec<(Slot, Span)>,
     any: Option<Slot>,
 }
 
 impl Packer {
     fn place(&mut self, flat: &FlatNode, parent: Slot) -> Slot {
-        let mut node = Node {
+        let label = match &flat.way {
+            Way::Label(label) => label.as_bytes(),
+            Way::Capture | Way::Any => &[],
+        };
+        let draft = Draft {
+            parent,
+            label,
+            has_capture: flat.has_capture,
+            has_children: flat.has_children,
+            has_regexes: !flat.regexes.is_empty(),
+            is_captured: matches!(flat.way, Way::Capture),
             here: flat.here,
             open: flat.open,
-            has_regexes: !flat.regexes.is_empty(),
-            ..Node::EMPTY
         };
-        let place = match &flat.way {
-            Way::Label(label) => {
-                let hashed = hash_segment(parent, label.as_bytes());
-                self.label(&mut node, label.as_bytes());
-                (node.parent, node.tag) = (parent, hashed.tag);
-                self.free_place(hashed)
-            }
-            Way::Capture | Way::Any => {
-                node.parent = parent;
-                self.nodes.push(Node::EMPTY);
-                self.nodes.len() - 1
-            }
-        };
-        let own = slot(place);
+        let own = draft.write(&mut self.nodes, &mut self.spans);
         match flat.way {
             Way::Any => self.any = Some(own),
-            Way::Capture => self.nodes[parent as usize].capture = own,
-            Way::Label(_) if parent == TABLE => {}
-            Way::Label(_) => self.nodes[parent as usize].has_children = true,
+            Way::Capture => set_capture(&mut self.nodes, parent, own),
+            Way::Label(_) => self.hashed.push((hash_segment(parent, label), own)),
         }
-        if node.has_regexes {
+        if draft.has_regexes {
             self.regexes.push((own, flat.regexes));
         }
-        self.nodes[place] = node;
         own
     }
 
-    fn free_place(&self, hashed: Hashed) -> usize {
-        let mut place = hashed.place(self.slots);
-        while self.nodes[place].parent != NOWHERE {
-            place = (place + 1) % self.slots;
+    fn index(&self) -> Index {
+        // Half of the places are taken at most, so that probing stays short.
+        let mut places = vec![EMPTY; self.hashed.len() * 2 + 1];
+        // Less than half of 2^32: the highest bit of an entry is that of empty places.
+        let addresses = (self.nodes.len() / WORD).max(1).next_power_of_two();
+        let address_bits = address(addresses - 1) & !EMPTY_BIT;
+        for (hashed, slot) in &self.hashed {
+            let mut place = hashed.place(places.len());
+            while places[place] != EMPTY {
+                place = (place + 1) % places.len();
+            }
+            places[place] = hashed.tag & !address_bits & !EMPTY_BIT | slot;
         }
-        place
-    }
-
-    fn label(&mut self, node: &mut Node, label: &[u8]) {
-        let inner = label.len().min(LABEL_BYTES);
-        node.label[..inner].copy_from_slice(&label[..inner]);
-        // Labels are paths or hosts, whose limits are far below these.
-        node.label_bytes = u16::try_from(label.len()).unwrap_or(u16::MAX);
-        node.label_rest = u32::try_from(self.label_rests.len()).unwrap_or(u32::MAX);
-        self.label_rests.extend_from_slice(&label[inner..]);
+        Index {
+            places: places.into(),
+            address_bits,
+        }
     }
 }
