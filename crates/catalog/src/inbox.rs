@@ -21,7 +21,7 @@ use portolan_model::{Change, Revision, SourceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use self::inflow::Inflow;
-use crate::{Judgement, News, Saying, fold::Bequest};
+use crate::{Judgement, News, Ruled, Saying, fold::Bequest};
 
 /// Most changes that wait in one inbox.
 pub const INBOX_CHANGES_MAX: usize = 1024;
@@ -169,6 +169,20 @@ impl Inbox {
     /// Nothing is said unless it resolves.
     pub async fn judge(&self, judgement: Judgement) -> Result<(), InboxClosed> {
         self.put(None, News::Judged(judgement), None).await
+    }
+
+    /// Says what an operator ruled about an instance of any source, and hands out a ticket
+    /// to wait with.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the registry should end.
+    ///
+    /// # Cancellation
+    /// Nothing is said unless it resolves.
+    pub async fn rule(&self, actor: Option<Arc<str>>, ruled: Ruled) -> Result<Ticket, InboxClosed> {
+        let (done, ticket) = oneshot::channel();
+        self.put(actor, News::Ruled(ruled), Some(done)).await?;
+        Ok(Ticket(ticket))
     }
 
     /// Says something on behalf of `actor` and hands out a ticket to wait with, so that

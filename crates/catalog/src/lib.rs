@@ -15,7 +15,7 @@ mod source;
 mod witness;
 
 pub use catalog::{Catalog, Conflict, Service, SourceStatus, Staleness};
-pub use fold::{Applied, Bequest, Fold, Judgement, News, Saying};
+pub use fold::{Applied, Bequest, Fold, Judgement, News, Ruled, Saying};
 pub use guard::GuardSettings;
 pub use inbox::{
     Arrival, INBOX_CHANGES_MAX, Inbox, InboxClosed, InboxHub, Inflow, Ticket, Turn, inboxes,

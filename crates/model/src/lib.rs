@@ -21,5 +21,5 @@ pub use instance::{Instance, Metadata, NamedPort, Weight};
 pub use name::{BadName, InstanceId, Name, ServiceKey};
 pub use size::{BadSize, ByteSize};
 pub use spec::{Problem, Spec};
-pub use state::{Guard, Health, Override, State, Traffic, Verdict};
+pub use state::{Guard, Health, Override, Ruling, State, Traffic, Verdict};
 pub use time::{BadSpan, Revision, RevisionClock, Timestamp, parse_span};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Timestamp, Weight};
 
 /// What the instance, or a check of it, last reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,6 +61,27 @@ pub enum Override {
     Maintenance,
 }
 
+/// An operator's word about one instance: a fact of its own, beside what the instance
+/// and its source say. It holds until an operator takes it back, whatever registers or
+/// leaves meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ruling {
+    /// Whether it gets traffic.
+    #[serde(default, rename = "override")]
+    pub traffic: Override,
+    /// Its share, in place of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
+    /// Who said so: an address, a token's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Arc<str>>,
+    /// When it was said.
+    pub at: Timestamp,
+}
+
 /// What the expiry guard does with the instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +107,9 @@ pub struct State {
     /// The operator's word.
     #[serde(rename = "override")]
     pub overridden: Override,
+    /// Who said so, when and why; and whether the weight is the operator's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ruling: Option<Arc<Ruling>>,
     /// The guard's hold.
     pub guard: Guard,
     /// The instance asked to leave and is being drained.

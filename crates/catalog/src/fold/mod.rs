@@ -4,13 +4,15 @@
 //! speaks only of its own instances. Where several claim the same one, the source
 //! first in the order of precedence wins whole, and the conflict is listed. The guard
 //! may hold what would go by inference; the axes `guard` and `stale` of an
-//! instance's state belong to the fold, whatever the source wrote there.
+//! instance's state belong to the fold and the override to operators, whatever the
+//! source wrote there.
 //!
 //! Invariant: a catalogue that was handed out never changes.
 
 mod bequest;
 mod books;
 mod reset;
+mod rulings;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -28,8 +30,9 @@ use portolan_model::{
     SourceId, Timestamp,
 };
 
-pub use self::{bequest::Bequest, verdicts::Judgement};
+pub use self::{bequest::Bequest, rulings::Ruled, verdicts::Judgement};
 use self::{
+    rulings::Rulings,
     share::{Claims, Holder},
     verdicts::Verdicts,
 };
@@ -69,6 +72,8 @@ pub enum News {
     Closed,
     /// The prober found something about an instance of another source than the registry.
     Judged(Judgement),
+    /// An operator ruled about an instance of any source.
+    Ruled(Ruled),
     /// A predecessor of this process knew more about the source than its words say.
     Bequeathed(Bequest),
 }
@@ -94,6 +99,7 @@ pub struct Fold {
     claims: HashMap<ServiceKey, Claims>,
     holders: BTreeMap<SourceId, Holder>,
     verdicts: Verdicts,
+    rulings: Rulings,
     /// Places of sources in the configured order; others follow by name.
     ranks: HashMap<SourceId, usize>,
     /// When which suspect goes. Those of stale sources wait.
@@ -122,6 +128,7 @@ impl Fold {
             claims: HashMap::new(),
             holders: BTreeMap::new(),
             verdicts: Verdicts::default(),
+            rulings: Rulings::default(),
             ranks: HashMap::new(),
             holds: BTreeSet::new(),
             empties: VecDeque::new(),
@@ -184,6 +191,7 @@ impl Fold {
             News::Replaced => self.holder(&origin.source).replaced = true,
             News::Closed => self.close(&mut step, origin),
             News::Judged(judgement) => self.take_verdict(&mut step, judgement),
+            News::Ruled(ruled) => self.take_ruling(&mut step, origin.actor, &ruled),
             News::Bequeathed(bequest) => self.inherit(&mut step, &origin.source, bequest),
         }
         self.finish(step)
@@ -274,6 +282,7 @@ impl Fold {
             return before.is_some();
         };
         self.verdicts.cover(key, &mut instances);
+        self.rulings.cover(key, &mut instances);
         let noted = undo.len();
         note_differences(key, old, &instances, undo);
         let same = undo.len() == noted;

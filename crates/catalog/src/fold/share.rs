@@ -7,6 +7,7 @@ use std::{
 
 use portolan_model::{Guard, Instance, InstanceId, ServiceKey, SourceId, Timestamp};
 
+use super::rulings;
 use crate::{Conflict, SourceStatus, Staleness, guard::Losses};
 
 /// What one source says about one service.
@@ -148,14 +149,16 @@ pub(super) fn is_held(instance: &Instance) -> bool {
     instance.state.guard == Guard::Suspect
 }
 
-/// The instance as this source's word, with the fold's own axes cleared.
+/// The instance as this source's word, with the axes cleared that are not its own.
 pub(super) fn owned_by(source: &SourceId, mut instance: Arc<Instance>) -> Arc<Instance> {
     let state = &instance.state;
-    if instance.source != *source || state.guard != Guard::None || state.stale {
+    let is_foreign = state.guard != Guard::None || state.stale || rulings::is_claimed(state);
+    if instance.source != *source || is_foreign {
         let instance = Arc::make_mut(&mut instance);
         instance.source = source.clone();
         instance.state.guard = Guard::None;
         instance.state.stale = false;
+        rulings::clear(&mut instance.state);
     }
     instance
 }

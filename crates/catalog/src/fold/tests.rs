@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portolan_model::{Health, Name, NamedPort, State, Verdict, Weight};
+use portolan_model::{Health, Name, NamedPort, Override, Ruling, State, Verdict, Weight};
 use proptest::prelude::*;
 
 use super::*;
@@ -702,7 +702,7 @@ proptest! {
             let explicit = match &news {
                 News::Said(Change::Reset { .. }) => std::mem::take(&mut replaced),
                 News::Said(Change::Remove { departure, .. }) => *departure == Departure::Explicit,
-                News::Said(_) | News::Judged(_) | News::Bequeathed(_) => false,
+                News::Said(_) | News::Judged(_) | News::Ruled(_) | News::Bequeathed(_) => false,
                 News::Replaced => { replaced = true; false }
                 News::Closed => { replaced = false; true }
             };
@@ -876,4 +876,97 @@ fn a_verdict_stays_while_its_service_changes_and_ends_with_the_address() {
     let instance = Arc::new(moved);
     fold.says(at(3), "file", Change::Put { instance });
     assert_eq!(health(&fold), Health::Passing);
+}
+
+fn ruling(traffic: Override, weight: Option<u16>) -> Arc<Ruling> {
+    Arc::new(Ruling {
+        traffic,
+        weight: weight.and_then(Weight::new),
+        reason: Some("disk swap".into()),
+        actor: Some("ann".into()),
+        at: at(1),
+    })
+}
+
+fn ruled(service: &str, name: &str, ruling: Option<Arc<Ruling>>) -> News {
+    News::Ruled(Ruled {
+        key: key(service),
+        id: id(name),
+        ruling,
+    })
+}
+
+fn only(fold: &Fold, service: &str) -> Arc<Instance> {
+    let service = fold.catalog().service(&key(service)).cloned().unwrap();
+    Arc::clone(&service.instances[0])
+}
+
+#[test]
+fn a_ruling_can_not_be_undone_by_a_source() {
+    let mut fold = fold();
+    fold.says(at(0), "file", put("orders", "a"));
+    let applied = fold.news(
+        at(1),
+        "registry",
+        ruled("orders", "a", Some(ruling(Override::Drain, Some(7)))),
+    );
+    assert_eq!(applied.changed, [key("orders")]);
+    for change in [
+        put("orders", "a"),
+        remove("orders", "a", Departure::Explicit),
+        put("orders", "a"),
+        reset(&[], &[("orders", "a"), ("orders", "b")]),
+    ] {
+        fold.says(at(2), "file", change.clone());
+        if matches!(change, Change::Remove { .. }) {
+            continue;
+        }
+        let instance = only(&fold, "orders");
+        assert_eq!(instance.state.overridden, Override::Drain, "{change:?}");
+        assert_eq!(instance.weight.as_u16(), 7);
+        let said = instance.state.ruling.as_ref().unwrap();
+        assert_eq!(said.reason.as_deref(), Some("disk swap"));
+    }
+    fold.news(at(3), "registry", ruled("orders", "a", None));
+    let instance = only(&fold, "orders");
+    assert_eq!(instance.state, State::default());
+    assert_eq!(instance.weight, Weight::NORMAL);
+}
+
+#[test]
+fn a_ruling_waits_for_its_instance() {
+    let mut fold = fold();
+    let applied = fold.news(
+        at(0),
+        "registry",
+        ruled("orders", "a", Some(ruling(Override::Maintenance, None))),
+    );
+    assert!(applied.changed.is_empty() && applied.events.is_empty());
+    fold.says(at(1), "file", put("orders", "a"));
+    assert_eq!(
+        only(&fold, "orders").state.traffic(),
+        portolan_model::Traffic::Overridden
+    );
+}
+
+#[test]
+fn a_source_can_not_rule() {
+    let mut fold = fold();
+    let mut claimed = Instance::clone(&instance("orders", "a"));
+    claimed.state.overridden = Override::Drain;
+    claimed.state.ruling = Some(ruling(Override::Drain, None));
+    let instance = Arc::new(claimed);
+    fold.says(at(0), "file", Change::Put { instance });
+    assert_eq!(only(&fold, "orders").state, State::default());
+}
+
+#[test]
+fn a_ruling_said_twice_is_no_news() {
+    let mut fold = fold();
+    fold.says(at(0), "file", put("orders", "a"));
+    let said = || ruled("orders", "a", Some(ruling(Override::Drain, None)));
+    fold.news(at(1), "registry", said());
+    assert!(fold.news(at(2), "registry", said()).events.is_empty());
+    let applied = fold.says(at(3), "file", put("orders", "b"));
+    assert_eq!(applied.events.len(), 1);
 }

@@ -127,11 +127,7 @@ impl Fold {
         if !self.verdicts.judge(step.now, judgement) {
             return;
         }
-        let Some((mut instances, _)) = self.claims.get(&key).and_then(super::Claims::merge) else {
-            return;
-        };
-        self.verdicts.cover(&key, &mut instances);
-        if let Some(instance) = instances.into_iter().find(|instance| instance.id == id) {
+        if let Some(instance) = self.seen(&key, &id) {
             let origin = Origin {
                 source: instance.source.clone(),
                 actor: Some(CHECK_ACTOR.into()),

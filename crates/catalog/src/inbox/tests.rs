@@ -29,6 +29,7 @@ fn show(batch: &[Arrival]) -> Vec<String> {
             | News::Replaced
             | News::Closed
             | News::Judged(_)
+            | News::Ruled(_)
             | News::Bequeathed(_)) => format!("{other:?}"),
         };
         format!("{}:{word}", arrival.saying.source)
