@@ -22,4 +22,4 @@ pub use name::{BadName, InstanceId, Name, ServiceKey};
 pub use size::{BadSize, ByteSize};
 pub use spec::{Problem, Spec};
 pub use state::{Guard, Health, Override, Ruling, State, Traffic, Verdict};
-pub use time::{BadSpan, Revision, RevisionClock, Timestamp, parse_span};
+pub use time::{BadSpan, BadTimestamp, Revision, RevisionClock, Timestamp, parse_span};

@@ -94,6 +94,15 @@ impl ServiceKey {
     /// The namespace of whoever names none.
     pub const DEFAULT_NAMESPACE: &'static str = "default";
 
+    /// A service in the namespace of whoever names none.
+    #[must_use]
+    pub fn in_default(name: Name) -> Self {
+        Self {
+            namespace: Name(Self::DEFAULT_NAMESPACE.into()),
+            name,
+        }
+    }
+
     /// Reads `name` or `namespace/name`.
     ///
     /// # Errors

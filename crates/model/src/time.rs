@@ -40,6 +40,79 @@ impl Timestamp {
     }
 }
 
+/// A text is no point in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a time; write one as 2026-11-23T12:03:11Z")]
+pub struct BadTimestamp {
+    /// What was given.
+    pub text: String,
+}
+
+impl Timestamp {
+    /// Reads a time as RFC 3339 writes it: `2026-11-23T12:03:11.207Z`, or with an offset.
+    ///
+    /// # Errors
+    /// [`BadTimestamp`] names the text; times before 1970 are refused.
+    pub fn parse(text: &str) -> Result<Self, BadTimestamp> {
+        read_timestamp(text).map(Self).ok_or_else(|| BadTimestamp {
+            text: text.to_owned(),
+        })
+    }
+}
+
+fn read_timestamp(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once(['T', 't', ' '])?;
+    let mut date = date.splitn(3, '-');
+    let year = digits(date.next()?, 4)?;
+    let month = digits(date.next()?, 2).filter(|month| (1..=12).contains(month))?;
+    let day = digits(date.next()?, 2)?;
+    let days = days_from_civil(year, month, day)?;
+    let zone = time.find(['Z', 'z', '+', '-'])?;
+    let (time, zone) = time.split_at(zone);
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut time = time.splitn(3, ':');
+    let hour = digits(time.next()?, 2).filter(|hour| *hour < 24)?;
+    let minute = digits(time.next()?, 2).filter(|minute| *minute < 60)?;
+    let second = digits(time.next()?, 2).filter(|second| *second < 60)?;
+    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Finer than a millisecond is cut off.
+    let millis: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    let local = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + millis;
+    match zone.split_at_checked(1)? {
+        ("Z" | "z", "") => Some(local),
+        (sign, offset) => {
+            let (hours, minutes) = offset.split_once(':')?;
+            let hours = digits(hours, 2).filter(|hours| *hours < 24)?;
+            let minutes = digits(minutes, 2).filter(|minutes| *minutes < 60)?;
+            let offset = (hours * 60 + minutes) * 60_000;
+            if sign == "-" {
+                local.checked_add(offset)
+            } else {
+                local.checked_sub(offset)
+            }
+        }
+    }
+}
+
+/// A number of exactly so many digits.
+fn digits(text: &str, count: usize) -> Option<u64> {
+    let is_number = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
+}
+
+/// The inverse of [`civil_from_days`]; `None` before 1970 and for days that a month lacks.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    let shifted_year = year - u64::from(month <= 2).min(year);
+    let (era, year_of_era) = (shifted_year / 400, shifted_year % 400);
+    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * shifted_month + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    (civil_from_days(days) == (year, month, day)).then_some(days)
+}
+
 /// RFC 3339 in UTC with milliseconds: `2026-11-23T12:03:11.207Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,6 +275,47 @@ mod tests {
             Timestamp::from_millis(951_782_400_123).to_string(),
             "2000-02-29T00:00:00.123Z"
         );
+    }
+
+    #[test]
+    fn timestamps_are_read_as_they_are_printed() {
+        for millis in [0, 951_782_400_123, 1_767_225_600_000, 4_102_444_799_999] {
+            let time = Timestamp::from_millis(millis);
+            assert_eq!(Timestamp::parse(&time.to_string()), Ok(time));
+        }
+        let noon = Timestamp::parse("2026-11-23T12:00:00Z").unwrap();
+        for same in [
+            "2026-11-23T13:30:00+01:30",
+            "2026-11-23 10:00:00.0000-02:00",
+        ] {
+            assert_eq!(Timestamp::parse(same), Ok(noon), "{same}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for bad in [
+            "",
+            "2026",
+            "2026-11-23",
+            "2026-11-23T12:00",
+            "2026-11-23T12:00:00",
+            "1969-12-31T23:59:59Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-00T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:60:00Z",
+            "2026-01-01T00:00:61Z",
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00Zx",
+            "2026-01-01T00:00:00+1:00",
+            "1970-01-01T00:00:00+01:00",
+            "2026-1-1T0:0:0Z",
+        ] {
+            assert!(Timestamp::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -87,6 +87,10 @@ impl Desk {
             Input::Deregister(subject) | Input::Leave(subject, _) => Some(subject.clone()),
             Input::Register(_)
             | Input::Renew(..)
+            | Input::RenewAll(_)
+            | Input::Patch(..)
+            | Input::Rule(..)
+            | Input::Rulings
             | Input::Drained(..)
             | Input::Judge(..)
             | Input::Tick
@@ -136,6 +140,9 @@ impl Desk {
         let mut ticket = None;
         for change in step.changes {
             ticket = Some(self.inbox.post(actor.clone(), change).await?);
+        }
+        for ruled in step.rulings {
+            ticket = Some(self.inbox.rule(actor.clone(), ruled).await?);
         }
         if let Some(bequest) = step.bequest {
             ticket = Some(self.inbox.bequeath(bequest).await?);

@@ -6,14 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use portolan_catalog::{Inbox, Settled, Ticket, Witness};
-use portolan_dialects::native::{Described, Drained};
-use portolan_model::{Revision, SourceId};
+use portolan_dialects::native::{Described, Drained, Patch};
+use portolan_model::{Revision, Ruling, SourceId};
 use portolan_runtime::Env;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Desk, Reader,
-    core::{Answer, Bounds, CheckOrder, Handed, Input, Refusal, Report, Subject},
+    core::{Answer, Bounds, CheckOrder, Handed, Input, Refusal, Report, RulingRecord, Subject},
 };
 
 /// Callers that may be lined up; one more waits before it is.
@@ -52,6 +52,9 @@ pub enum RegistryError {
     /// The instance is not here; it should register.
     #[error("no such instance; it never registered, left or was silent for longer than its ttl")]
     Unknown,
+    /// There is nothing to take back.
+    #[error("no override of that instance")]
+    NoRuling,
     /// The registration is not taken.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -152,6 +155,73 @@ impl Registry {
         self.write(actor, Input::Renew(subject, report)).await
     }
 
+    /// A sign of life of many instances; gives back those that should register.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`], or a refusal while a successor takes over.
+    ///
+    /// # Cancellation
+    /// It may have been heard.
+    pub async fn renew_all(&self, subjects: Vec<Subject>) -> Result<Vec<Subject>, RegistryError> {
+        let reply = self.ask(None, Input::RenewAll(subjects)).await?;
+        let Answer::Missing(subjects) = reply.answer else {
+            return Err(RegistryError::Stopped);
+        };
+        Ok(subjects)
+    }
+
+    /// Changes what an instance said of itself, until it registers again.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unknown`], or a refusal of what it would become.
+    ///
+    /// # Cancellation
+    /// It may have been changed.
+    pub async fn patch(
+        &self,
+        actor: Option<Arc<str>>,
+        subject: Subject,
+        patch: Patch,
+    ) -> Result<Kept, RegistryError> {
+        self.write(actor, Input::Patch(subject, Box::new(patch)))
+            .await
+    }
+
+    /// Rules about an instance of any source, which need not be there; `None` takes the
+    /// ruling back. Gives a revision that holds it.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoRuling`] if there is none to take back.
+    ///
+    /// # Cancellation
+    /// It may have been ruled.
+    pub async fn rule(
+        &self,
+        actor: Option<Arc<str>>,
+        subject: Subject,
+        ruling: Option<Ruling>,
+    ) -> Result<Revision, RegistryError> {
+        let input = Input::Rule(subject, ruling.map(Arc::new));
+        let reply = self.ask(actor, input).await;
+        let reply = match reply {
+            Err(RegistryError::Unknown) => return Err(RegistryError::NoRuling),
+            other => other?,
+        };
+        self.settle(reply).await.map(|(_, revision)| revision)
+    }
+
+    /// Every ruling, in the order of subjects.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn rulings(&self) -> Result<Vec<RulingRecord>, RegistryError> {
+        let reply = self.ask(None, Input::Rulings).await?;
+        let Answer::Rulings(records) = reply.answer else {
+            return Err(RegistryError::Stopped);
+        };
+        Ok(records)
+    }
+
     /// Removes an instance; with `drain`, only once its requests have come to their end or
     /// that span has passed.
     ///
@@ -247,7 +317,10 @@ impl Registry {
         let (is_new, ttl) = match answer {
             Answer::Created(ttl) => (true, ttl),
             Answer::Kept(ttl) => (false, ttl),
-            Answer::Leaving(_)
+            Answer::Missing(_)
+            | Answer::Ruled
+            | Answer::Rulings(_)
+            | Answer::Leaving(_)
             | Answer::Removed
             | Answer::Returned
             | Answer::Unknown
@@ -277,6 +350,9 @@ impl Registry {
             Answer::Refused(refusal) => Err(RegistryError::Refused(refusal)),
             Answer::Created(_)
             | Answer::Kept(_)
+            | Answer::Missing(_)
+            | Answer::Ruled
+            | Answer::Rulings(_)
             | Answer::Leaving(_)
             | Answer::Removed
             | Answer::Returned

@@ -285,3 +285,173 @@ async fn a_note_alone_leaves_the_status_as_it_was() {
         (&json!("warning"), &json!("the disk is full"))
     );
 }
+
+#[tokio::test]
+async fn an_override_outlives_what_the_instance_says() {
+    let world = World::new(Env::system());
+    let path = format!("{A}/override");
+    let ruling = r#"{"override": "drain", "weight": 7, "reason": "disk swap"}"#;
+    let (status, body) = world.call("PUT", &path, ruling).await;
+    assert_eq!(
+        (status, &body["override"]),
+        (200, &json!("drain")),
+        "{body}"
+    );
+    assert_eq!(
+        (&body["actor"], &body["reason"]),
+        (&json!("127.0.0.1"), &json!("disk swap"))
+    );
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    let (_, body) = world.call("GET", A, "").await;
+    assert_eq!(
+        (&body["is_open"], &body["weight"]),
+        (&json!(false), &json!(7))
+    );
+    assert_eq!(body["ruling"]["reason"], "disk swap");
+    world.call("DELETE", A, "").await;
+    let (_, body) = world.call("GET", "/v1/overrides", "").await;
+    assert_eq!(body["overrides"][0]["id"], "a");
+    let (status, _) = world.call("GET", &path, "").await;
+    assert_eq!(status, 200);
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    let (status, body) = world.call("DELETE", &path, "").await;
+    assert_eq!(status, 200);
+    assert!(body["revision"].is_u64());
+    let (_, body) = world.call("GET", A, "").await;
+    assert_eq!(
+        (&body["is_open"], &body["weight"]),
+        (&json!(true), &json!(100))
+    );
+    for method in ["GET", "DELETE"] {
+        let (status, body) = world.call(method, &path, "").await;
+        assert_eq!(
+            (status, &body["cause"]),
+            (404, &json!("override_not_found"))
+        );
+    }
+    for (body, status) in [
+        ("{}", 422),
+        (r#"{"override": "gone"}"#, 400),
+        (r#"{"weight": 0}"#, 400),
+    ] {
+        assert_eq!(world.call("PUT", &path, body).await.0, status, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn many_beat_in_one_request() {
+    let world = World::new(Env::system());
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    let beat = r#"{"instances": [{"service": "orders", "id": "a"}, {"service": "orders", "namespace": "shop", "id": "b"}]}"#;
+    let (status, body) = world.call("POST", "/v1/heartbeats", beat).await;
+    assert_eq!((status, &body["renewed"]), (200, &json!(1)), "{body}");
+    assert_eq!(
+        body["missing"],
+        json!([{"service": "orders", "namespace": "shop", "id": "b"}])
+    );
+    let many = |count: usize| {
+        let which = json!({"service": "orders", "id": "a"});
+        json!({"instances": vec![which; count]}).to_string()
+    };
+    assert_eq!(
+        world.call("POST", "/v1/heartbeats", &many(1_000)).await.0,
+        200
+    );
+    assert_eq!(
+        world.call("POST", "/v1/heartbeats", &many(1_001)).await.0,
+        422
+    );
+}
+
+#[tokio::test]
+async fn a_patch_is_seen_by_the_next_reader() {
+    let world = World::new(Env::system());
+    let (status, _) = world.call("PATCH", A, r#"{"zone": "z"}"#).await;
+    assert_eq!(status, 404);
+    world
+        .call("PUT", A, r#"{"port": 9001, "metadata": {"env": "prod"}}"#)
+        .await;
+    let patch = r#"{"zone": "z", "metadata": {"env": null, "team": "shop"}}"#;
+    assert_eq!(world.call("PATCH", A, patch).await.0, 200);
+    let (_, body) = world.call("GET", A, "").await;
+    assert_eq!(
+        (&body["zone"], &body["metadata"]),
+        (&json!("z"), &json!({"team": "shop"}))
+    );
+    assert_eq!(world.call("PATCH", A, r#"{"port": 1}"#).await.0, 400);
+}
+
+#[tokio::test]
+async fn instances_are_listed_by_what_they_are() {
+    let world = World::new(Env::system());
+    let base = "/v1/services/orders/instances";
+    let b = r#"{"port": 9002, "zone": "z2", "tags": ["x", "y"], "metadata": {"env": "test"}}"#;
+    world
+        .call(
+            "PUT",
+            A,
+            r#"{"port": 9001, "version": "v1", "metadata": {"env": "prod"}}"#,
+        )
+        .await;
+    world.call("PUT", &format!("{base}/b"), b).await;
+    let cases = [
+        ("", vec!["a", "b"]),
+        ("?metadata.env=prod", vec!["a"]),
+        ("?zone=z2", vec!["b"]),
+        ("?tag=x&tag=y", vec!["b"]),
+        ("?tag=x&version=v1", vec![]),
+        ("?version=v1", vec!["a"]),
+        ("?status=passing&open=true", vec!["a", "b"]),
+        ("?open=false", vec![]),
+    ];
+    for (query, ids) in cases {
+        let (status, body) = world.call("GET", &format!("{base}{query}"), "").await;
+        assert_eq!(status, 200, "{query}: {body}");
+        let listed = body["instances"].as_array().unwrap();
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|one| one["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(listed, ids, "{query}");
+    }
+    for query in [
+        "?zones=z2",
+        "?open=maybe",
+        "?status=fine",
+        "?at=yesterday",
+        "?at=99999999999999999",
+    ] {
+        assert_eq!(
+            world.call("GET", &format!("{base}{query}"), "").await.0,
+            400,
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn earlier_revisions_can_be_asked_for() {
+    let world = World::new(Env::system());
+    let base = "/v1/services/orders/instances";
+    let (_, first) = world
+        .call("PUT", A, r#"{"port": 9001, "version": "v1"}"#)
+        .await;
+    world
+        .call("PUT", A, r#"{"port": 9001, "version": "v2"}"#)
+        .await;
+    world.call("DELETE", A, "").await;
+    let at = |at: &str| format!("{base}?at={at}");
+    let (_, body) = world
+        .call("GET", &at(&first["revision"].to_string()), "")
+        .await;
+    assert_eq!(body["instances"][0]["version"], "v1");
+    assert_eq!(body["revision"], first["revision"]);
+    let (_, body) = world.call("GET", base, "").await;
+    assert_eq!(body["instances"], json!([]));
+    let (status, body) = world.call("GET", &at("1"), "").await;
+    assert_eq!((status, &body["cause"]), (410, &json!("history_forgotten")));
+    let (status, _) = world.call("GET", &at("2026-01-01T00:00:00Z"), "").await;
+    assert_eq!(status, 410, "before the journal begins");
+    let (status, body) = world.call("GET", &at("2999-01-01T00:00:00Z"), "").await;
+    assert_eq!((status, &body["instances"]), (200, &json!([])));
+}

@@ -41,6 +41,24 @@ impl Written {
     }
 }
 
+/// The answer to heartbeats of many instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// The catalogue's revision.
+    pub revision: Revision,
+    /// How many were heard.
+    pub renewed: usize,
+    /// Those that are not here, and should register.
+    pub missing: Vec<super::Which>,
+}
+
+/// What operators ruled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideList {
+    /// The rulings, by service and instance.
+    pub overrides: Vec<super::OverrideView>,
+}
+
 /// The answer to a deregistration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {

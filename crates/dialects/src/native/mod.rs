@@ -14,11 +14,13 @@ mod tests;
 mod view;
 
 pub use answer::{
-    Change, ChangeList, Drained, EventList, Gone, InstanceList, Removed, ServiceAnswer,
-    ServiceList, ServiceSummary, SourceList, Synced, Written,
+    Change, ChangeList, Drained, EventList, Gone, InstanceList, OverrideList, Removed, Renewed,
+    ServiceAnswer, ServiceList, ServiceSummary, SourceList, Synced, Written,
 };
 pub use check::{CheckShape, HttpShape, TcpShape};
 pub use event::{EventView, Said};
-pub use registration::{Described, Heartbeat, Misfit, Registration};
+pub use registration::{
+    Described, Heartbeat, Heartbeats, Misfit, OverrideShape, Patch, Registration, Which,
+};
 pub use span::Span;
-pub use view::{ConflictView, InstanceView, SourceView, StalenessView};
+pub use view::{ConflictView, InstanceView, OverrideView, RulingView, SourceView, StalenessView};

@@ -9,10 +9,10 @@ use std::{
 };
 
 use portolan_model::{
-    Health, Instance, InstanceId, Name, NamedPort, ServiceKey, SourceId, State, Weight,
-    route::Check,
+    Health, Instance, InstanceId, Name, NamedPort, Override, Ruling, ServiceKey, SourceId, State,
+    Timestamp, Weight, route::Check,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{CheckShape, Span};
 
@@ -83,6 +83,97 @@ pub struct Heartbeat {
     pub note: Option<Arc<str>>,
 }
 
+/// The body of a change to what an instance said of itself; absent fields stay as they
+/// are. It holds until the instance registers again. Source: RFC 7396.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    /// Key-value labels to set, or to take away by `null`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<Arc<str>, Option<Arc<str>>>,
+    /// Flat labels, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<Arc<str>>>,
+    /// Version of the software; `null` takes it away.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub version: Option<Option<Arc<str>>>,
+    /// Availability zone; `null` takes it away.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub zone: Option<Option<Arc<str>>>,
+    /// Relative share of traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<NonZeroU16>,
+}
+
+/// What an operator rules about an instance of any source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideShape {
+    /// `drain`: no new requests, `maintenance`: out of service, `none`: by itself.
+    #[serde(default, rename = "override")]
+    pub traffic: Override,
+    /// Its share of traffic, in place of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<NonZeroU16>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
+}
+
+/// Which of many instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// Its service, without the namespace.
+    pub service: Name,
+    /// The service's namespace; `default` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// Its id.
+    pub id: InstanceId,
+}
+
+impl Which {
+    /// Names an instance.
+    #[must_use]
+    pub fn new(key: ServiceKey, id: InstanceId) -> Self {
+        Self {
+            service: key.name,
+            namespace: Some(key.namespace),
+            id,
+        }
+    }
+
+    /// The service and the id.
+    #[must_use]
+    pub fn into_parts(self) -> (ServiceKey, InstanceId) {
+        let key = match self.namespace {
+            Some(namespace) => ServiceKey {
+                namespace,
+                name: self.service,
+            },
+            None => ServiceKey::in_default(self.service),
+        };
+        (key, self.id)
+    }
+}
+
+/// The body of heartbeats of many instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeats {
+    /// Who gives a sign of life.
+    pub instances: Vec<Which>,
+}
+
 /// A registration in the words of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Described {
@@ -117,6 +208,27 @@ impl Misfit {
     }
 }
 
+impl OverrideShape {
+    /// The ruling of `actor` at that time.
+    ///
+    /// # Errors
+    /// [`Misfit`] names the offending field.
+    pub fn ruling(&self, actor: Option<Arc<str>>, at: Timestamp) -> Result<Ruling, Misfit> {
+        check_text("/reason", &self.reason)?;
+        if self.traffic == Override::None && self.weight.is_none() {
+            let message = "it says nothing; use DELETE to take an override back";
+            return Err(Misfit::new("/override", message));
+        }
+        Ok(Ruling {
+            traffic: self.traffic,
+            weight: self.weight.and_then(|weight| Weight::new(weight.get())),
+            reason: self.reason.clone(),
+            actor,
+            at,
+        })
+    }
+}
+
 impl Registration {
     /// The instance that this describes, with the caller's address if it names none, and
     /// `address:port` for an id if none is given.
@@ -141,24 +253,26 @@ impl Registration {
                 .map_err(|error| Misfit::new("/address", error.to_string()))?,
             (None, None) => return Err(no_port()),
         };
-        self.check_sizes()?;
+        check_text("/note", self.note.as_ref())?;
         let check = self.check.as_ref().map(CheckShape::to_check).transpose()?;
         let weight = self.weight.map_or(Weight::NORMAL, |weight| {
             Weight::new(weight.get()).unwrap_or_default()
         });
+        let instance = Instance {
+            key,
+            id,
+            endpoints,
+            zone: self.zone.clone(),
+            version: self.version.clone(),
+            weight,
+            tags: self.tags.clone(),
+            metadata: self.metadata.clone(),
+            source: source.clone(),
+            state: State::default(),
+        };
+        check_sizes(&instance)?;
         Ok(Described {
-            instance: Instance {
-                key,
-                id,
-                endpoints,
-                zone: self.zone.clone(),
-                version: self.version.clone(),
-                weight,
-                tags: self.tags.clone(),
-                metadata: self.metadata.clone(),
-                source: source.clone(),
-                state: State::default(),
-            },
+            instance,
             ttl: self.ttl.map(|ttl| ttl.0),
             check,
             status: self.status,
@@ -199,31 +313,35 @@ impl Registration {
         }
         Ok(endpoints)
     }
+}
 
-    fn check_sizes(&self) -> Result<(), Misfit> {
-        if self.tags.len() > TAGS_MAX {
-            let message = format!("an instance has at most {TAGS_MAX} tags");
-            return Err(Misfit::new("/tags", message));
+impl Patch {
+    /// The instance as it is to be.
+    ///
+    /// # Errors
+    /// [`Misfit`] names the field that is too large.
+    pub fn apply(&self, instance: &Instance) -> Result<Instance, Misfit> {
+        let mut patched = instance.clone();
+        for (key, value) in &self.metadata {
+            match value {
+                Some(value) => patched.metadata.insert(Arc::clone(key), Arc::clone(value)),
+                None => patched.metadata.remove(key),
+            };
         }
-        if self.metadata.len() > METADATA_MAX {
-            let message = format!("an instance has at most {METADATA_MAX} pairs");
-            return Err(Misfit::new("/metadata", message));
+        if let Some(tags) = &self.tags {
+            patched.tags.clone_from(tags);
         }
-        let pairs = self.metadata.iter().flat_map(|(key, value)| [key, value]);
-        let texts = [
-            ("/tags", self.tags.iter().collect::<Vec<_>>()),
-            ("/metadata", pairs.collect()),
-            ("/version", self.version.iter().collect()),
-            ("/zone", self.zone.iter().collect()),
-            ("/note", self.note.iter().collect()),
-        ];
-        for (pointer, texts) in texts {
-            if texts.iter().any(|text| text.len() > TEXT_BYTES_MAX) {
-                let message = format!("a text is over {TEXT_BYTES_MAX} bytes");
-                return Err(Misfit::new(pointer, message));
-            }
+        if let Some(version) = &self.version {
+            patched.version.clone_from(version);
         }
-        Ok(())
+        if let Some(zone) = &self.zone {
+            patched.zone.clone_from(zone);
+        }
+        if let Some(weight) = self.weight {
+            patched.weight = Weight::new(weight.get()).unwrap_or_default();
+        }
+        check_sizes(&patched)?;
+        Ok(patched)
     }
 }
 
@@ -233,13 +351,44 @@ impl Heartbeat {
     /// # Errors
     /// [`Misfit`] names the offending field.
     pub fn check(&self) -> Result<(), Misfit> {
-        let bytes = self.note.as_ref().map_or(0, |note| note.len());
-        if bytes > TEXT_BYTES_MAX {
-            let message = format!("a text is over {TEXT_BYTES_MAX} bytes");
-            return Err(Misfit::new("/note", message));
-        }
-        Ok(())
+        check_text("/note", self.note.as_ref())
     }
+}
+
+fn check_sizes(instance: &Instance) -> Result<(), Misfit> {
+    if instance.tags.len() > TAGS_MAX {
+        let message = format!("an instance has at most {TAGS_MAX} tags");
+        return Err(Misfit::new("/tags", message));
+    }
+    if instance.metadata.len() > METADATA_MAX {
+        let message = format!("an instance has at most {METADATA_MAX} pairs");
+        return Err(Misfit::new("/metadata", message));
+    }
+    check_text("/tags", &instance.tags)?;
+    let pairs = instance.metadata.iter();
+    check_text("/metadata", pairs.flat_map(|(key, value)| [key, value]))?;
+    check_text("/version", &instance.version)?;
+    check_text("/zone", &instance.zone)
+}
+
+fn check_text<'a>(
+    pointer: &'static str,
+    texts: impl IntoIterator<Item = &'a Arc<str>>,
+) -> Result<(), Misfit> {
+    if texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+        let message = format!("a text is over {TEXT_BYTES_MAX} bytes");
+        return Err(Misfit::new(pointer, message));
+    }
+    Ok(())
+}
+
+/// Tells `null` from an absent field.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 fn ip_of(text: &str) -> Result<IpAddr, Misfit> {

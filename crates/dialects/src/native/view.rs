@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use portolan_model::{Guard, Health, Instance, Metadata, Override, ServiceKey, Timestamp};
+use portolan_model::{
+    Guard, Health, Instance, InstanceId, Metadata, Override, Revision, Ruling, ServiceKey,
+    Timestamp, Weight,
+};
 use serde::{Deserialize, Serialize};
 
 /// An instance of the merged catalogue.
@@ -45,6 +48,9 @@ pub struct InstanceView {
     /// What an operator said.
     #[serde(default, rename = "override")]
     pub overridden: Override,
+    /// Who said so, when and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruling: Option<RulingView>,
     /// What the guard does with it.
     #[serde(default)]
     pub guard: Guard,
@@ -82,10 +88,74 @@ impl From<&Instance> for InstanceView {
             since: (state.since != Timestamp::default()).then(|| state.since.to_string()),
             note: state.note.clone(),
             overridden: state.overridden,
+            ruling: state.ruling.as_deref().map(RulingView::from),
             guard: state.guard,
             leaving: state.leaving,
             stale: state.stale,
             is_open: state.traffic().is_open(),
+        }
+    }
+}
+
+/// Who ruled about an instance, when and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulingView {
+    /// The share of traffic, if the ruling says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Arc<str>>,
+    /// When; RFC 3339.
+    pub at: String,
+}
+
+impl From<&Ruling> for RulingView {
+    fn from(ruling: &Ruling) -> Self {
+        Self {
+            weight: ruling.weight.map(Weight::as_u16),
+            reason: ruling.reason.clone(),
+            actor: ruling.actor.clone(),
+            at: ruling.at.to_string(),
+        }
+    }
+}
+
+/// An operator's ruling, and whom it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideView {
+    /// A revision that holds it, in the answer to a write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// The service, without the namespace.
+    pub service: Arc<str>,
+    /// The service's namespace.
+    pub namespace: Arc<str>,
+    /// The instance, which need not be there.
+    pub id: Arc<str>,
+    /// What becomes of its traffic.
+    #[serde(rename = "override")]
+    pub overridden: Override,
+    /// Who said so, when and why.
+    #[serde(flatten)]
+    pub ruling: RulingView,
+}
+
+impl OverrideView {
+    /// A ruling about that instance.
+    #[must_use]
+    pub fn new(key: &ServiceKey, id: &InstanceId, ruling: &Ruling) -> Self {
+        let (namespace, service) = names(key);
+        Self {
+            revision: None,
+            service,
+            namespace,
+            id: id.as_str().into(),
+            overridden: ruling.traffic,
+            ruling: RulingView::from(ruling),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Leases on their way to another process: a hitless upgrade loses no registration.
+//! Leases on their way to another process: neither a hitless upgrade nor a restart loses
+//! a registration.
 //!
 //! Deadlines travel as the time that is left, because no two processes share a
-//! monotonic clock.
+//! monotonic clock; what was stored has no deadline and gets a whole TTL again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,38 +10,69 @@ use portolan_catalog::Bequest;
 use portolan_model::{Change, Instance, ServiceKey, Verdict, route::Check};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, DrainId, Engine, Moment, Report, Step, Subject, lease::Lease};
+use super::{
+    Answer, DrainId, Engine, Fact, Moment, Report, RulingRecord, Step, Subject, lease::Lease,
+};
 
 /// Everything that another process takes over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handed {
     /// The leases.
-    pub(super) leases: Vec<HandedLease>,
+    pub(crate) leases: Vec<LeaseRecord>,
     /// Instances whose lease has ended and that the catalogue's guard holds.
+    #[serde(default)]
     pub(crate) suspects: Vec<Arc<Instance>>,
     /// Services without instances.
+    #[serde(default)]
     pub(crate) services: Vec<ServiceKey>,
+    /// What operators ruled.
+    #[serde(default)]
+    pub(crate) rulings: Vec<RulingRecord>,
+}
+
+impl Handed {
+    /// Takes in a record of a store.
+    #[cfg(test)]
+    pub(crate) fn take(&mut self, fact: Fact) {
+        match fact {
+            Fact::Lease(record) => self.leases.push(*record),
+            Fact::Ruling(record) => self.rulings.push(record),
+            Fact::NoLease(..) | Fact::NoRuling(_) => {}
+        }
+    }
+}
+
+impl LeaseRecord {
+    /// Whose it is.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::of(&self.instance)
+    }
 }
 
 /// One lease, as another process takes it over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HandedLease {
+pub struct LeaseRecord {
     /// The instance, as the catalogue knows it.
     pub(super) instance: Instance,
     /// What it said of itself.
     #[serde(default)]
     pub(super) report: Report,
     /// What its checks found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) verdict: Option<Verdict>,
     /// The check that it brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) check: Option<Check>,
     /// How long it may be silent.
     pub(super) ttl: Duration,
     /// A good check is a sign of life.
     pub(super) lives_by_check: bool,
-    /// Until the lease ends.
-    pub(super) remaining: Duration,
+    /// Until the lease ends; what was stored does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) remaining: Option<Duration>,
     /// It is being drained, and leaves when the time is up.
+    #[serde(default)]
     pub(super) is_leaving: bool,
 }
 
@@ -49,6 +81,7 @@ impl Engine {
     pub(super) fn export(&self, now: Moment) -> Answer {
         Answer::Exported(Box::new(Handed {
             leases: self.leases.iter().map(|lease| lease.hand(now)).collect(),
+            rulings: self.rulings.records(),
             ..Handed::default()
         }))
     }
@@ -59,7 +92,9 @@ impl Engine {
             leases,
             suspects,
             services,
+            rulings,
         } = handed;
+        self.adopt_rulings(rulings, step);
         let mut instances = Vec::new();
         for handed in leases {
             let subject = Subject::of(&handed.instance);
@@ -96,22 +131,40 @@ impl Engine {
 }
 
 impl Lease {
-    fn hand(&self, now: Moment) -> HandedLease {
+    fn hand(&self, now: Moment) -> LeaseRecord {
         let deadline = Duration::from_millis(self.deadline());
-        HandedLease {
+        LeaseRecord {
+            remaining: Some(deadline.saturating_sub(now.uptime)),
+            ..self.record()
+        }
+    }
+
+    /// What a store keeps of it.
+    pub(super) fn fact(&self) -> Fact {
+        Fact::Lease(Box::new(self.record()))
+    }
+
+    fn record(&self) -> LeaseRecord {
+        LeaseRecord {
             instance: self.shown().clone(),
             report: self.report.clone(),
             verdict: self.verdict.clone(),
             check: self.check.clone(),
             ttl: self.ttl(),
             lives_by_check: self.lives_by_check,
-            remaining: deadline.saturating_sub(now.uptime),
+            remaining: None,
             is_leaving: self.drain().is_some(),
         }
     }
 
-    fn adopt(now: Moment, handed: HandedLease, drain: Option<DrainId>) -> (Self, Arc<Instance>) {
+    fn adopt(now: Moment, handed: LeaseRecord, drain: Option<DrainId>) -> (Self, Arc<Instance>) {
         let instance = Arc::new(handed.instance);
+        let remaining = handed.remaining.unwrap_or(if handed.is_leaving {
+            // Nobody waits for the end of a drain that a crash cut off.
+            Duration::ZERO
+        } else {
+            handed.ttl
+        });
         let lease = Self {
             told: Some(Arc::clone(&instance)),
             instance: Instance {
@@ -125,7 +178,7 @@ impl Lease {
             check: handed.check,
             ttl: handed.ttl,
             lives_by_check: handed.lives_by_check,
-            deadline: super::lease::millis_after(now, handed.remaining),
+            deadline: super::lease::millis_after(now, remaining),
             drain,
         };
         (lease, instance)

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use portolan_dialects::native::Described;
+use portolan_dialects::native::{Described, Misfit, Patch};
 use portolan_model::{Change, Health, Instance, State, Verdict, route::Check};
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +143,15 @@ impl Lease {
     pub(super) fn report(&mut self, report: Report) {
         let health = report.health.or(self.report.health);
         self.report = Report { health, ..report };
+    }
+
+    /// Changes what the instance said of itself.
+    ///
+    /// # Errors
+    /// [`Misfit`] names the field that would have no place; nothing is changed.
+    pub(super) fn patch(&mut self, patch: &Patch) -> Result<(), Misfit> {
+        self.instance = patch.apply(&self.instance)?;
+        Ok(())
     }
 
     pub(super) fn judge(&mut self, now: Moment, verdict: Option<Verdict>) {

@@ -16,186 +16,35 @@
 mod handed;
 mod lease;
 mod leases;
+mod rulings;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::{net::SocketAddr, time::Duration};
 
-use portolan_catalog::Bequest;
-use portolan_dialects::native::Described;
-use portolan_model::{
-    Change, Departure, Instance, InstanceId, ServiceKey, Timestamp, Verdict, route::Check,
-};
+use portolan_dialects::native::{Described, Patch};
+use portolan_model::{Change, Departure, Verdict};
 
 pub use self::{
-    handed::{Handed, HandedLease},
+    handed::{Handed, LeaseRecord},
     lease::Report,
+    rulings::{RULINGS_MAX, RulingRecord},
+    words::{Answer, Bounds, CheckOrder, DrainId, Fact, Input, Moment, Refusal, Step, Subject},
 };
-use self::{lease::Lease, leases::Leases};
+use self::{lease::Lease, leases::Leases, rulings::Rulings};
 
 /// How long an instance that is known by its check alone stays after its last good probe.
 const CHECKED_TTL: Duration = Duration::from_hours(1);
 /// A drain that nobody ends is ended by the engine this long after its deadline.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
-/// A point in time on both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// Time since the registry began, on the monotonic clock.
-    pub uptime: Duration,
-    /// The time on the wall.
-    pub at: Timestamp,
-}
-
-/// What a registry allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// How long an instance that does not say may be silent.
-    pub ttl_default: Duration,
-    /// The shortest that it may ask for.
-    pub ttl_min: Duration,
-    /// The longest that it may ask for.
-    pub ttl_max: Duration,
-    /// Instances in all.
-    pub instances_max: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            ttl_default: Duration::from_secs(30),
-            ttl_min: Duration::from_secs(1),
-            ttl_max: Duration::from_hours(24),
-            instances_max: 1_000_000,
-        }
-    }
-}
-
-/// Which instance of which service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Subject {
-    /// The service.
-    pub key: ServiceKey,
-    /// The instance.
-    pub id: InstanceId,
-}
-
-impl Subject {
-    /// Which one an instance is.
-    #[must_use]
-    pub fn of(instance: &Instance) -> Self {
-        Self {
-            key: instance.key.clone(),
-            id: instance.id.clone(),
-        }
-    }
-}
-
-/// One drain of one instance; a later drain is another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainId(u64);
-
-/// What somebody wants from the engine.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// An instance describes itself, for the first time or again.
-    Register(Box<Described>),
-    /// An instance gives a sign of life and may report its health.
-    Renew(Subject, Option<Report>),
-    /// An instance leaves now.
-    Deregister(Subject),
-    /// An instance gets no new requests and leaves when [`Input::Drained`] comes, or
-    /// at the latest after this span.
-    Leave(Subject, Duration),
-    /// The drain is over.
-    Drained(Subject, DrainId),
-    /// What the checks of an instance at that address found; `None` if there are none.
-    Judge(Subject, SocketAddr, Option<Verdict>),
-    /// Time has passed.
-    Tick,
-    /// Other limits hold from now on, for what comes.
-    Rebound(Bounds),
-    /// Everything is asked for, to be handed to a successor: from now on nothing is taken
-    /// in that the successor would not know of.
-    Export,
-    /// The hand-over came to nothing.
-    Resume,
-    /// A predecessor's export is taken over.
-    Adopt(Box<Handed>),
-}
-
-/// What the prober should do from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CheckOrder {
-    /// Check this instance, in place of an earlier order for it.
-    Set(Subject, SocketAddr, Check),
-    /// Do not check it on its own behalf any more.
-    Clear(Subject),
-}
-
-/// What the engine answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The instance was not known before.
-    Created(Duration),
-    /// The instance is known; this is its TTL.
-    Kept(Duration),
-    /// The instance is being drained.
-    Leaving(DrainId),
-    /// The instance is gone.
-    Removed,
-    /// The drain that was to end is not the instance's any more.
-    Returned,
-    /// No such instance.
-    Unknown,
-    /// The registration is not taken.
-    Refused(Refusal),
-    /// Every lease; nothing of what the catalogue alone knows.
-    Exported(Box<Handed>),
-    /// There is nothing to say.
-    Done,
-}
-
-/// Why a registration is not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The registry is full.
-    #[error("the registry holds its limit of {limit} instances")]
-    Full {
-        /// The limit.
-        limit: usize,
-    },
-    /// A successor has everything already.
-    #[error("the registry is being handed to a successor; ask again")]
-    HandedOver,
-    /// The TTL is out of bounds.
-    #[error("a ttl is from {min:?} to {max:?}")]
-    Ttl {
-        /// The shortest.
-        min: Duration,
-        /// The longest.
-        max: Duration,
-    },
-}
-
-/// What follows from an input.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// Words for the catalogue, in order.
-    pub changes: Vec<Change>,
-    /// What the catalogue is to know after them, beyond words.
-    pub bequest: Option<Bequest>,
-    /// Orders for the prober, in order.
-    pub orders: Vec<CheckOrder>,
-    /// The answer.
-    pub answer: Answer,
-}
-
 /// All leases.
 #[derive(Debug)]
 pub struct Engine {
     bounds: Bounds,
     leases: Leases,
+    rulings: Rulings,
     drains: u64,
     is_handed_over: bool,
 }
@@ -207,6 +56,7 @@ impl Engine {
         Self {
             bounds,
             leases: Leases::default(),
+            rulings: Rulings::default(),
             drains: 0,
             is_handed_over: false,
         }
@@ -232,20 +82,25 @@ impl Engine {
 
     /// Takes in one input.
     pub fn step(&mut self, now: Moment, input: Input) -> Step {
-        let mut step = Step {
-            changes: Vec::new(),
-            bequest: None,
-            orders: Vec::new(),
-            answer: Answer::Done,
-        };
+        let mut step = Step::new();
         step.answer = match input {
-            Input::Register(_) | Input::Renew(..) | Input::Deregister(_) | Input::Leave(..)
+            Input::Register(_)
+            | Input::Renew(..)
+            | Input::RenewAll(_)
+            | Input::Patch(..)
+            | Input::Rule(..)
+            | Input::Deregister(_)
+            | Input::Leave(..)
                 if self.is_handed_over =>
             {
                 Answer::Refused(Refusal::HandedOver)
             }
             Input::Register(described) => self.register(now, *described, &mut step),
             Input::Renew(subject, report) => self.renew(now, &subject, report, &mut step),
+            Input::RenewAll(subjects) => self.renew_all(now, subjects),
+            Input::Patch(subject, patch) => self.patch(now, &subject, &patch, &mut step),
+            Input::Rule(subject, ruling) => self.rule(subject, ruling, &mut step),
+            Input::Rulings => Answer::Rulings(self.rulings.records()),
             Input::Deregister(subject) => self.remove(&subject, Departure::Explicit, &mut step),
             Input::Leave(subject, within) => self.leave(now, &subject, within, &mut step),
             Input::Drained(subject, drain) => self.drained(&subject, drain, &mut step),
@@ -293,6 +148,7 @@ impl Engine {
         let mut lease = Lease::new(now, described, ttl, known);
         step.orders.extend(lease.order(&subject));
         step.changes.extend(lease.tell(now));
+        step.facts.push(lease.fact());
         self.leases.insert(subject, lease);
         if is_new {
             Answer::Created(ttl)
@@ -314,8 +170,30 @@ impl Engine {
         lease.renew(now);
         if let Some(report) = report {
             lease.report(report);
-            step.changes.extend(lease.tell(now));
+            tell(now, lease, step);
         }
+        Answer::Kept(lease.ttl())
+    }
+
+    fn renew_all(&mut self, now: Moment, mut subjects: Vec<Subject>) -> Answer {
+        subjects.retain(|subject| match self.leases.find(subject) {
+            Some(lease) => {
+                lease.renew(now);
+                false
+            }
+            None => true,
+        });
+        Answer::Missing(subjects)
+    }
+
+    fn patch(&mut self, now: Moment, subject: &Subject, patch: &Patch, step: &mut Step) -> Answer {
+        let Some(lease) = self.leases.find(subject) else {
+            return Answer::Unknown;
+        };
+        if let Err(misfit) = lease.patch(patch) {
+            return Answer::Refused(Refusal::Misfit(misfit));
+        }
+        tell(now, lease, step);
         Answer::Kept(lease.ttl())
     }
 
@@ -332,7 +210,7 @@ impl Engine {
         self.drains += 1;
         let drain = DrainId(self.drains);
         lease.leave(now, drain, within.saturating_add(DRAIN_GRACE));
-        step.changes.extend(lease.tell(now));
+        tell(now, lease, step);
         self.leases.hasten(subject);
         Answer::Leaving(drain)
     }
@@ -360,7 +238,7 @@ impl Engine {
         // What was found at an address that the instance has left says nothing about it.
         if lease.address() == Some(address) {
             lease.judge(now, verdict);
-            step.changes.extend(lease.tell(now));
+            tell(now, lease, step);
         }
         Answer::Done
     }
@@ -372,6 +250,7 @@ impl Engine {
         if lease.has_check() {
             step.orders.push(CheckOrder::Clear(subject.clone()));
         }
+        step.facts.push(Fact::NoLease(subject.clone(), departure));
         step.changes.push(Change::Remove {
             key: subject.key.clone(),
             id: subject.id.clone(),
@@ -391,5 +270,14 @@ impl Engine {
             let _removed = self.remove(&subject, departure, step);
         }
         Answer::Done
+    }
+}
+
+/// Tells what readers see differently, and keeps it: what nobody sees, as a heartbeat,
+/// costs no write.
+fn tell(now: Moment, lease: &mut Lease, step: &mut Step) {
+    if let Some(change) = lease.tell(now) {
+        step.changes.push(change);
+        step.facts.push(lease.fact());
     }
 }

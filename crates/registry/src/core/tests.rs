@@ -1,9 +1,12 @@
 //! Claims about the engine.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
+use portolan_catalog::Bequest;
 use portolan_dialects::native::Registration;
-use portolan_model::{Guard, Health, SourceId};
+use portolan_model::{
+    Guard, Health, Instance, InstanceId, Override, Ruling, ServiceKey, SourceId, Timestamp,
+};
 use portolan_runtime::Dice;
 
 use super::*;
@@ -399,4 +402,137 @@ fn a_successor_tells_the_catalogue_who_was_held_and_gives_them_no_lease() {
         services: vec![quiet],
     };
     assert_eq!((step.bequest, engine.len()), (Some(bequest), 0));
+}
+
+fn ruling(traffic: Override) -> Arc<Ruling> {
+    Arc::new(Ruling {
+        traffic,
+        weight: None,
+        reason: Some("disk swap".into()),
+        actor: Some("ann".into()),
+        at: at(0).at,
+    })
+}
+
+#[test]
+fn a_ruling_needs_no_instance_and_is_a_fact() {
+    let mut engine = engine();
+    let drained = Some(ruling(Override::Drain));
+    let step = engine.step(at(0), Input::Rule(subject("a"), drained.clone()));
+    assert_eq!(step.answer, Answer::Ruled);
+    assert_eq!(step.rulings[0].ruling, drained);
+    assert!(
+        matches!(step.facts.as_slice(), [Fact::Ruling(record)] if record.subject == subject("a"))
+    );
+    register(&mut engine, 1, r#"{"port": 1}"#);
+    engine.step(at(2), Input::Deregister(subject("a")));
+    let Answer::Rulings(records) = engine.step(at(3), Input::Rulings).answer else {
+        panic!("rulings are asked for");
+    };
+    assert_eq!(
+        records.len(),
+        1,
+        "it stays while the instance comes and goes"
+    );
+    let step = engine.step(at(4), Input::Rule(subject("a"), None));
+    assert_eq!(step.rulings[0].ruling, None);
+    assert_eq!(step.facts, [Fact::NoRuling(subject("a"))]);
+    let step = engine.step(at(5), Input::Rule(subject("a"), None));
+    assert_eq!(step.answer, Answer::Unknown);
+}
+
+#[test]
+fn rulings_have_a_limit() {
+    let mut engine = engine();
+    let mut rule = |number: usize| {
+        let drained = Some(ruling(Override::Drain));
+        engine
+            .step(at(0), Input::Rule(subject(&format!("i{number}")), drained))
+            .answer
+    };
+    for number in 0..RULINGS_MAX {
+        assert_eq!(rule(number), Answer::Ruled);
+    }
+    let limit = RULINGS_MAX;
+    assert_eq!(
+        rule(RULINGS_MAX),
+        Answer::Refused(Refusal::RulingsFull { limit })
+    );
+    assert_eq!(rule(0), Answer::Ruled, "one that is there can be changed");
+}
+
+#[test]
+fn a_patch_changes_what_it_names_until_the_next_registration() {
+    let mut engine = engine();
+    let json = r#"{"port": 1, "version": "v1", "metadata": {"a": "1", "b": "2"}}"#;
+    register(&mut engine, 0, json);
+    let patch: Patch = serde_json::from_str(
+        r#"{"version": null, "zone": "z", "metadata": {"a": null, "c": "3"}, "weight": 7}"#,
+    )
+    .unwrap();
+    let step = engine.step(at(1), Input::Patch(subject("a"), Box::new(patch)));
+    let instance = put(&step);
+    assert_eq!(
+        (instance.version.as_deref(), instance.zone.as_deref()),
+        (None, Some("z"))
+    );
+    let keys: Vec<_> = instance.metadata.keys().map(|key| &**key).collect();
+    assert_eq!(keys, ["b", "c"]);
+    assert_eq!(instance.weight.as_u16(), 7);
+    assert_eq!(step.facts.len(), 1);
+    let step = register(&mut engine, 2, json);
+    assert_eq!(put(&step).version.as_deref(), Some("v1"));
+}
+
+#[test]
+fn a_patch_that_makes_too_much_changes_nothing() {
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 1}"#);
+    let labels = |count: usize| Patch {
+        metadata: (0..count)
+            .map(|key| (key.to_string().into(), Some("".into())))
+            .collect(),
+        ..Patch::default()
+    };
+    let step = engine.step(at(1), Input::Patch(subject("a"), Box::new(labels(257))));
+    assert!(
+        matches!(step.answer, Answer::Refused(Refusal::Misfit(_))),
+        "{step:?}"
+    );
+    assert!(step.changes.is_empty() && step.facts.is_empty());
+    let step = engine.step(at(1), Input::Patch(subject("a"), Box::new(labels(256))));
+    assert_eq!(put(&step).metadata.len(), 256);
+}
+
+#[test]
+fn many_beat_at_once_and_strangers_are_named() {
+    let mut engine = engine();
+    register(&mut engine, 0, r#"{"port": 1, "ttl": "10s"}"#);
+    let beat = engine.step(at(8_000), Input::RenewAll(vec![subject("a"), subject("b")]));
+    assert_eq!(beat.answer, Answer::Missing(vec![subject("b")]));
+    assert!(beat.changes.is_empty() && beat.facts.is_empty());
+    assert_eq!(engine.step(at(17_999), Input::Tick).changes, []);
+    assert_eq!(engine.step(at(18_000), Input::Tick).changes.len(), 1);
+}
+
+#[test]
+fn what_was_stored_comes_back_with_a_whole_ttl() {
+    let mut engine = engine();
+    let created = register(&mut engine, 0, r#"{"port": 1, "ttl": "10s"}"#);
+    let mut handed = Handed::default();
+    for fact in created.facts {
+        handed.take(fact);
+    }
+    handed.take(Fact::Ruling(RulingRecord {
+        subject: subject("a"),
+        ruling: ruling(Override::Drain),
+    }));
+    let text = serde_json::to_string(&handed).unwrap();
+    let handed: Handed = serde_json::from_str(&text).unwrap();
+    let mut next = Engine::new(Bounds::default());
+    let step = next.step(at(50_000), Input::Adopt(Box::new(handed)));
+    assert!(step.facts.is_empty(), "what is stored is not stored again");
+    assert_eq!((step.changes.len(), step.rulings.len()), (1, 1));
+    assert_eq!(next.step(at(59_999), Input::Tick).changes, []);
+    assert_eq!(next.step(at(60_000), Input::Tick).changes.len(), 1);
 }

@@ -36,6 +36,12 @@ impl<'a> Query<'a> {
         found.map(|(_, value)| value.as_ref())
     }
 
+    /// All parameters with their values, in the given order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let given = self.0.iter();
+        given.map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
     /// All values of a parameter.
     pub fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         let given = self.0.iter();

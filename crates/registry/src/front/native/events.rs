@@ -25,7 +25,7 @@ pub(super) fn events(parts: &Parts, query: &Query<'_>) -> Result<Response, Refus
     let after = query::revision(query, "after")?;
     let mut events = journal
         .since(after.unwrap_or(journal.oldest()))
-        .map_err(|error| Refusal::new(StatusCode::GONE, "history_forgotten", error.to_string()))?;
+        .map_err(Refusal::from)?;
     let is_cut = after.is_some() && cut(&mut events, limit);
     if after.is_none() {
         events.drain(..events.len().saturating_sub(limit));

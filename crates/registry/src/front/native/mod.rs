@@ -6,6 +6,8 @@
 //! describes it all; a test holds it against [`ROUTES`].
 
 mod events;
+mod filter;
+mod overrides;
 mod path;
 mod query;
 mod read;
@@ -22,7 +24,7 @@ use portolan_wire::serve::{Answering, Body, Handler, Query, Request, Response, f
 use serde::Serialize;
 
 use self::path::{Place, ServicePlace};
-use crate::{Registry, RegistryError, watch::Hub};
+use crate::{Registry, RegistryError, core::Subject, watch::Hub};
 
 /// Every method and path that is served, with the parameters in braces. Each path under
 /// `/v1/services` exists under `/v1/namespaces/{namespace}/services`, too.
@@ -33,8 +35,14 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/services/{service}/instances"),
     ("get", "/v1/services/{service}/instances/{id}"),
     ("put", "/v1/services/{service}/instances/{id}"),
+    ("patch", "/v1/services/{service}/instances/{id}"),
     ("delete", "/v1/services/{service}/instances/{id}"),
     ("put", "/v1/services/{service}/instances/{id}/heartbeat"),
+    ("get", "/v1/services/{service}/instances/{id}/override"),
+    ("put", "/v1/services/{service}/instances/{id}/override"),
+    ("delete", "/v1/services/{service}/instances/{id}/override"),
+    ("post", "/v1/heartbeats"),
+    ("get", "/v1/overrides"),
     ("get", "/v1/watch"),
     ("get", "/v1/events"),
     ("get", "/v1/sources"),
@@ -77,8 +85,10 @@ impl Native {
 
     async fn dispatch(&self, request: Request) -> Result<Response, Refusal> {
         let parts = &*self.0;
-        let place = Place::parse(request.uri().path())?;
-        let query = Query::parse(request.uri().query().unwrap_or_default())?;
+        // The query borrows from it, and writers take the request whole.
+        let uri = request.uri().clone();
+        let place = Place::parse(uri.path())?;
+        let query = Query::parse(uri.query().unwrap_or_default())?;
         let method = match *request.method() {
             Method::HEAD => Method::GET,
             ref method => method.clone(),
@@ -92,22 +102,48 @@ impl Native {
             Place::Events => events::events(parts, &query),
             Place::Watch => watch::watch(parts, &query, request.headers()).await,
             Place::Services(namespace) => read::services(parts, namespace.as_ref()),
-            Place::Service(key, at) => match (at, method) {
-                (ServicePlace::Whole, _) => read::service(parts, &key),
-                (ServicePlace::Instances, Method::POST) => {
-                    write::register(parts, key, None, request).await
-                }
-                (ServicePlace::Instances, _) => read::instances(parts, &key),
-                (ServicePlace::Instance(id), Method::PUT) => {
-                    write::register(parts, key, Some(id), request).await
-                }
-                (ServicePlace::Instance(id), Method::DELETE) => {
-                    let caller = write::caller(&request);
-                    write::deregister(parts, key, id, &query, caller).await
-                }
-                (ServicePlace::Instance(id), _) => read::instance(parts, &key, &id),
-                (ServicePlace::Heartbeat(id), _) => write::heartbeat(parts, key, id, request).await,
-            },
+            Place::Heartbeats => write::heartbeats(parts, request).await,
+            Place::Overrides => overrides::list(parts).await,
+            Place::Service(key, at) => self.serve(key, at, (method, query), request).await,
+        }
+    }
+
+    async fn serve(
+        &self,
+        key: ServiceKey,
+        at: ServicePlace,
+        (method, query): (Method, Query<'_>),
+        request: Request,
+    ) -> Result<Response, Refusal> {
+        let parts = &*self.0;
+        match (at, method) {
+            (ServicePlace::Whole, _) => read::service(parts, &key),
+            (ServicePlace::Instances, Method::POST) => {
+                write::register(parts, key, None, request).await
+            }
+            (ServicePlace::Instances, _) => read::instances(parts, &key, &query),
+            (ServicePlace::Instance(id), Method::PUT) => {
+                write::register(parts, key, Some(id), request).await
+            }
+            (ServicePlace::Instance(id), Method::PATCH) => {
+                write::patch(parts, Subject { key, id }, request).await
+            }
+            (ServicePlace::Instance(id), Method::DELETE) => {
+                let caller = write::caller(&request);
+                write::deregister(parts, Subject { key, id }, &query, caller).await
+            }
+            (ServicePlace::Instance(id), _) => read::instance(parts, &key, &id),
+            (ServicePlace::Heartbeat(id), _) => {
+                write::heartbeat(parts, Subject { key, id }, request).await
+            }
+            (ServicePlace::Override(id), Method::PUT) => {
+                overrides::set(parts, Subject { key, id }, request).await
+            }
+            (ServicePlace::Override(id), Method::DELETE) => {
+                let caller = write::caller(&request);
+                overrides::clear(parts, Subject { key, id }, caller).await
+            }
+            (ServicePlace::Override(id), _) => overrides::show(parts, Subject { key, id }).await,
         }
     }
 }
@@ -147,6 +183,11 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "service_not_found", detail)
     }
 
+    /// A question about what is no longer remembered.
+    fn forgotten(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "history_forgotten", detail)
+    }
+
     fn method(allow: &'static [&'static str]) -> Self {
         let detail = format!("this path takes {}", allow.join(", "));
         Self {
@@ -179,10 +220,11 @@ impl From<RegistryError> for Refusal {
         use crate::core::Refusal as Refused;
         let (status, cause) = match &error {
             RegistryError::Unknown => (StatusCode::NOT_FOUND, "instance_not_found"),
-            RegistryError::Refused(Refused::Ttl { .. }) => {
+            RegistryError::NoRuling => (StatusCode::NOT_FOUND, "override_not_found"),
+            RegistryError::Refused(Refused::Ttl { .. } | Refused::Misfit(_)) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "field_invalid")
             }
-            RegistryError::Refused(Refused::Full { .. }) => {
+            RegistryError::Refused(Refused::Full { .. } | Refused::RulingsFull { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "registry_full")
             }
             RegistryError::Refused(Refused::HandedOver) => {

@@ -11,6 +11,8 @@ use super::Refusal;
 pub(super) enum Place {
     Services(Option<Name>),
     Service(ServiceKey, ServicePlace),
+    Heartbeats,
+    Overrides,
     Watch,
     Events,
     Sources,
@@ -23,6 +25,7 @@ pub(super) enum ServicePlace {
     Instances,
     Instance(InstanceId),
     Heartbeat(InstanceId),
+    Override(InstanceId),
 }
 
 impl Place {
@@ -36,6 +39,8 @@ impl Place {
         let segments = rest.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         match segments.as_slice() {
+            ["heartbeats"] => Ok(Self::Heartbeats),
+            ["overrides"] => Ok(Self::Overrides),
             ["watch"] => Ok(Self::Watch),
             ["events"] => Ok(Self::Events),
             ["sources"] => Ok(Self::Sources),
@@ -62,13 +67,16 @@ impl Place {
     pub(super) const fn methods(&self) -> &'static [&'static str] {
         match self {
             Self::Services(_)
+            | Self::Overrides
             | Self::Watch
             | Self::Events
             | Self::Sources
             | Self::Service(_, ServicePlace::Whole) => &["GET"],
+            Self::Heartbeats => &["POST"],
             Self::Service(_, ServicePlace::Instances) => &["GET", "POST"],
-            Self::Service(_, ServicePlace::Instance(_)) => &["GET", "PUT", "DELETE"],
+            Self::Service(_, ServicePlace::Instance(_)) => &["GET", "PUT", "PATCH", "DELETE"],
             Self::Service(_, ServicePlace::Heartbeat(_)) => &["PUT"],
+            Self::Service(_, ServicePlace::Override(_)) => &["GET", "PUT", "DELETE"],
         }
     }
 }
@@ -80,6 +88,7 @@ impl ServicePlace {
             ["instances"] => Some(Self::Instances),
             ["instances", id] => Some(Self::Instance(InstanceId::parse(id)?)),
             ["instances", id, "heartbeat"] => Some(Self::Heartbeat(InstanceId::parse(id)?)),
+            ["instances", id, "override"] => Some(Self::Override(InstanceId::parse(id)?)),
             _ => None,
         })
     }

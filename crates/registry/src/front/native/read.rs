@@ -9,9 +9,13 @@ use portolan_dialects::native::{
     SourceList, SourceView, StalenessView,
 };
 use portolan_model::{InstanceId, Name, ServiceKey};
-use portolan_wire::serve::Response;
+use portolan_wire::serve::{Query, Response};
 
-use super::{Parts, Refusal, json};
+use super::{
+    Parts, Refusal,
+    filter::{self, Filter},
+    json,
+};
 
 pub(super) fn services(parts: &Parts, namespace: Option<&Name>) -> Result<Response, Refusal> {
     let catalog = parts.registry.reader().catalog();
@@ -44,14 +48,29 @@ pub(super) fn service(parts: &Parts, key: &ServiceKey) -> Result<Response, Refus
     json(StatusCode::OK, &answer)
 }
 
-pub(super) fn instances(parts: &Parts, key: &ServiceKey) -> Result<Response, Refusal> {
+/// The instances of a service that meet the conditions, now or `at` an earlier revision or
+/// time.
+pub(super) fn instances(
+    parts: &Parts,
+    key: &ServiceKey,
+    query: &Query<'_>,
+) -> Result<Response, Refusal> {
+    let filter = Filter::parse(query, &["at"])?;
     let catalog = parts.registry.reader().catalog();
-    let service = catalog
-        .service(key)
-        .ok_or_else(|| Refusal::service_unknown(key))?;
+    let revision = filter::moment(query, &catalog)?;
+    let service = catalog.service(key);
+    let instances = match service {
+        Some(service) if revision == catalog.revision() => service.instances.clone(),
+        None if revision == catalog.revision() => return Err(Refusal::service_unknown(key)),
+        // A service that is forgotten today may have had some.
+        Some(_) | None => catalog.instances_at(key, revision)?,
+    };
+    let wanted = instances.iter().filter(|instance| filter.holds(instance));
     let list = InstanceList {
-        revision: catalog.revision(),
-        instances: views(service),
+        revision,
+        instances: wanted
+            .map(|instance| InstanceView::from(&**instance))
+            .collect(),
     };
     json(StatusCode::OK, &list)
 }

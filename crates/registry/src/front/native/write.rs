@@ -8,7 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use portolan_dialects::native::{Heartbeat, Registration, Removed, Span, Written};
+use portolan_dialects::native::{
+    Heartbeat, Heartbeats, Patch, Registration, Removed, Renewed, Span, Which, Written,
+};
 use portolan_model::{ByteSize, InstanceId, ServiceKey};
 use portolan_wire::serve::{CollectError, Peer, Query, Request, Response, collect};
 use serde::de::DeserializeOwned;
@@ -21,6 +23,8 @@ use crate::{
 
 /// The largest body of a registration.
 const BODY_MAX: ByteSize = ByteSize::from_bytes(256 << 10);
+/// Most instances of one request that give a sign of life.
+const HEARTBEATS_MAX: usize = 1_000;
 /// The longest drain that can be asked for.
 const DRAIN_MAX: Duration = Duration::from_hours(1);
 
@@ -49,8 +53,7 @@ pub(super) async fn register(
 
 pub(super) async fn heartbeat(
     parts: &Parts,
-    key: ServiceKey,
-    id: InstanceId,
+    subject: Subject,
     request: Request,
 ) -> Result<Response, Refusal> {
     let caller = caller(&request);
@@ -60,27 +63,71 @@ pub(super) async fn heartbeat(
         (None, None) => None,
         (health, note) => Some(Report { health, note }),
     };
-    let subject = Subject {
-        key: key.clone(),
-        id: id.clone(),
-    };
     let kept = parts
         .registry
-        .renew(Some(actor(caller)), subject, report)
+        .renew(Some(actor(caller)), subject.clone(), report)
         .await?;
-    json(StatusCode::OK, &written(parts, &key, &id, kept))
+    json(
+        StatusCode::OK,
+        &written(parts, &subject.key, &subject.id, kept),
+    )
+}
+
+/// A sign of life of many instances: one request for whoever keeps many.
+pub(super) async fn heartbeats(parts: &Parts, request: Request) -> Result<Response, Refusal> {
+    let Heartbeats { instances } = read(request).await?;
+    if instances.len() > HEARTBEATS_MAX {
+        let detail = format!("/instances: at most {HEARTBEATS_MAX} at a time");
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "field_invalid",
+            detail,
+        ));
+    }
+    let subjects: Vec<_> = instances.into_iter().map(subject_of).collect();
+    let asked = subjects.len();
+    let missing = parts.registry.renew_all(subjects).await?;
+    let renewed = Renewed {
+        revision: parts.registry.reader().catalog().revision(),
+        renewed: asked - missing.len(),
+        missing: missing
+            .into_iter()
+            .map(|subject| Which::new(subject.key, subject.id))
+            .collect(),
+    };
+    json(StatusCode::OK, &renewed)
+}
+
+pub(super) async fn patch(
+    parts: &Parts,
+    subject: Subject,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let caller = caller(&request);
+    let patch: Patch = read(request).await?;
+    let kept = parts
+        .registry
+        .patch(Some(actor(caller)), subject.clone(), patch)
+        .await?;
+    json(
+        StatusCode::OK,
+        &written(parts, &subject.key, &subject.id, kept),
+    )
+}
+
+fn subject_of(which: Which) -> Subject {
+    let (key, id) = which.into_parts();
+    Subject { key, id }
 }
 
 pub(super) async fn deregister(
     parts: &Parts,
-    key: ServiceKey,
-    id: InstanceId,
+    subject: Subject,
     query: &Query<'_>,
     caller: IpAddr,
 ) -> Result<Response, Refusal> {
     let drain = query::span(query, "drain", DRAIN_MAX)?;
     let drain = drain.filter(|drain| !drain.is_zero());
-    let subject = Subject { key, id };
     let left = parts
         .registry
         .deregister(Some(actor(caller)), subject, drain)
@@ -101,7 +148,7 @@ fn written(parts: &Parts, key: &ServiceKey, id: &InstanceId, kept: Kept) -> Writ
 }
 
 /// Reads a JSON body whatever its type is called: curl calls it a form. No body is `{}`.
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
+pub(super) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
     let collected = collect(request.into_body(), BODY_MAX).await;
     let body: Bytes = collected.map_err(|error| match error {
         CollectError::TooLarge { .. } => Refusal::new(
@@ -121,6 +168,6 @@ pub(super) fn caller(request: &Request) -> IpAddr {
     peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip())
 }
 
-fn actor(caller: IpAddr) -> Arc<str> {
+pub(super) fn actor(caller: IpAddr) -> Arc<str> {
     caller.to_canonical().to_string().into()
 }

@@ -1,0 +1,125 @@
+//! Which instances of a list are wanted, and as of when.
+
+use portolan_catalog::{Catalog, Forgotten};
+use portolan_model::{Health, Instance, Revision, Timestamp};
+use portolan_wire::serve::Query;
+
+use super::Refusal;
+
+/// How a parameter of a metadata pair begins.
+const METADATA: &str = "metadata.";
+
+/// What an instance must be; every condition that is given counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Filter<'q> {
+    metadata: Vec<(&'q str, &'q str)>,
+    tags: Vec<&'q str>,
+    zone: Option<&'q str>,
+    version: Option<&'q str>,
+    health: Option<Health>,
+    is_open: Option<bool>,
+}
+
+impl<'q> Filter<'q> {
+    /// Reads the conditions; what is no condition and not in `others` is refused, since a
+    /// condition that is misspelled must not be one that always holds.
+    pub(super) fn parse(query: &'q Query<'_>, others: &[&str]) -> Result<Self, Refusal> {
+        let mut filter = Self::default();
+        for (name, value) in query.pairs() {
+            match name {
+                "tag" => filter.tags.push(value),
+                "zone" => filter.zone = Some(value),
+                "version" => filter.version = Some(value),
+                "status" => filter.health = Some(health(value)?),
+                "open" => filter.is_open = Some(truth(value)?),
+                _ if others.contains(&name) => {}
+                _ => {
+                    let key = name.strip_prefix(METADATA).ok_or_else(|| {
+                        let detail = format!(
+                            "no parameter `{name}`; there are tag, zone, version, status, open, \
+                             {METADATA}<key>, {}",
+                            others.join(", ")
+                        );
+                        Refusal::malformed(detail)
+                    })?;
+                    filter.metadata.push((key, value));
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    pub(super) fn holds(&self, instance: &Instance) -> bool {
+        let has = |(key, value): &(&str, &str)| {
+            instance
+                .metadata
+                .get(*key)
+                .is_some_and(|own| **own == **value)
+        };
+        let is_tagged = |tag: &&str| instance.tags.iter().any(|own| **own == **tag);
+        self.metadata.iter().all(has)
+            && self.tags.iter().all(is_tagged)
+            && self
+                .zone
+                .is_none_or(|zone| instance.zone.as_deref() == Some(zone))
+            && self
+                .version
+                .is_none_or(|version| instance.version.as_deref() == Some(version))
+            && self
+                .health
+                .is_none_or(|health| instance.state.health == health)
+            && self
+                .is_open
+                .is_none_or(|is_open| instance.state.traffic().is_open() == is_open)
+    }
+}
+
+fn health(text: &str) -> Result<Health, Refusal> {
+    Ok(match text {
+        "passing" => Health::Passing,
+        "warning" => Health::Warning,
+        "starting" => Health::Starting,
+        "critical" => Health::Critical,
+        _ => {
+            let detail = "`status` is passing, warning, starting or critical";
+            return Err(Refusal::malformed(detail));
+        }
+    })
+}
+
+fn truth(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Refusal::malformed("`open` is true or false")),
+    }
+}
+
+/// The revision that `at` names, as a revision or as a time; the newest if there is none.
+pub(super) fn moment(query: &Query<'_>, catalog: &Catalog) -> Result<Revision, Refusal> {
+    let Some(text) = query.find("at") else {
+        return Ok(catalog.revision());
+    };
+    if let Ok(number) = text.parse() {
+        let revision = Revision::from_u64(number);
+        if revision > catalog.revision() {
+            let detail = format!("revision {revision} is yet to come");
+            return Err(Refusal::malformed(detail));
+        }
+        return Ok(revision);
+    }
+    let time = Timestamp::parse(text)
+        .map_err(|error| Refusal::malformed(format!("`at` is a revision or a time: {error}")))?;
+    let known = catalog.journal().revision_at(time);
+    known.ok_or_else(|| {
+        let oldest = catalog.journal().oldest();
+        let detail = format!("what was at {time} is forgotten; the journal goes back to {oldest}");
+        Refusal::forgotten(detail)
+    })
+}
+
+impl From<Forgotten> for Refusal {
+    fn from(error: Forgotten) -> Self {
+        Self::forgotten(error.to_string())
+    }
+}
