@@ -29,7 +29,9 @@ fn show(batch: &[Arrival]) -> Vec<String> {
             | News::Replaced
             | News::Closed
             | News::Judged(_)
-            | News::Bequeathed(_)) => format!("{other:?}"),
+            | News::Bequeathed(_)
+            | News::Seen(_)
+            | News::Resolved(_)) => format!("{other:?}"),
         };
         format!("{}:{word}", arrival.saying.source)
     };
