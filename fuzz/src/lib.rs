@@ -9,8 +9,10 @@ use portolan_wire::h1::{
 use portolan_wire::proxy_protocol;
 
 mod config;
+mod eureka;
 
 pub use config::config;
+pub use eureka::eureka;
 
 #[path = "../../crates/wire/tests/common/mod.rs"]
 pub mod common;

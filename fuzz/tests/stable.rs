@@ -1,7 +1,7 @@
 //! Runs every target over seeds and their mutations, always the same ones.
 
 use portolan_fuzz::common::probes;
-use portolan_fuzz::{body, config, proxy_protocol, request_head, response_head};
+use portolan_fuzz::{body, config, eureka, proxy_protocol, request_head, response_head};
 
 /// How many mutations a target sees.
 const ROUNDS: usize = 5_000;
@@ -65,6 +65,12 @@ const WORDS: &[&[u8]] = &[
     b"${env:PORT:-1}",
     b"'",
     b"- ",
+    b"{\"a\":",
+    b"</a>",
+    b"<a>",
+    b"&#13;",
+    b"__",
+    b"_.0040",
 ];
 
 fn mutate(seed: &[u8], seeds: &[&[u8]], dice: &mut Dice) -> Vec<u8> {
@@ -155,5 +161,22 @@ fn configurations_hold() {
             br#"{"admin": {"address": "127.0.0.1:1", "hosts": ["a"]}, "guard": {"share": 1, "hold": "0s"}, "status": {"address": "0.0.0.0:2"}}"#,
         ],
         config,
+    );
+}
+
+#[test]
+fn documents_of_eureka_hold() {
+    run(
+        &[
+            br#"{"instance": {"instanceId": "i", "hostName": "h", "app": "a", "ipAddr": "10.0.0.1", "sid": "na", "port": {"$": 80, "@enabled": "true"}, "securePort": 443, "status": "UP", "overriddenstatus": "DOWN", "leaseInfo": {"durationInSecs": 9, "renewalTimestamp": 7}, "metadata": {"@class": "m", "a_b": "c$", "n": 1.5}, "dataCenterInfo": {"name": "Amazon", "metadata": {"instance-id": "i"}}, "vipAddress": "v,w"}}"#,
+            b"<instance><instanceId>i</instanceId><hostName>h</hostName><app>a</app><ipAddr>10.0.0.1</ipAddr><port enabled=\"true\">80</port><metadata class=\"m\"><a__b>&lt;c&#9;</a__b></metadata><dataCenterInfo class=\"x\"><name>MyOwn</name></dataCenterInfo></instance>",
+            br#"{"applications": {"versions__delta": "1", "apps_hashcode": "UP_1_", "application": {"name": "a", "instance": [{"hostName": "h"}, {"hostName": "g"}]}}}"#,
+            b"<applications><versions__delta>1</versions__delta><application><name>A</name><instance><hostName>h</hostName></instance></application></applications>",
+            br#"{"application": {"name": "a", "instance": {"actionType": "ADDED"}}}"#,
+            br#"{"replicationList": [{"appName": "A", "id": "i", "action": "Register", "instanceInfo": {"hostName": "h", "app": "a", "ipAddr": "::1"}}]}"#,
+            br#"{"responseList": [{"statusCode": 409, "responseEntity": {"hostName": "h"}}]}"#,
+            b"/eureka/v2/apps/A/a%3Ab/status",
+        ],
+        eureka,
     );
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use portolan_model::{Instance, InstanceId, Revision, ServiceKey, SourceId, Timestamp};
 use serde::Serialize;
 
-use crate::{Forgotten, Journal, shards::Shards};
+use crate::{Forgotten, GuardReport, Journal, shards::Shards};
 
 /// Everything that is known at one revision.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub struct Catalog {
     pub(crate) revision: Revision,
     pub(crate) services: Shards,
     pub(crate) sources: Arc<[SourceStatus]>,
+    pub(crate) guard: Arc<GuardReport>,
     pub(crate) journal: Journal,
 }
 
@@ -83,6 +84,7 @@ impl Catalog {
             revision,
             services: Shards::default(),
             sources: Arc::from([]),
+            guard: Arc::default(),
             journal: Journal::new(revision),
         }
     }
@@ -114,6 +116,12 @@ impl Catalog {
     #[must_use]
     pub fn sources(&self) -> &[SourceStatus] {
         &self.sources
+    }
+
+    /// Whom the guard keeps, and why.
+    #[must_use]
+    pub fn guard(&self) -> &GuardReport {
+        &self.guard
     }
 
     /// What happened lately.

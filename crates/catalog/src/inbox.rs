@@ -21,7 +21,7 @@ use portolan_model::{Change, Revision, SourceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use self::inflow::Inflow;
-use crate::{Judgement, News, Ruled, Saying, fold::Bequest};
+use crate::{Judgement, News, Resolution, Ruled, Saying, Seen, fold::Bequest};
 
 /// Most changes that wait in one inbox.
 pub const INBOX_CHANGES_MAX: usize = 1024;
@@ -216,6 +216,36 @@ impl Inbox {
         self.put(None, News::Bequeathed(bequest), Some(done))
             .await?;
         Ok(Ticket(ticket))
+    }
+
+    /// Says what somebody found out about an instance of which the source does not speak
+    /// any more.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    ///
+    /// # Cancellation
+    /// Nothing is said unless it resolves.
+    pub async fn sight(&self, seen: Seen) -> Result<(), InboxClosed> {
+        self.put(None, News::Seen(seen), None).await
+    }
+
+    /// Says what `actor` decided about holds of any source, and waits until readers see it.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]; whether it was taken in is unknown.
+    ///
+    /// # Cancellation
+    /// It may have been said.
+    pub async fn resolve(
+        &self,
+        actor: Option<Arc<str>>,
+        resolution: Resolution,
+    ) -> Result<Revision, InboxClosed> {
+        let (done, ticket) = oneshot::channel();
+        let news = News::Resolved(resolution);
+        self.put(actor, news, Some(done)).await?;
+        Ticket(ticket).await
     }
 
     /// Says something and waits until readers see it.

@@ -15,8 +15,11 @@ mod source;
 mod witness;
 
 pub use catalog::{Catalog, Conflict, Service, SourceStatus, Staleness};
-pub use fold::{Applied, Bequest, Fold, Judgement, News, Ruled, Saying};
-pub use guard::GuardSettings;
+pub use fold::{Applied, Bequest, Fold, Judgement, News, Resolution, Ruled, Saying, Seen, Word};
+pub use guard::{
+    Absence, Cause, Evidence, FlapStatus, GuardReport, GuardSettings, HoldStatus, Keeping, Scope,
+    Selector, Sign, Totals, Traces,
+};
 pub use inbox::{
     Arrival, INBOX_CHANGES_MAX, Inbox, InboxClosed, InboxHub, Inflow, Ticket, Turn, inboxes,
 };

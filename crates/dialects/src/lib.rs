@@ -5,4 +5,5 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub mod eureka;
 pub mod native;

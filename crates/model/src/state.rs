@@ -82,7 +82,7 @@ pub struct Ruling {
     pub at: Timestamp,
 }
 
-/// What the expiry guard does with the instance.
+/// What the guard does with the instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
@@ -91,6 +91,8 @@ pub enum Guard {
     None,
     /// Would have been removed by inference, but too much would go at once.
     Suspect,
+    /// Went down too often lately.
+    Flapping,
 }
 
 /// All axes of one instance.
@@ -124,7 +126,7 @@ pub struct State {
 pub enum Traffic {
     /// Its full share.
     Full,
-    /// A reduced share: a warning, or held by the guard.
+    /// A reduced share: a warning, held by the guard, or flapping.
     Reduced,
     /// None: it has not started.
     Starting,
@@ -158,7 +160,9 @@ impl State {
             (Override::None, Health::Starting, _) => Traffic::Starting,
             (Override::None, Health::Critical, _) => Traffic::Critical,
             (Override::None, Health::Warning, _)
-            | (Override::None, Health::Passing, Guard::Suspect) => Traffic::Reduced,
+            | (Override::None, Health::Passing, Guard::Suspect | Guard::Flapping) => {
+                Traffic::Reduced
+            }
             (Override::None, Health::Passing, Guard::None) => Traffic::Full,
         }
     }
@@ -186,6 +190,11 @@ mod tests {
             ..state(Health::Passing)
         };
         assert_eq!(held.traffic(), Traffic::Reduced);
+        let flapping = State {
+            guard: Guard::Flapping,
+            ..state(Health::Passing)
+        };
+        assert_eq!(flapping.traffic(), Traffic::Reduced);
         let drained = State {
             overridden: Override::Drain,
             ..held

@@ -14,7 +14,7 @@ use std::{
 };
 
 use portolan_balance::{Board, SlotTable};
-use portolan_catalog::{Applied, Arrival, Fold, GuardSettings, Inflow, News, Saying};
+use portolan_catalog::{Applied, Arrival, Fold, Inflow, News, Saying};
 use portolan_config::Plan;
 use portolan_model::{Revision, RevisionClock, ServiceKey, SourceId};
 use portolan_runtime::{Dice, Env};
@@ -115,7 +115,7 @@ impl Publisher {
             inflow,
         } = parts;
         let clock = RevisionClock::new(Revision::FIRST);
-        let fold = Fold::new(guard_of(plan), clock, env.now());
+        let fold = Fold::new(plan.guard, clock, env.now());
         let mut numbers = Numbers::default();
         let mut compiling = Compiler {
             env: &env,
@@ -231,7 +231,7 @@ impl Publisher {
 
     /// Puts another plan in force; the answer is which services changed by it.
     fn take_plan(&mut self, plan: &Arc<Plan>) -> Vec<ServiceKey> {
-        self.fold.set_guard(guard_of(plan));
+        self.fold.set_guard(plan.guard);
         let mut compiler = Compiler {
             env: &self.env,
             meters: &self.meters,
@@ -348,11 +348,4 @@ impl Publisher {
 /// Services that the built-in lane serves: those in the default namespace.
 fn is_automatic(key: &ServiceKey) -> bool {
     key.namespace.as_str() == ServiceKey::DEFAULT_NAMESPACE
-}
-
-fn guard_of(plan: &Plan) -> GuardSettings {
-    GuardSettings {
-        share_percent: plan.guard.share_percent,
-        hold: plan.guard.hold,
-    }
 }

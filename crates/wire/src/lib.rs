@@ -1,7 +1,8 @@
-//! HTTP/1 codec, HTTP/2, TLS, upstream connections, and the server of control listeners.
+//! HTTP/1 codec, HTTP/2, TLS, upstream connections; control listeners, served and called.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub mod call;
 pub mod h1;
 pub mod http2;
 pub mod io;

@@ -4,6 +4,7 @@
 use portolan_model::{InstanceId, ServiceKey, SourceId};
 
 use super::{Fold, Step, share::is_held};
+use crate::guard::{Absence, Cause, Scope};
 
 /// What a predecessor's catalogue knew about a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,9 +20,10 @@ pub struct Bequest {
 impl Fold {
     pub(super) fn inherit(&mut self, step: &mut Step, source: &SourceId, bequest: Bequest) {
         for (key, id) in bequest.suspects {
-            let known = self.find(source, &key, &id);
-            if known.is_some_and(|instance| !is_held(instance)) {
-                self.hold(step, source, &key, &id);
+            let known = self.find(source, &key, &id).cloned();
+            if let Some(instance) = known.filter(|instance| !is_held(instance)) {
+                let cause = Cause::plain(Scope::Predecessor);
+                self.hold(step, &instance, Absence::Silent, cause);
             }
         }
         for key in bequest.services {

@@ -2,60 +2,39 @@
 //! holds and the list of empty services.
 //!
 //! Invariants: `Holder::keys` are the services that the source has a share in; counts
-//! are those of the instances; a hold of a source that knows stands in `holds`.
+//! are those of the instances.
 
 use std::sync::Arc;
 
-use portolan_model::{Change, Guard, Instance, InstanceId, Origin, ServiceKey, SourceId, State};
+use portolan_model::{Instance, InstanceId, ServiceKey, SourceId, State};
 
 use super::{
-    EMPTY_SERVICE_KEPT, EMPTY_SERVICES_MAX, Fold, GUARD_ACTOR, Step,
+    EMPTY_SERVICE_KEPT, EMPTY_SERVICES_MAX, Fold, Step,
     share::{Holder, Share, is_sure},
 };
 use crate::SourceStatus;
 
 impl Fold {
-    /// Marks an instance as a suspect until its time is over.
-    pub(super) fn hold(
-        &mut self,
-        step: &mut Step,
-        source: &SourceId,
-        key: &ServiceKey,
-        id: &InstanceId,
-    ) {
-        let Some(instance) = self.find(source, key, id) else {
-            return;
-        };
-        let mut suspect = Instance::clone(instance);
-        suspect.state.guard = Guard::Suspect;
-        let instance = Arc::new(suspect);
-        let until = step.now.after(self.guard.hold);
-        self.set(step, source, Arc::clone(&instance));
-        let share = self.share(source, key);
-        share.held.insert(id.clone(), until);
-        let holder = self.holder(source);
-        holder.held += 1;
-        if holder.stale.is_none() {
-            self.holds
-                .insert((until, source.clone(), key.clone(), id.clone()));
-        }
-        let (source, actor) = (source.clone(), Some(GUARD_ACTOR.into()));
-        step.tell(Origin { source, actor }, Change::Put { instance });
-    }
-
     /// Writes an instance of a source, and ends its hold if it has one.
     pub(super) fn set(&mut self, step: &mut Step, source: &SourceId, instance: Arc<Instance>) {
         let (key, id) = (instance.key.clone(), instance.id.clone());
         self.end_hold(source, &key, &id);
         let sure = is_sure(&instance);
+        if sure {
+            self.watch.wards.came(instance.zone.as_ref());
+        }
         let share = self.share(source, &key);
         let before = share.instances.insert(id, instance);
-        let was_sure = before.as_ref().is_some_and(|before| is_sure(before));
+        let sure_before = before.as_ref().filter(|before| is_sure(before));
+        let was_sure = sure_before.is_some();
         share.sure = share.sure + usize::from(sure) - usize::from(was_sure);
         share.emptied_at = None;
         let holder = self.holder(source);
         holder.sure = holder.sure + usize::from(sure) - usize::from(was_sure);
         holder.instances += usize::from(before.is_none());
+        if let Some(before) = sure_before {
+            self.watch.wards.went(before.zone.as_ref());
+        }
         step.dirty.insert(key);
     }
 
@@ -73,6 +52,10 @@ impl Fold {
             return;
         };
         let sure = usize::from(is_sure(&instance));
+        if is_sure(&instance) {
+            self.watch.wards.went(instance.zone.as_ref());
+        }
+        let share = self.share(source, key);
         share.sure -= sure;
         let emptied = share.instances.is_empty() && !share.declared;
         let holder = self.holder(source);
@@ -91,14 +74,6 @@ impl Fold {
         self.empties.push_back((until, source.clone(), key.clone()));
         if self.empties.len() > EMPTY_SERVICES_MAX {
             self.forget_empty(step);
-        }
-    }
-
-    fn end_hold(&mut self, source: &SourceId, key: &ServiceKey, id: &InstanceId) {
-        if let Some(until) = self.share(source, key).held.remove(id) {
-            self.holder(source).held -= 1;
-            self.holds
-                .remove(&(until, source.clone(), key.clone(), id.clone()));
         }
     }
 
@@ -127,7 +102,7 @@ impl Fold {
         }
     }
 
-    /// A source does not speak of a service any more.
+    /// A source does not speak of a service any more; it has no instances there.
     pub(super) fn drop_share(&mut self, step: &mut Step, source: &SourceId, key: &ServiceKey) {
         if let Some(claims) = self.claims.get_mut(key) {
             claims.drop_share(source);

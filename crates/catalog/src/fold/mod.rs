@@ -11,7 +11,11 @@
 
 mod bequest;
 mod books;
+mod flaps;
+mod holds;
+mod passes;
 mod reset;
+mod resolve;
 mod rulings;
 mod share;
 #[cfg(test)]
@@ -26,12 +30,18 @@ use std::{
 };
 
 use portolan_model::{
-    Change, Departure, Event, Instance, InstanceId, Origin, Revision, RevisionClock, ServiceKey,
-    SourceId, Timestamp,
+    Change, Departure, Event, Instance, Origin, Revision, RevisionClock, ServiceKey, SourceId,
+    Timestamp,
 };
 
-pub use self::{bequest::Bequest, rulings::Ruled, verdicts::Judgement};
+pub use self::{
+    bequest::Bequest,
+    resolve::{Resolution, Seen, Word},
+    rulings::Ruled,
+    verdicts::Judgement,
+};
 use self::{
+    holds::Watch,
     rulings::Rulings,
     share::{Claims, Holder},
     verdicts::Verdicts,
@@ -76,6 +86,10 @@ pub enum News {
     Ruled(Ruled),
     /// A predecessor of this process knew more about the source than its words say.
     Bequeathed(Bequest),
+    /// Somebody found out about an instance of which the source does not speak any more.
+    Seen(Seen),
+    /// An operator decided about holds, whatever their source.
+    Resolved(Resolution),
 }
 
 /// What a step did.
@@ -102,8 +116,7 @@ pub struct Fold {
     rulings: Rulings,
     /// Places of sources in the configured order; others follow by name.
     ranks: HashMap<SourceId, usize>,
-    /// When which suspect goes. Those of stale sources wait.
-    holds: BTreeSet<(Timestamp, SourceId, ServiceKey, InstanceId)>,
+    watch: Watch,
     /// When which empty service is forgotten, soonest first.
     empties: VecDeque<(Timestamp, SourceId, ServiceKey)>,
 }
@@ -130,7 +143,7 @@ impl Fold {
             verdicts: Verdicts::default(),
             rulings: Rulings::default(),
             ranks: HashMap::new(),
-            holds: BTreeSet::new(),
+            watch: Watch::default(),
             empties: VecDeque::new(),
         }
     }
@@ -140,13 +153,15 @@ impl Fold {
     pub fn catalog(&self) -> Catalog {
         Catalog {
             sources: self.statuses(),
+            guard: self.guard_report(),
             ..self.catalog.clone()
         }
     }
 
     /// Sets the guard, for what comes.
-    pub const fn set_guard(&mut self, guard: GuardSettings) {
+    pub fn set_guard(&mut self, guard: GuardSettings) {
         self.guard = guard;
+        self.watch.touch();
     }
 
     /// Sets the order of precedence: the registry first, then as configured. Sources
@@ -155,6 +170,7 @@ impl Fold {
         let places = order.iter().cloned().zip(0..);
         self.ranks = places.collect();
         let mut step = Step::new(now);
+        self.calm(&mut step);
         for (key, claims) in &mut self.claims {
             if claims.arrange(&self.ranks) {
                 step.dirty.insert(key.clone());
@@ -193,6 +209,10 @@ impl Fold {
             News::Judged(judgement) => self.take_verdict(&mut step, judgement),
             News::Ruled(ruled) => self.take_ruling(&mut step, origin.actor, &ruled),
             News::Bequeathed(bequest) => self.inherit(&mut step, &origin.source, bequest),
+            News::Seen(seen) => self.take_sign(&mut step, &origin.source, seen),
+            News::Resolved(resolution) => {
+                self.resolve(&mut step, origin.actor.as_ref(), &resolution);
+            }
         }
         self.finish(step)
     }
@@ -200,24 +220,16 @@ impl Fold {
     /// When [`Self::tick`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let hold = self.holds.first().map(|hold| hold.0);
+        let guard = self.watch.next_deadline();
         let empty = self.empties.front().map(|empty| empty.0);
-        hold.into_iter().chain(empty).min()
+        guard.into_iter().chain(empty).min()
     }
 
-    /// Ends holds whose time is over and forgets services that were empty for long.
+    /// Looks at holds, ends those whose time is over, and forgets services that were empty for long.
     pub fn tick(&mut self, now: Timestamp) -> Applied {
         let mut step = Step::new(now);
-        while let Some(hold) = self.holds.first().filter(|hold| hold.0 <= now) {
-            let (_, source, key, id) = hold.clone();
-            self.remove(&mut step, &source, &key, &id);
-            let departure = Departure::Inferred;
-            let actor = Some(GUARD_ACTOR.into());
-            step.tell(
-                Origin { source, actor },
-                Change::Remove { key, id, departure },
-            );
-        }
+        self.pass(&mut step);
+        self.calm(&mut step);
         while self.empties.front().is_some_and(|empty| empty.0 <= now) {
             self.forget_empty(&mut step);
         }
@@ -238,7 +250,7 @@ impl Fold {
         let revision = self.clock.next(now);
         let mut undo = Vec::new();
         for key in dirty {
-            if self.rebuild(&key, revision, &mut undo) {
+            if self.rebuild(now, &key, revision, &mut undo) {
                 applied.changed.push(key);
             }
         }
@@ -268,23 +280,36 @@ impl Fold {
         applied
     }
 
+    /// Puts over merged instances what sources have no say in; operators have the last word.
+    fn cover(&mut self, key: &ServiceKey, instances: &mut [Arc<Instance>]) {
+        self.verdicts.cover(key, instances);
+        self.watch.damping.cover(key, instances);
+        self.rulings.cover(key, instances);
+    }
+
     /// Merges a service anew. Says whether readers see a difference.
-    fn rebuild(&mut self, key: &ServiceKey, revision: Revision, undo: &mut Vec<Undo>) -> bool {
-        let services = &mut self.catalog.services;
-        let before = services.find(key).cloned();
+    fn rebuild(
+        &mut self,
+        now: Timestamp,
+        key: &ServiceKey,
+        revision: Revision,
+        undo: &mut Vec<Undo>,
+    ) -> bool {
+        let before = self.catalog.services.find(key).cloned();
         let old = before
             .as_ref()
             .map_or(&[][..], |service| &service.instances);
         let Some((mut instances, conflicts)) = self.claims.get(key).and_then(Claims::merge) else {
             self.claims.remove(key);
             note_differences(key, old, &[], undo);
-            services.remove(key);
+            self.catalog.services.remove(key);
             return before.is_some();
         };
-        self.verdicts.cover(key, &mut instances);
-        self.rulings.cover(key, &mut instances);
+        self.cover(key, &mut instances);
         let noted = undo.len();
         note_differences(key, old, &instances, undo);
+        self.note_falls(now, key, &undo[noted..], &instances);
+        let services = &mut self.catalog.services;
         let same = undo.len() == noted;
         if same
             && before

@@ -13,8 +13,9 @@ use portolan_model::{Change, Departure, Instance, InstanceId, Origin, ServiceKey
 
 use super::{
     Fold, Step,
-    share::{Share, is_held, is_sure, owned_by},
+    share::{Share, is_sure, owned_by},
 };
+use crate::guard::{Absence, Cause, Floor, Scope};
 
 /// Most `Put` and `Remove` that stand for a `Reset` in the journal.
 const SMALL_WORDS_MAX: usize = 256;
@@ -27,15 +28,17 @@ struct Gap {
     key: ServiceKey,
     /// Ids that it does not name any more and that no hold keeps already.
     missing: Vec<InstanceId>,
-    /// Sure instances that are missing.
-    missing_sure: usize,
-    /// Sure instances that are new.
-    new_sure: usize,
+    /// Zones of the sure instances that are missing.
+    missing_sure: Vec<Zone>,
+    /// Zones of the sure instances that are new.
+    new_sure: Vec<Zone>,
     /// Sure instances that it names.
     sure_after: usize,
-    /// The guard keeps those of the missing that are sure.
-    held: bool,
+    /// Why the guard keeps those of the missing that are sure, if it does.
+    held: Option<Cause>,
 }
+
+type Zone = Option<Arc<str>>;
 
 /// A `Reset` on its way in.
 #[derive(Debug)]
@@ -101,17 +104,23 @@ impl Fold {
         let share = claims.and_then(|claims| claims.share(&whole.source));
         let share = share.unwrap_or(&nothing.0);
         let told = whole.told.get(&key).unwrap_or(&nothing.1);
-        let gone =
-            |instance: &&Arc<Instance>| !told.contains_key(&instance.id) && !is_held(instance);
+        let gone = |instance: &&Arc<Instance>| {
+            !told.contains_key(&instance.id) && !share.held.contains_key(&instance.id)
+        };
         let gone: Vec<_> = share.instances.values().filter(gone).collect();
         let sure_told = told.values().filter(|instance| is_sure(instance));
         let is_new = |instance: &&Arc<Instance>| !share.instances.contains_key(&instance.id);
+        let missing_sure = gone.iter().filter(|instance| is_sure(instance));
         Gap {
             missing: gone.iter().map(|instance| instance.id.clone()).collect(),
-            missing_sure: gone.iter().filter(|instance| is_sure(instance)).count(),
-            new_sure: sure_told.clone().filter(is_new).count(),
+            missing_sure: missing_sure.map(|instance| instance.zone.clone()).collect(),
+            new_sure: sure_told
+                .clone()
+                .filter(is_new)
+                .map(|instance| instance.zone.clone())
+                .collect(),
             sure_after: sure_told.count(),
-            held: false,
+            held: None,
             key,
         }
     }
@@ -121,28 +130,74 @@ impl Fold {
         let (guard, now) = (self.guard, step.now);
         for gap in gaps.iter_mut().filter(|gap| gap.loss() > 0) {
             let losses = &mut self.share(source, &gap.key).losses;
-            gap.held = !losses.admit(&guard, now, gap.sure_after + gap.loss(), gap.loss());
+            let asked = (gap.sure_after + gap.loss(), gap.loss());
+            let excess = losses.weigh(&guard, now, asked, Floor::One).err();
+            gap.held = excess.map(|excess| Cause::new(Scope::Service, excess));
         }
-        let going = gaps.iter().filter(|gap| !gap.held);
-        let going: usize = going.map(|gap| gap.missing_sure).sum();
-        let coming: usize = gaps.iter().map(|gap| gap.new_sure).sum();
+        self.judge_zones(step, gaps);
+        let loss = net_loss(gaps);
         let after: usize = gaps.iter().map(|gap| gap.sure_after).sum();
-        let loss = going.saturating_sub(coming);
         let losses = &mut self.holder(source).losses;
-        if losses.admit(&guard, now, after + loss, loss) {
-            losses.lost(now, loss);
-            (going..coming).for_each(|_| losses.gained());
-        } else {
-            for gap in gaps.iter_mut() {
-                gap.held |= gap.loss() > 0;
+        let excess = losses.weigh(&guard, now, (after + loss, loss), Floor::Zero);
+        let in_source = excess.map_err(|excess| Cause::new(Scope::Source, excess));
+        let excess = self.watch.wards.weigh_all(&guard, now, loss);
+        let in_all = excess.map_err(|excess| Cause::new(Scope::All, excess));
+        if let Err(cause) = in_source.and(in_all) {
+            for gap in gaps.iter_mut().filter(|gap| gap.is_going()) {
+                gap.held = Some(cause.clone());
             }
         }
-        for gap in gaps.iter().filter(|gap| gap.loss() > 0 || gap.new_sure > 0) {
+        if !guard.is_off() {
+            self.note_losses(step, source, gaps);
+        }
+    }
+
+    /// Holds the gaps of zones that would lose too much.
+    fn judge_zones(&mut self, step: &Step, gaps: &mut [Gap]) {
+        let (guard, now) = (self.guard, step.now);
+        for (zone, balance) in balances(gaps) {
+            let loss = balance.loss();
+            let excess = self.watch.wards.weigh_zone(&guard, now, &zone, loss);
+            let Err(excess) = excess else { continue };
+            let cause = Cause::new(Scope::Zone(Arc::clone(&zone)), excess);
+            let touches = |gap: &Gap| gap.missing_sure.contains(&Some(Arc::clone(&zone)));
+            for gap in gaps.iter_mut().filter(|gap| gap.is_going() && touches(gap)) {
+                gap.held = Some(cause.clone());
+            }
+        }
+    }
+
+    /// Writes what goes and what comes into the books of every scope.
+    fn note_losses(&mut self, step: &Step, source: &SourceId, gaps: &[Gap]) {
+        let (guard, now) = (self.guard, step.now);
+        let coming: usize = gaps.iter().map(|gap| gap.new_sure.len()).sum();
+        let going = gaps.iter().filter(|gap| gap.held.is_none());
+        let going: usize = going.map(|gap| gap.missing_sure.len()).sum();
+        let loss = going.saturating_sub(coming);
+        self.watch.totals.within_share += loss as u64;
+        self.holder(source).losses.lost(now, loss);
+        self.watch.wards.lost(now, loss);
+        for _ in going..coming {
+            self.holder(source).losses.gained();
+            self.watch.wards.gained();
+        }
+        for (zone, balance) in balances(gaps) {
+            if balance.loss() > 0 {
+                let wards = &mut self.watch.wards;
+                wards.lost_in(&guard, &zone, now, balance.loss());
+            }
+            (balance.missing..balance.new).for_each(|_| self.watch.wards.gained_in(&zone));
+        }
+        for gap in gaps {
+            let (missing, new) = (gap.missing_sure.len(), gap.new_sure.len());
+            if (missing, new) == (0, 0) {
+                continue;
+            }
             let losses = &mut self.share(source, &gap.key).losses;
-            if !gap.held {
+            if gap.held.is_none() {
                 losses.lost(now, gap.loss());
             }
-            (gap.missing_sure..gap.new_sure).for_each(|_| losses.gained());
+            (missing..new).for_each(|_| losses.gained());
         }
     }
 
@@ -168,11 +223,14 @@ impl Fold {
             }
             self.share(source, key).emptied_at = None;
             for (id, instance) in instances {
-                if self.find(source, key, id) != Some(instance) {
-                    self.set(step, source, Arc::clone(instance));
-                    let instance = Arc::clone(instance);
-                    whole.changes.push(Change::Put { instance });
+                if self.find(source, key, id) == Some(instance) {
+                    // It may have been kept although the source did not speak of it.
+                    self.end_hold(source, key, id);
+                    continue;
                 }
+                self.set(step, source, Arc::clone(instance));
+                let instance = Arc::clone(instance);
+                whole.changes.push(Change::Put { instance });
             }
         }
     }
@@ -184,16 +242,15 @@ impl Fold {
         let source = &whole.source;
         self.share(source, &key).declared = whole.declared.contains(&key);
         for id in missing {
-            let sure = self
-                .find(source, &key, &id)
-                .is_some_and(|instance| is_sure(instance));
-            if held && sure {
-                self.hold(step, source, &key, &id);
-            } else {
-                self.remove(step, source, &key, &id);
-                let (key, departure) = (key.clone(), Departure::Inferred);
-                whole.changes.push(Change::Remove { key, id, departure });
+            let instance = self.find(source, &key, &id).cloned();
+            let sure = instance.filter(|instance| is_sure(instance));
+            if let (Some(cause), Some(instance)) = (&held, sure) {
+                self.hold(step, &instance, Absence::Unlisted, cause.clone());
+                continue;
             }
+            self.remove(step, source, &key, &id);
+            let (key, departure) = (key.clone(), Departure::Inferred);
+            whole.changes.push(Change::Remove { key, id, departure });
         }
         let share = self.share(source, &key);
         if share.instances.is_empty() && !share.declared {
@@ -228,6 +285,47 @@ impl Whole {
 impl Gap {
     /// By how many sure instances the list got shorter.
     const fn loss(&self) -> usize {
-        self.missing_sure.saturating_sub(self.new_sure)
+        self.missing_sure.len().saturating_sub(self.new_sure.len())
     }
+
+    /// Whether it got shorter and nothing is held so far.
+    const fn is_going(&self) -> bool {
+        self.loss() > 0 && self.held.is_none()
+    }
+}
+
+/// What a zone loses and gets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Balance {
+    missing: usize,
+    new: usize,
+}
+
+impl Balance {
+    const fn loss(self) -> usize {
+        self.missing.saturating_sub(self.new)
+    }
+}
+
+/// What each zone loses by services that get smaller, and gets by any. A service that moves
+/// to another zone is a deployment.
+fn balances(gaps: &[Gap]) -> BTreeMap<Arc<str>, Balance> {
+    let mut balances: BTreeMap<Arc<str>, Balance> = BTreeMap::new();
+    for gap in gaps {
+        for zone in gap.new_sure.iter().flatten() {
+            balances.entry(Arc::clone(zone)).or_default().new += 1;
+        }
+        for zone in gap.missing_sure.iter().flatten().filter(|_| gap.is_going()) {
+            balances.entry(Arc::clone(zone)).or_default().missing += 1;
+        }
+    }
+    balances
+}
+
+/// By how many sure instances all lists together get shorter.
+fn net_loss(gaps: &[Gap]) -> usize {
+    let going = gaps.iter().filter(|gap| gap.held.is_none());
+    let going: usize = going.map(|gap| gap.missing_sure.len()).sum();
+    let coming: usize = gaps.iter().map(|gap| gap.new_sure.len()).sum();
+    going.saturating_sub(coming)
 }

@@ -130,8 +130,7 @@ impl Fold {
     /// An instance as readers see it from now on.
     pub(super) fn seen(&mut self, key: &ServiceKey, id: &InstanceId) -> Option<Arc<Instance>> {
         let (mut instances, _) = self.claims.get(key).and_then(super::Claims::merge)?;
-        self.verdicts.cover(key, &mut instances);
-        self.rulings.cover(key, &mut instances);
+        self.cover(key, &mut instances);
         instances.into_iter().find(|instance| instance.id == *id)
     }
 }

@@ -8,14 +8,17 @@ use std::{
 use portolan_model::{Guard, Instance, InstanceId, ServiceKey, SourceId, Timestamp};
 
 use super::rulings;
-use crate::{Conflict, SourceStatus, Staleness, guard::Losses};
+use crate::{
+    Conflict, SourceStatus, Staleness,
+    guard::{Hold, Losses},
+};
 
 /// What one source says about one service.
 #[derive(Debug, Default)]
 pub(super) struct Share {
     pub(super) instances: BTreeMap<InstanceId, Arc<Instance>>,
-    /// Suspects, and when they go.
-    pub(super) held: BTreeMap<InstanceId, Timestamp>,
+    /// Instances that the source does not speak of any more and that the guard keeps.
+    pub(super) held: BTreeMap<InstanceId, Hold>,
     /// Instances that get traffic and are no suspects.
     pub(super) sure: usize,
     pub(super) losses: Losses,
@@ -72,6 +75,20 @@ impl Claims {
             place
         });
         &mut claims[place].share
+    }
+
+    /// How many instances all sources together have, those that are held included.
+    pub(super) fn instances(&self) -> usize {
+        let claims = self.0.iter();
+        claims.map(|claim| claim.share.instances.len()).sum()
+    }
+
+    /// The instances of which their source speaks.
+    pub(super) fn spoken(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.0.iter().flat_map(|Claim { share, .. }| {
+            let instances = share.instances.values();
+            instances.filter(|instance| !share.held.contains_key(&instance.id))
+        })
     }
 
     #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Claims about the fold, its guard and its journal.
 
-use std::time::Duration;
-
-use portolan_model::{Health, Name, NamedPort, Override, Ruling, State, Verdict, Weight};
+use portolan_model::{
+    Health, InstanceId, Name, NamedPort, Override, Ruling, State, Verdict, Weight,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -123,6 +123,17 @@ impl Fold {
             format!("{}{suspect}{stale}", instance.id)
         };
         Some(service.instances.iter().map(show).collect())
+    }
+
+    /// Does what is due up to a time, as the publisher would. The answer is all that changed.
+    fn run(&mut self, until: Timestamp) -> (BTreeSet<ServiceKey>, Vec<Event>) {
+        let (mut changed, mut events) = (BTreeSet::new(), Vec::new());
+        while let Some(due) = self.next_deadline().filter(|due| *due <= until) {
+            let applied = self.tick(due);
+            changed.extend(applied.changed);
+            events.extend(applied.events);
+        }
+        (changed, events)
     }
 
     fn status(&self, name: &str) -> SourceStatus {
@@ -254,7 +265,7 @@ fn what_a_predecessor_held_and_knew_is_held_and_known() {
     let again = fold.news(at(3), "registry", News::Bequeathed(bequest));
     assert_eq!((again.changed, again.events), (vec![], vec![]));
     let hold = GuardSettings::default().hold.as_secs();
-    fold.tick(at(2 + hold));
+    fold.run(at(2 + hold));
     assert_eq!(fold.ids("orders").unwrap(), ["a"]);
     fold.tick(at(3602));
     assert_eq!(fold.ids("quiet"), None);
@@ -438,13 +449,11 @@ fn a_short_list_is_held_until_the_hold_ends() {
         (2, 10)
     );
     fold.says(at(100), "dns", reset_of("orders", &names("a", 8)));
-    assert_eq!(fold.next_deadline(), Some(at(302)));
-    assert!(fold.tick(at(301)).changed.is_empty());
-    let ended = fold.tick(at(302));
-    assert_eq!(
-        (ended.changed, ended.events.len()),
-        (vec![key("orders")], 2)
-    );
+    assert!(fold.run(at(301)).0.is_empty());
+    let ended = fold.run(at(302));
+    assert_eq!(ended.0, BTreeSet::from([key("orders")]));
+    assert_eq!(ended.1.len(), 1, "one of ten a pass");
+    fold.run(at(307));
     assert_eq!(
         (fold.held("orders"), fold.ids("orders").unwrap().len()),
         (0, 8)
@@ -521,7 +530,7 @@ fn being_heard_of_ends_a_hold() {
     );
     fold.says(at(4), "registry", put("orders", "a"));
     assert_eq!(
-        (fold.ids("orders").unwrap(), fold.next_deadline()),
+        (fold.ids("orders").unwrap(), fold.watch.next_pass),
         (vec!["a".to_owned()], None)
     );
 }
@@ -568,12 +577,14 @@ fn a_hold_stands_still_while_its_source_is_stale() {
     fold.says(at(1), "dns", reset_of("orders", &names("a", 1)));
     fold.says(at(2), "dns", reset(&["orders"], &[]));
     fold.says(at(3), "dns", stale("timeout"));
-    assert_eq!(fold.next_deadline(), None);
+    assert_eq!(fold.watch.next_pass, None);
     fold.tick(at(1000));
     assert_eq!(fold.ids("orders").unwrap(), ["a000?~"]);
     fold.says(at(1001), "dns", reset(&["orders"], &[]));
-    assert_eq!(fold.next_deadline(), Some(at(1301)));
-    fold.tick(at(1301));
+    assert_eq!(fold.next_deadline(), Some(at(1006)));
+    fold.run(at(1300));
+    assert_eq!(fold.ids("orders").unwrap(), ["a000?"]);
+    fold.run(at(1301));
     assert_eq!(fold.ids("orders").unwrap(), [""; 0]);
 }
 
@@ -702,7 +713,12 @@ proptest! {
             let explicit = match &news {
                 News::Said(Change::Reset { .. }) => std::mem::take(&mut replaced),
                 News::Said(Change::Remove { departure, .. }) => *departure == Departure::Explicit,
-                News::Said(_) | News::Judged(_) | News::Ruled(_) | News::Bequeathed(_) => false,
+                News::Said(_)
+                | News::Judged(_)
+                | News::Ruled(_)
+                | News::Bequeathed(_)
+                | News::Seen(_)
+                | News::Resolved(_) => false,
                 News::Replaced => { replaced = true; false }
                 News::Closed => { replaced = false; true }
             };
@@ -743,9 +759,15 @@ proptest! {
                 prop_assert_eq!(holder.sure, shares.iter().map(|s| sure(s)).sum::<usize>());
                 prop_assert!(shares.iter().all(|s| s.sure == sure(s) && s.held.len() == held(s)));
                 prop_assert_eq!(holder.held, shares.iter().map(|s| s.held.len()).sum::<usize>());
-                let due = fold.holds.iter().filter(|hold| hold.1 == *source).count();
-                prop_assert_eq!(due, if holder.stale.is_some() { 0 } else { holder.held });
+                for (key, share) in holder.keys.iter().zip(&shares) {
+                    let watched = fold.watch.held.contains(&(key.clone(), source.clone()));
+                    prop_assert_eq!(watched, !share.held.is_empty());
+                }
             }
+            let mut knowing = fold.watch.held.iter().map(|(_, source)| &fold.holders[source]);
+            let is_due = knowing.any(|holder| holder.stale.is_none());
+            prop_assert_eq!(fold.watch.next_pass.is_some(), is_due);
+            prop_assert_eq!(fold.watch.wards.counts().0, fold.holders.values().map(|h| h.sure).sum::<usize>());
             let shares: usize = fold.holders.values().map(|holder| holder.keys.len()).sum();
             prop_assert_eq!(shares, fold.claims.values().map(Claims::len).sum::<usize>());
         }
@@ -761,10 +783,11 @@ proptest! {
         for name in SOURCES {
             fold.says(at(now), name, put("ending", "stale"));
         }
-        let end = at(now).after(GuardSettings::default().hold + Duration::from_secs(1));
-        fold.tick(end);
+        // Twelve instances, one a pass.
+        let end = GuardSettings::default().hold + 3 * 12 * GuardSettings::default().pass();
+        fold.run(at(now).after(end));
         prop_assert!(fold.holders.values().all(|holder| holder.held == 0));
-        prop_assert!(fold.holds.is_empty());
+        prop_assert!(fold.watch.held.is_empty());
     }
 
     #[test]

@@ -7,7 +7,9 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use portolan_model::{Change, Instance, InstanceId, Origin, ServiceKey, State, Timestamp, Verdict};
+use portolan_model::{
+    Change, Health, Instance, InstanceId, Origin, ServiceKey, State, Timestamp, Verdict,
+};
 
 use super::{Fold, Step};
 
@@ -79,6 +81,13 @@ impl Verdicts {
         };
         of_service.insert(id, found);
         true
+    }
+
+    /// What was found at an instance's address, if it is checked.
+    pub(super) fn health(&self, instance: &Instance) -> Option<Health> {
+        let found = self.0.get(&instance.key)?.get(&instance.id)?;
+        let is_there = instance.address(None) == Some(found.address);
+        is_there.then_some(found.verdict.health)
     }
 
     /// Puts the verdicts over a service's instances.

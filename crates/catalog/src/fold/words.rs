@@ -6,9 +6,12 @@ use portolan_model::{Change, Departure, Instance, InstanceId, Origin, ServiceKey
 
 use super::{
     CONFIGURATION_ACTOR, Fold, Step,
-    share::{is_held, is_sure, owned_by},
+    share::{is_sure, owned_by},
 };
-use crate::Staleness;
+use crate::{
+    Staleness,
+    guard::{Absence, Sign},
+};
 
 impl Fold {
     pub(super) fn put(&mut self, step: &mut Step, origin: Origin, instance: Arc<Instance>) {
@@ -18,11 +21,12 @@ impl Fold {
         let share = self.share(source, key);
         let known = share.instances.get(&instance.id);
         if known == Some(&instance) && !unstaled {
+            // It may have been kept although the source did not speak of it.
+            self.end_hold(source, key, &instance.id);
             return;
         }
         if known.is_none() {
-            share.losses.gained();
-            self.holder(source).losses.gained();
+            self.note_gain(&instance);
         }
         self.set(step, source, Arc::clone(&instance));
         step.tell(origin, Change::Put { instance });
@@ -51,26 +55,45 @@ impl Fold {
         key: ServiceKey,
         id: InstanceId,
     ) {
-        let Some(instance) = self.find(&origin.source, &key, &id) else {
+        let Some(instance) = self.find(&origin.source, &key, &id).cloned() else {
             return;
         };
-        if is_held(instance) {
-            return;
-        }
-        let loss = usize::from(is_sure(instance));
-        let (guard, now) = (self.guard, step.now);
         let share = self.share(&origin.source, &key);
-        let admitted = share.losses.admit(&guard, now, share.sure, loss);
-        let holder = self.holder(&origin.source);
-        if !admitted || !holder.losses.admit(&guard, now, holder.sure, loss) {
-            self.hold(step, &origin.source, &key, &id);
+        if share.held.contains_key(&id) {
             return;
         }
-        holder.losses.lost(now, loss);
-        self.share(&origin.source, &key).losses.lost(now, loss);
+        if is_sure(&instance) && !self.guard.is_off() {
+            let reading = self.reading(step.now, &instance, None);
+            let sign = reading.sign(step.now, self.guard.evidence);
+            if sign == Some(Sign::Alive) && !self.is_replaced(&instance) {
+                self.vouch(step, &instance, reading);
+                return;
+            }
+        }
+        if let Err(cause) = self.judge_one(step.now, &instance) {
+            self.hold(step, &instance, Absence::Silent, cause);
+            return;
+        }
+        if is_sure(&instance) {
+            self.watch.totals.within_share += 1;
+            let half_life = self.guard.half_life;
+            self.watch.damping.fell(half_life, step.now, &key, &id);
+            self.watch.touch();
+        }
         self.remove(step, &origin.source, &key, &id);
         let departure = Departure::Inferred;
         step.tell(origin, Change::Remove { key, id, departure });
+    }
+
+    /// An instance came: it makes up for one that went.
+    pub(super) fn note_gain(&mut self, instance: &Instance) {
+        let share = self.share(&instance.source, &instance.key);
+        share.losses.gained();
+        self.holder(&instance.source).losses.gained();
+        self.watch.wards.gained();
+        if let Some(zone) = &instance.zone {
+            self.watch.wards.gained_in(zone);
+        }
     }
 
     pub(super) fn stale(&mut self, step: &mut Step, origin: Origin, reason: Arc<str>) {
@@ -87,8 +110,7 @@ impl Fold {
             since,
         });
         if first {
-            // Nobody can confirm a suspect now, so its time stands still.
-            self.holds.retain(|hold| hold.1 != origin.source);
+            self.suspend_holds(&origin.source, None);
             self.mark_all(step, &origin.source, |state| state.stale = true);
         }
         step.tell(origin, Change::Stale { reason });
@@ -100,17 +122,10 @@ impl Fold {
             return false;
         }
         self.mark_all(step, source, |state| state.stale = false);
-        let until = step.now.after(self.guard.hold);
-        let mut holds = Vec::new();
-        for key in self.holder(source).keys.clone() {
-            let share = self.share(source, &key);
-            for (id, term) in &mut share.held {
-                *term = until;
-                let hold = (until, source.clone(), key.clone(), id.clone());
-                holds.push(hold);
-            }
-        }
-        self.holds.extend(holds);
+        let term = step.now.after(self.guard.hold);
+        self.suspend_holds(source, Some(term));
+        let pass = step.now.after(self.guard.pass());
+        self.reschedule(Some(self.watch.next_pass.unwrap_or(pass)));
         true
     }
 
@@ -118,11 +133,16 @@ impl Fold {
         let Some(holder) = self.holders.remove(&origin.source) else {
             return;
         };
-        self.holds.retain(|hold| hold.1 != origin.source);
         for key in holder.keys {
             if let Some(claims) = self.claims.get_mut(&key) {
+                let share = claims.share(&origin.source);
+                let instances = share.into_iter().flat_map(|share| share.instances.values());
+                for instance in instances.filter(|instance| is_sure(instance)) {
+                    self.watch.wards.went(instance.zone.as_ref());
+                }
                 claims.drop_share(&origin.source);
             }
+            self.drop_holds(&origin.source, &key);
             step.dirty.insert(key);
         }
         let actor = Some(CONFIGURATION_ACTOR.into());

@@ -30,7 +30,9 @@ fn show(batch: &[Arrival]) -> Vec<String> {
             | News::Closed
             | News::Judged(_)
             | News::Ruled(_)
-            | News::Bequeathed(_)) => format!("{other:?}"),
+            | News::Bequeathed(_)
+            | News::Seen(_)
+            | News::Resolved(_)) => format!("{other:?}"),
         };
         format!("{}:{word}", arrival.saying.source)
     };

@@ -103,6 +103,8 @@ pub(crate) fn guard(node: &Node) -> Option<GuardSettings> {
     Some(GuardSettings {
         share_percent: node.count("share")?,
         hold: node.read("hold", leaf::duration_or_zero)?,
+        evidence: node.read("evidence", leaf::duration_or_zero)?,
+        half_life: node.read("half_life", leaf::duration_or_zero)?,
     })
 }
 

@@ -1,0 +1,14 @@
+//! Calls to control listeners, ours and others': small requests with small answers.
+//!
+//! A [`Line`] is one connection that carries one call at a time. Whoever keeps it open is
+//! told when the other side closes it, which is the soonest sign that a server went away.
+//! Everything is bounded: the time of a connection and of a call, and the size of an
+//! answer. Nothing is retried here, since only the caller knows what may be sent twice.
+
+mod line;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use line::{Answer, Call, CallError, Line};
+pub use url::{BadUrl, Scheme, Url};

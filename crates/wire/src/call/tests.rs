@@ -1,0 +1,219 @@
+//! Calls over real sockets of loopback.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use portolan_model::route::{Protocol, UpstreamTls, Verify};
+use portolan_runtime::{
+    Env, Task,
+    drain::{Drain, DrainWatch},
+};
+use portolan_testkit::{Authority, Scratch, Validity};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+use crate::{
+    serve::{self, Hosts, Limits, Request, Settings, full},
+    tls::{Alpn, ClientTls, ServerSettings, ServerTls, Versions},
+};
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn call(method: Method, path: &str, body: Option<&str>) -> Call {
+    Call {
+        method,
+        path: path.to_owned(),
+        body: body.map(|body| Bytes::copy_from_slice(body.as_bytes())),
+    }
+}
+
+/// A server that answers every request with what it got, or with as many bytes as asked for.
+fn told_back(env: &Env, drain: DrainWatch) -> (Url, Task) {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let settings = Settings {
+        limits: Limits::default(),
+        hosts: Hosts::Named(Vec::new()),
+    };
+    let handler = |request: Request| async move {
+        let (head, body) = request.into_parts();
+        if let Some(bytes) = head.uri.path().strip_prefix("/bytes/") {
+            return http::Response::new(full(vec![b'x'; bytes.parse().unwrap()]));
+        }
+        let limit = portolan_model::ByteSize::from_bytes(1 << 20);
+        let body = serve::collect(body, limit).await.unwrap();
+        let kind = head.headers.get("content-type").cloned();
+        let text = format!("{} {} {kind:?} {body:?}", head.method, head.uri);
+        let mut response = http::Response::new(full(text));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        response
+    };
+    let serving = serve::serve(listener, Arc::new(handler), settings, drain, env.clone());
+    let task = env.spawn("told back", async move { serving.await.unwrap() });
+    let url = Url::parse(&format!("http://127.0.0.1:{port}/base")).unwrap();
+    (url, task)
+}
+
+#[tokio::test]
+async fn calls_follow_each_other_on_a_line() {
+    let env = Env::system();
+    let drain = Drain::new();
+    let (url, _server) = told_back(&env, drain.watch());
+    let mut line = Line::open(&url, None, &env).await.unwrap();
+    let first = line.call(call(Method::PUT, "/a?b=c", Some("{}")), WITHIN);
+    let first = first.await.unwrap();
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        first.body,
+        "PUT /base/a?b=c Some(\"application/json\") b\"{}\""
+    );
+    assert!(line.is_open());
+    let second = line.call(call(Method::DELETE, "/d", None), WITHIN);
+    assert_eq!(second.await.unwrap().body, "DELETE /base/d None b\"\"");
+    let third = line.status(call(Method::GET, "/", None), WITHIN).await;
+    assert_eq!(third.unwrap(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn an_answer_is_read_up_to_its_limit() {
+    let env = Env::system();
+    let drain = Drain::new();
+    let (url, _server) = told_back(&env, drain.watch());
+    let url = Url::parse(&url.to_string().replace("/base", "")).unwrap();
+    let mut line = Line::open(&url, None, &env).await.unwrap();
+    let fits = line.call(call(Method::GET, "/bytes/262144", None), WITHIN);
+    assert_eq!(fits.await.unwrap().body.len(), 262_144);
+    let over = line.call(call(Method::GET, "/bytes/262145", None), WITHIN);
+    assert!(matches!(over.await, Err(CallError::TooLarge { .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_closes_the_line() {
+    let env = Env::system();
+    let drain = Drain::new();
+    let (url, _server) = told_back(&env, drain.watch());
+    let mut line = Line::open(&url, None, &env).await.unwrap();
+    let answer = line.call(call(Method::GET, "/", None), WITHIN).await;
+    answer.unwrap();
+    drain.start();
+    env.timeout(WITHIN, line.closed()).await.unwrap();
+    assert!(!line.is_open());
+    let answer = line.call(call(Method::GET, "/", None), WITHIN).await;
+    assert!(matches!(answer, Err(CallError::Broken(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_end_that_was_announced_is_no_news() {
+    let env = Env::system();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let _server = env.spawn("server", async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 1024];
+        let _read = stream.read(&mut buffer).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    });
+    let mut line = Line::open(&url, None, &env).await.unwrap();
+    let answer = line.call(call(Method::GET, "/", None), WITHIN).await;
+    assert_eq!(answer.unwrap().status, StatusCode::OK);
+    let news = env.timeout(Duration::from_millis(20), line.closed()).await;
+    assert!(news.is_err());
+    assert!(!line.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_given_up() {
+    let env = Env::virtual_time(1);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let mut line = Line::open(&url, None, &env).await.unwrap();
+    let answer = line.call(call(Method::GET, "/", None), WITHIN).await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.to_string(), "no answer within 20000 ms");
+}
+
+#[tokio::test]
+async fn where_nobody_listens_there_is_no_line() {
+    let env = Env::system();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let url = Url::parse(&format!("http://{address}")).unwrap();
+    let error = Line::open(&url, None, &env).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("no connection to {address}"));
+}
+
+#[tokio::test]
+async fn a_bad_path_is_the_callers_fault() {
+    let env = Env::system();
+    let drain = Drain::new();
+    let (url, _server) = told_back(&env, drain.watch());
+    let mut line = Line::open(&url, None, &env).await.unwrap();
+    let answer = line.call(call(Method::GET, "/a b", None), WITHIN).await;
+    assert!(matches!(answer, Err(CallError::Path { .. })), "{answer:?}");
+}
+
+/// Serves one connection over TLS and answers one request.
+async fn secure(scratch: &Scratch, authority: &Authority, env: &Env) -> (Url, Task) {
+    let files = authority
+        .issue(&["127.0.0.1"], Validity::Now)
+        .write(scratch, "server");
+    let settings = ServerSettings {
+        certificates: vec![files],
+        versions: Versions::default(),
+        alpn: Alpn::default(),
+    };
+    let (tls, _) = ServerTls::new(&settings, env.now()).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = Url::parse(&format!("https://{}", listener.local_addr().unwrap())).unwrap();
+    let task = env.spawn("secure", async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(mut stream) = tls.accept(stream).await else {
+            return;
+        };
+        let mut buffer = [0; 1024];
+        let _read = stream.read(&mut buffer).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+        stream.write_all(answer).await.unwrap();
+        stream.flush().await.unwrap();
+    });
+    (url, task)
+}
+
+fn connector(ca: Option<std::path::PathBuf>) -> Arc<crate::tls::Connector> {
+    let settings = UpstreamTls {
+        server_name: None,
+        ca,
+        certificate: None,
+        verify: Verify::Full,
+    };
+    ClientTls::new()
+        .connector(&settings, Protocol::Http1)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_call_over_tls_verifies_who_answers() {
+    let env = Env::system();
+    let scratch = Scratch::new();
+    let authority = Authority::new("ours");
+    let ca = scratch.write("ca.pem", &authority.certificate());
+    let (url, _server) = secure(&scratch, &authority, &env).await;
+    let tls = connector(Some(ca));
+    let mut line = Line::open(&url, Some(&tls), &env).await.unwrap();
+    let answer = line.call(call(Method::GET, "/", None), WITHIN).await;
+    assert_eq!(answer.unwrap().body, "hi");
+
+    let stranger = Authority::new("theirs");
+    let (url, _server) = secure(&scratch, &stranger, &env).await;
+    let error = Line::open(&url, Some(&tls), &env).await.unwrap_err();
+    assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
+    let error = Line::open(&url, None, &env).await.unwrap_err();
+    assert!(matches!(error, CallError::NoTls { .. }), "{error:?}");
+}
