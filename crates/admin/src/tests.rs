@@ -96,6 +96,7 @@ fn world_that_reloads(text: &str, reload: Result<Revision, String>) -> World {
         meters: Arc::new(Meters::new(1)),
         board: Board::new(1),
         inflow,
+        revision: Revision::FIRST,
     };
     let (publisher, view, _plans) = Publisher::new(parts, &Arc::new(plan(text)));
     let readiness = Readiness::default();

@@ -91,6 +91,7 @@ async fn a_panic_is_a_counted_500_and_the_next_request_is_served() {
         meters: Arc::clone(&meters),
         board: Arc::clone(&board),
         inflow,
+        revision: Revision::FIRST,
     };
     let (publisher, view, _plans) = Publisher::new(parts, &plan);
     let _publisher = env.spawn("publisher", publisher.run());
@@ -131,6 +132,7 @@ fn nothing() -> Facts<'static> {
         services: 0,
         instances: 0,
         stale_sources: 0,
+        is_store_healthy: true,
         lines_dropped: 0,
         usage: Usage::default(),
     }

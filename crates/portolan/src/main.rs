@@ -15,6 +15,7 @@ mod run;
 mod service_manager;
 mod signals;
 mod sources;
+mod store;
 mod summary;
 mod upgrade;
 mod watch;

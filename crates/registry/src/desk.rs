@@ -5,16 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portolan_catalog::{Bequest, Inbox, InboxClosed, Ticket};
-use portolan_model::{Change, Departure, Guard};
+use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Ticket};
+use portolan_model::{Change, Departure, Guard, SourceId};
 use portolan_runtime::Env;
+use portolan_store::Later;
 use tokio::sync::mpsc;
 
 use crate::{
-    Parts, Reader,
-    core::{Answer, CheckOrder, Engine, Handed, Input, Moment, Step, Subject},
-    registry::{Command, Reply},
+    Parts, Reader, Stored,
+    core::{Answer, CheckOrder, Engine, Fact, Handed, Input, Moment, Step, Subject},
+    keeper::{self, Keeper},
+    registry::{Asked, Command, Reply},
 };
+
+/// How often the store is rid of leases that nobody holds any more.
+const GHOSTS_LAID: Duration = Duration::from_secs(1);
 
 /// The task that owns the engine.
 pub struct Desk {
@@ -25,6 +30,9 @@ pub struct Desk {
     reader: Arc<dyn Reader>,
     commands: mpsc::Receiver<Command>,
     orders: mpsc::UnboundedSender<CheckOrder>,
+    keeper: Option<Keeper>,
+    /// What the store held when the process began.
+    inherited: Option<Handed>,
 }
 
 impl Desk {
@@ -33,7 +41,13 @@ impl Desk {
         commands: mpsc::Receiver<Command>,
         orders: mpsc::UnboundedSender<CheckOrder>,
     ) -> Self {
+        let inherited = parts
+            .stored
+            .as_ref()
+            .map(|stored| keeper::read(&stored.loaded));
         Self {
+            keeper: parts.stored.and_then(|stored| Keeper::new(stored.facts)),
+            inherited,
             began: parts.env.instant(),
             env: parts.env,
             engine: Engine::new(parts.bounds),
@@ -50,15 +64,22 @@ impl Desk {
             return;
         }
         loop {
-            let idle = Duration::from_hours(1);
-            let wake = self.engine.next_deadline();
-            let deadline =
-                wake.map_or_else(|| self.env.instant() + idle, |uptime| self.began + uptime);
+            let deadline = self.next_deadline();
             let done = tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(command) => self.take(command).await,
+                    Some(Command::Ask(asked)) => self.take(asked).await,
+                    Some(Command::Attach(stored, done)) => {
+                        self.attach(stored).await;
+                        // Whoever asked may have gone away.
+                        let _asked = done.send(());
+                        Ok(())
+                    }
                     None => return,
                 },
+                () = recovered(&mut self.keeper) => {
+                    self.rewrite().await;
+                    Ok(())
+                }
                 () = self.env.sleep_until(deadline) => self.tick().await,
             };
             if done.is_err() {
@@ -67,22 +88,58 @@ impl Desk {
         }
     }
 
-    /// Says that there is a registry, with nothing in it yet. Commands wait, so that
-    /// nothing that is known already is taken back by it.
-    async fn introduce(&self) -> Result<(), InboxClosed> {
-        let nothing = Change::Reset {
-            services: Vec::new(),
-            instances: Vec::new(),
-        };
-        self.inbox.commit(None, nothing).await.map(|_| ())
+    fn next_deadline(&self) -> Instant {
+        let idle = Duration::from_hours(1);
+        let wake = self.engine.next_deadline();
+        let deadline = wake.map_or_else(|| self.env.instant() + idle, |uptime| self.began + uptime);
+        if self.keeper.as_ref().is_some_and(Keeper::has_ghosts) {
+            deadline.min(self.env.instant() + GHOSTS_LAID)
+        } else {
+            deadline
+        }
     }
 
-    async fn take(&mut self, command: Command) -> Result<(), InboxClosed> {
-        let Command {
+    /// Says that there is a registry, with what a store held of it. Commands wait, so that
+    /// nothing that is known already is taken back by it and nobody who is stored is told
+    /// to register.
+    async fn introduce(&mut self) -> Result<(), InboxClosed> {
+        let mut step = match self.inherited.take() {
+            Some(handed) => self.engine.step(self.now(), Input::Adopt(Box::new(handed))),
+            None => Step::default(),
+        };
+        if step.changes.is_empty() {
+            step.changes.push(Change::Reset {
+                services: Vec::new(),
+                instances: Vec::new(),
+            });
+        }
+        let (ticket, _) = self.speak(None, step).await?;
+        match ticket {
+            Some(ticket) => ticket.await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes another store, or none, in place of the one that is there: it will hold what
+    /// is in memory.
+    async fn attach(&mut self, stored: Option<Stored>) {
+        self.keeper = stored.and_then(|stored| Keeper::new(stored.facts));
+        self.rewrite().await;
+    }
+
+    async fn rewrite(&mut self) {
+        let revision = self.reader.catalog().revision();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.rewrite(self.engine.facts(), revision).await;
+        }
+    }
+
+    async fn take(&mut self, asked: Asked) -> Result<(), InboxClosed> {
+        let Asked {
             input,
             actor,
             reply,
-        } = command;
+        } = asked;
         let leaver = match &input {
             Input::Deregister(subject) | Input::Leave(subject, _) => Some(subject.clone()),
             Input::Register(_)
@@ -104,10 +161,12 @@ impl Desk {
         if let (Some(subject), Answer::Unknown) = (leaver, &step.answer)
             && self.is_held(&subject)
         {
+            let departure = Departure::Explicit;
+            step.facts.push(Fact::NoLease(subject.clone(), departure));
             step.changes.push(Change::Remove {
                 key: subject.key,
                 id: subject.id,
-                departure: Departure::Explicit,
+                departure,
             });
             step.answer = Answer::Removed;
         }
@@ -115,24 +174,37 @@ impl Desk {
             self.export_catalogue(handed).await?;
         }
         let answer = std::mem::replace(&mut step.answer, Answer::Done);
-        let ticket = self.speak(actor, step).await?;
+        let (ticket, stored) = self.speak(actor, step).await?;
         // Whoever asked may have gone away.
-        let _asked = reply.send(Reply { answer, ticket });
+        let _asked = reply.send(Reply {
+            answer,
+            ticket,
+            stored,
+        });
         Ok(())
     }
 
     async fn tick(&mut self) -> Result<(), InboxClosed> {
         let now = self.now();
         let step = self.engine.step(now, Input::Tick);
-        self.speak(None, step).await.map(|_| ())
+        self.speak(None, step).await?;
+        let catalog = self.reader.catalog();
+        let source = self.inbox.source();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.lay(catalog.revision(), |subject| {
+                is_known(&catalog, source, subject)
+            });
+        }
+        Ok(())
     }
 
-    /// Passes on what followed from a step; the ticket is that of the last change.
+    /// Passes on what followed from a step; the ticket is that of the last change, and the
+    /// facts are in the store once the other has come.
     async fn speak(
-        &self,
+        &mut self,
         actor: Option<Arc<str>>,
         step: Step,
-    ) -> Result<Option<Ticket>, InboxClosed> {
+    ) -> Result<(Option<Ticket>, Option<Later<()>>), InboxClosed> {
         for order in step.orders {
             // Without a prober nobody checks.
             let _prober = self.orders.send(order);
@@ -147,7 +219,10 @@ impl Desk {
         if let Some(bequest) = step.bequest {
             ticket = Some(self.inbox.bequeath(bequest).await?);
         }
-        Ok(ticket)
+        let revision = self.reader.catalog().revision();
+        let keeper = self.keeper.as_mut();
+        let stored = keeper.and_then(|keeper| keeper.keep(&step.facts, revision));
+        Ok((ticket, stored))
     }
 
     /// Adds what the catalogue alone knows: who is held although the lease has ended, and
@@ -171,11 +246,7 @@ impl Desk {
 
     /// Whether the instance's lease has ended, but the guard still holds it.
     fn is_held(&self, subject: &Subject) -> bool {
-        let catalog = self.reader.catalog();
-        let service = catalog.service(&subject.key);
-        let mut instances = service.into_iter().flat_map(|service| &service.instances);
-        instances
-            .any(|instance| instance.id == subject.id && instance.source == *self.inbox.source())
+        is_known(&self.reader.catalog(), self.inbox.source(), subject)
     }
 
     fn now(&self) -> Moment {
@@ -183,5 +254,20 @@ impl Desk {
             uptime: self.env.instant().saturating_duration_since(self.began),
             at: self.env.now(),
         }
+    }
+}
+
+/// Whether readers see an instance of that source.
+fn is_known(catalog: &Catalog, source: &SourceId, subject: &Subject) -> bool {
+    let service = catalog.service(&subject.key);
+    let mut instances = service.into_iter().flat_map(|service| &service.instances);
+    instances.any(|instance| instance.id == subject.id && instance.source == *source)
+}
+
+/// Resolves when the store has to be written anew; never without a store.
+async fn recovered(keeper: &mut Option<Keeper>) {
+    match keeper {
+        Some(keeper) => keeper.recovered().await,
+        None => std::future::pending().await,
     }
 }

@@ -8,10 +8,12 @@ pub mod check;
 pub mod core;
 mod desk;
 pub mod front;
+mod keeper;
 mod reader;
 mod registry;
 pub mod watch;
 
 pub use desk::Desk;
+pub use keeper::Stored;
 pub use reader::{Follow, Following, Published, Reader};
 pub use registry::{Kept, Left, Orders, Parts, Registry, RegistryError};

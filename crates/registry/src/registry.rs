@@ -9,10 +9,11 @@ use portolan_catalog::{Inbox, Settled, Ticket, Witness};
 use portolan_dialects::native::{Described, Drained, Patch};
 use portolan_model::{Revision, Ruling, SourceId};
 use portolan_runtime::Env;
+use portolan_store::{Later, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Desk, Reader,
+    Desk, Reader, Stored,
     core::{Answer, Bounds, CheckOrder, Handed, Input, Refusal, Report, RulingRecord, Subject},
 };
 
@@ -40,6 +41,8 @@ pub struct Parts {
     pub witness: Arc<dyn Witness>,
     /// The merged catalogue.
     pub reader: Arc<dyn Reader>,
+    /// Where registrations outlive the process; without it they don't.
+    pub stored: Option<Stored>,
 }
 
 /// What the prober gets from the registry. The prober takes orders in at once, and there
@@ -47,7 +50,7 @@ pub struct Parts {
 pub type Orders = mpsc::UnboundedReceiver<CheckOrder>;
 
 /// Why the registry did not do what it was asked to.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The instance is not here; it should register.
     #[error("no such instance; it never registered, left or was silent for longer than its ttl")]
@@ -58,6 +61,10 @@ pub enum RegistryError {
     /// The registration is not taken.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It is done and visible, but would not survive a crash yet; it is written as soon as
+    /// the store can be written again.
+    #[error("done, but not stored")]
+    NotStored(#[from] StoreError),
     /// The program is coming to its end.
     #[error("the registry has stopped")]
     Stopped,
@@ -83,7 +90,13 @@ pub struct Left {
     pub drain: Option<Drained>,
 }
 
-pub(crate) struct Command {
+pub(crate) enum Command {
+    Ask(Asked),
+    /// Another store, or none; resolves when it holds what is in memory.
+    Attach(Option<Stored>, oneshot::Sender<()>),
+}
+
+pub(crate) struct Asked {
     pub(crate) input: Input,
     pub(crate) actor: Option<Arc<str>>,
     pub(crate) reply: oneshot::Sender<Reply>,
@@ -93,6 +106,9 @@ pub(crate) struct Reply {
     pub(crate) answer: Answer,
     /// Resolves when what followed is visible; none if nothing did.
     pub(crate) ticket: Option<Ticket>,
+    /// Resolves when what followed would survive a crash; none if there is no store or
+    /// nothing to keep.
+    pub(crate) stored: Option<Later<()>>,
 }
 
 impl Registry {
@@ -282,6 +298,18 @@ impl Registry {
         self.ask(None, Input::Rebound(bounds)).await.map(|_| ())
     }
 
+    /// Takes another store in place of the one that is there, or none; resolves when it
+    /// holds what is in memory.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn attach(&self, stored: Option<Stored>) -> Result<(), RegistryError> {
+        let (done, attached) = oneshot::channel();
+        let sent = self.commands.send(Command::Attach(stored, done)).await;
+        sent.map_err(|_| RegistryError::Stopped)?;
+        attached.await.map_err(|_| RegistryError::Stopped)
+    }
+
     /// Everything that a successor has to know. From now on writes are refused.
     ///
     /// # Errors
@@ -337,12 +365,12 @@ impl Registry {
 
     async fn ask(&self, actor: Option<Arc<str>>, input: Input) -> Result<Reply, RegistryError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command {
+        let command = Asked {
             input,
             actor,
             reply,
         };
-        let sent = self.commands.send(command).await;
+        let sent = self.commands.send(Command::Ask(command)).await;
         sent.map_err(|_| RegistryError::Stopped)?;
         let reply = answer.await.map_err(|_| RegistryError::Stopped)?;
         match reply.answer {
@@ -361,12 +389,15 @@ impl Registry {
         }
     }
 
-    /// Waits until what followed is visible.
+    /// Waits until what followed is visible, and would survive a crash.
     async fn settle(&self, reply: Reply) -> Result<(Answer, Revision), RegistryError> {
         let revision = match reply.ticket {
             Some(ticket) => ticket.await.map_err(|_| RegistryError::Stopped)?,
             None => self.reader.catalog().revision(),
         };
+        if let Some(stored) = reply.stored {
+            stored.await?;
+        }
         Ok((reply.answer, revision))
     }
 }

@@ -49,6 +49,8 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// What sources say.
     pub inflow: Inflow,
+    /// The last revision of a process before this one: ours are above it.
+    pub revision: Revision,
 }
 
 /// Puts plans in force.
@@ -113,8 +115,9 @@ impl Publisher {
             meters,
             board,
             inflow,
+            revision,
         } = parts;
-        let clock = RevisionClock::new(Revision::FIRST);
+        let clock = RevisionClock::new(revision);
         let fold = Fold::new(plan.guard, clock, env.now());
         let mut numbers = Numbers::default();
         let mut compiling = Compiler {

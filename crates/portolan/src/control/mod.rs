@@ -13,7 +13,7 @@ use portolan_catalog::{InboxHub, Turn, Witness};
 use portolan_config::Plan;
 use portolan_model::{Revision, SourceId};
 use portolan_registry::{
-    Parts as RegistryParts, Reader, Registry,
+    Parts as RegistryParts, Reader, Registry, Stored,
     check::{Parts as ProberParts, Prober, ServiceCheck},
     core::Bounds,
     front::native::{Native, Parts as NativeParts},
@@ -27,6 +27,8 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
+
+use crate::store::{self, Store};
 
 /// The source that our own instances are of.
 const REGISTRY: &str = "registry";
@@ -56,6 +58,10 @@ pub(crate) struct ControlParts<'a> {
     pub(crate) hub: &'a mut InboxHub,
     /// Counts the lines that it dropped.
     pub(crate) access: Option<AccessLog>,
+    /// Where registrations outlive the process.
+    pub(crate) store: Store,
+    /// What it held, if it is open already.
+    pub(crate) stored: Option<Stored>,
 }
 
 /// The control plane.
@@ -63,6 +69,7 @@ pub(crate) struct Control {
     env: Env,
     view: View,
     registry: Registry,
+    store: Store,
     readiness: Readiness,
     admin: Listener,
     status: Listener,
@@ -86,6 +93,8 @@ impl Control {
             witness,
             hub,
             access,
+            store,
+            stored,
         } = parts;
         let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
         let (registry, desk, orders) = Registry::new(RegistryParts {
@@ -94,6 +103,7 @@ impl Control {
             bounds: bounds(&plan),
             witness,
             reader: Arc::clone(&reader),
+            stored,
         });
         let (watches, watching) = Hub::new(&*reader);
         let checks = watch::Sender::new(service_checks(&plan));
@@ -123,6 +133,7 @@ impl Control {
                 meters,
                 view: view.clone(),
                 access,
+                store: store.condition(),
             }),
             reload: Arc::new(Asker(asker)),
             registry: Arc::new(native),
@@ -139,6 +150,7 @@ impl Control {
             env,
             view,
             registry,
+            store,
             readiness,
             checks,
             gateway,
@@ -227,6 +239,9 @@ impl Control {
         self.admin.stop_accepting();
         self.status.stop_accepting();
         let handed = self.registry.export().await.unwrap_or_default();
+        // The successor opens the store: two processes can't.
+        let _ended = self.registry.attach(None).await;
+        self.store.close().await;
         serde_json::to_vec(&handed).unwrap_or_else(|error| {
             tracing::error!(%error, "registrations can't be handed over");
             Vec::new()
@@ -234,7 +249,7 @@ impl Control {
     }
 
     /// Takes in what a predecessor gave away.
-    pub(crate) async fn take_in(&self, state: &[u8]) {
+    pub(crate) async fn take_in(&mut self, state: &[u8]) {
         let handed = match serde_json::from_slice(state) {
             Ok(handed) => handed,
             Err(error) => {
@@ -244,12 +259,25 @@ impl Control {
         };
         // A registry that has ended ends with the program.
         let _ended = self.registry.adopt(handed).await;
+        self.attach_store().await;
+    }
+
+    /// Opens the store, which from then on holds what is in memory.
+    async fn attach_store(&mut self) {
+        match self.store.open().await {
+            Ok(stored) => {
+                // A registry that has ended ends with the program.
+                let _ended = self.registry.attach(Some(stored)).await;
+            }
+            Err(error) => store::without(&error),
+        }
     }
 
     /// Goes on after a hand-over that came to nothing.
     pub(crate) async fn resume(&mut self, plan: &Plan, sockets: &mut Sockets) {
         // A registry that has ended ends with the program.
         let _ended = self.registry.resume().await;
+        self.attach_store().await;
         self.apply(plan, sockets).await;
     }
 
@@ -265,6 +293,7 @@ impl Control {
         };
         // Whoever takes longer is cut.
         let _cut = self.env.timeout(CLOSING, ended).await;
+        self.store.close().await;
     }
 
     /// Where the admin API is.

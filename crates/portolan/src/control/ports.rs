@@ -12,6 +12,7 @@ use portolan_registry::{
     front::native::Links,
 };
 use portolan_snapshot::View;
+use portolan_store::Condition;
 use portolan_telemetry::{AccessLog, Facts, Meters, Usage};
 use tokio::sync::{
     broadcast::{self, error::RecvError},
@@ -91,6 +92,8 @@ pub(super) struct Metrics {
     pub(super) meters: Arc<Meters>,
     pub(super) view: View,
     pub(super) access: Option<AccessLog>,
+    /// How the store is.
+    pub(super) store: watch::Receiver<Condition>,
 }
 
 impl Expose for Metrics {
@@ -108,6 +111,7 @@ impl Expose for Metrics {
                 .map(|service| service.instances.len())
                 .sum(),
             stale_sources: sources.filter(|source| source.stale.is_some()).count(),
+            is_store_healthy: *self.store.borrow() == Condition::Healthy,
             lines_dropped: self.access.as_ref().map_or(0, AccessLog::dropped),
             usage: Usage::read(),
         };

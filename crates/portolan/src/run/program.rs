@@ -10,6 +10,7 @@ use portolan_balance::Board;
 use portolan_catalog::inboxes;
 use portolan_config::Plan;
 use portolan_gateway::{Gateway, Shared};
+use portolan_model::Revision;
 use portolan_runtime::{Env, Task, sockets::Sockets};
 use portolan_snapshot::{Parts, Plans, Publisher, View, WorkersWitness};
 use portolan_telemetry::{AccessLog, AccessWriter, Meters};
@@ -76,6 +77,10 @@ impl Program {
             meters: Arc::clone(&meters),
             board: Arc::clone(&board),
             inflow,
+            revision: start
+                .stored
+                .as_ref()
+                .map_or(Revision::FIRST, |stored| stored.loaded.revision),
         };
         let (publisher, view, plans) = Publisher::new(parts, &plan);
         let witness =
@@ -105,6 +110,8 @@ impl Program {
             witness: Arc::new(witness),
             hub: sources.hub(),
             access: access.as_ref().map(|(log, _)| log.clone()),
+            store: start.store,
+            stored: start.stored,
         });
         let door = Door::open(&arguments.data_dir, env)?;
         let watch = FileWatch::new(env.clone());

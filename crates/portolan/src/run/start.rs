@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use portolan_registry::Stored;
 use portolan_runtime::{Env, sockets::Sockets};
 
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
     data_lock::DataLock,
     handover::{Inheritance, Succession, take_over},
     service_manager::inherited_listeners,
+    store::Store,
 };
 
 /// What the program begins with: nothing, or what a predecessor hands over.
@@ -16,6 +18,9 @@ pub(super) struct Start {
     pub(super) sockets: Sockets,
     pub(super) lock: DataLock,
     pub(super) inheritance: Option<Succession>,
+    pub(super) store: Store,
+    /// What the store held; a successor opens it later, when its predecessor has closed it.
+    pub(super) stored: Option<Stored>,
 }
 
 impl Start {
@@ -23,6 +28,7 @@ impl Start {
         arguments: &cli::Run,
         env: &Env,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let mut store = Store::new(env.clone(), arguments.data_dir.clone());
         if arguments.take_over
             && let Some(inheritance) = take_over(&arguments.data_dir, env).await?
         {
@@ -37,6 +43,8 @@ impl Start {
                 sockets: Sockets::new(listeners)?,
                 lock,
                 inheritance: Some(succession),
+                store,
+                stored: None,
             });
         }
         let lock = DataLock::take(&arguments.data_dir)?;
@@ -44,6 +52,8 @@ impl Start {
             sockets: Sockets::new(inherited_listeners()?)?,
             lock,
             inheritance: None,
+            stored: Some(store.open().await?),
+            store,
         })
     }
 }

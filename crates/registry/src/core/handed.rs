@@ -31,13 +31,12 @@ pub struct Handed {
 }
 
 impl Handed {
-    /// Takes in a record of a store.
-    #[cfg(test)]
-    pub(crate) fn take(&mut self, fact: Fact) {
+    /// Takes in a record of a store, if there is one.
+    pub(crate) fn take(&mut self, fact: Option<Fact>) {
         match fact {
-            Fact::Lease(record) => self.leases.push(*record),
-            Fact::Ruling(record) => self.rulings.push(record),
-            Fact::NoLease(..) | Fact::NoRuling(_) => {}
+            Some(Fact::Lease(record)) => self.leases.push(*record),
+            Some(Fact::Ruling(record)) => self.rulings.push(record),
+            Some(Fact::NoLease(..) | Fact::NoRuling(_)) | None => {}
         }
     }
 }
@@ -84,6 +83,14 @@ impl Engine {
             rulings: self.rulings.records(),
             ..Handed::default()
         }))
+    }
+
+    /// Everything that must outlive the process.
+    #[must_use]
+    pub fn facts(&self) -> Vec<Fact> {
+        let leases = self.leases.iter().map(Lease::fact);
+        let rulings = self.rulings.records().into_iter().map(Fact::Ruling);
+        leases.chain(rulings).collect()
     }
 
     /// Takes over what a predecessor exported, in place of everything.

@@ -82,7 +82,7 @@ impl Engine {
 
     /// Takes in one input.
     pub fn step(&mut self, now: Moment, input: Input) -> Step {
-        let mut step = Step::new();
+        let mut step = Step::default();
         step.answer = match input {
             Input::Register(_)
             | Input::Renew(..)

@@ -521,12 +521,12 @@ fn what_was_stored_comes_back_with_a_whole_ttl() {
     let created = register(&mut engine, 0, r#"{"port": 1, "ttl": "10s"}"#);
     let mut handed = Handed::default();
     for fact in created.facts {
-        handed.take(fact);
+        handed.take(Some(fact));
     }
-    handed.take(Fact::Ruling(RulingRecord {
+    handed.take(Some(Fact::Ruling(RulingRecord {
         subject: subject("a"),
         ruling: ruling(Override::Drain),
-    }));
+    })));
     let text = serde_json::to_string(&handed).unwrap();
     let handed: Handed = serde_json::from_str(&text).unwrap();
     let mut next = Engine::new(Bounds::default());

@@ -53,19 +53,6 @@ pub struct Subject {
     pub id: InstanceId,
 }
 
-impl Step {
-    pub(super) fn new() -> Self {
-        Self {
-            changes: Vec::new(),
-            rulings: Vec::new(),
-            facts: Vec::new(),
-            bequest: None,
-            orders: Vec::new(),
-            answer: Answer::Done,
-        }
-    }
-}
-
 impl Subject {
     /// Which one an instance is.
     #[must_use]
@@ -129,7 +116,7 @@ pub enum CheckOrder {
 }
 
 /// What the engine answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
     /// The instance was not known before.
     Created(Duration),
@@ -154,6 +141,7 @@ pub enum Answer {
     /// Every lease; nothing of what the catalogue alone knows.
     Exported(Box<Handed>),
     /// There is nothing to say.
+    #[default]
     Done,
 }
 
@@ -202,7 +190,7 @@ pub enum Fact {
 }
 
 /// What follows from an input.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Default, Clone, Debug, PartialEq)]
 pub struct Step {
     /// Words for the catalogue, in order.
     pub changes: Vec<Change>,

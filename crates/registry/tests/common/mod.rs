@@ -14,7 +14,7 @@ use portolan_catalog::{
 };
 use portolan_model::{InstanceId, Revision, RevisionClock, ServiceKey, SourceId};
 use portolan_registry::{
-    Follow, Following, Orders, Parts, Published, Reader, Registry,
+    Follow, Following, Orders, Parts, Published, Reader, Registry, Stored,
     core::Bounds,
     front::native::{self, Native},
     watch::Hub,
@@ -108,6 +108,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(env: Env) -> Self {
+        Self::over(env, None)
+    }
+
+    /// A registry over a store.
+    pub(crate) fn over(env: Env, stored: Option<Stored>) -> Self {
         let (mut hub, inflow) = inboxes();
         let inbox = hub.open(&SourceId::new("registry"), Turn::First);
         let clock = RevisionClock::new(Revision::FIRST);
@@ -124,6 +129,7 @@ impl World {
             bounds: Bounds::default(),
             witness: Arc::clone(&in_flight) as _,
             reader: Arc::clone(&reader),
+            stored,
         });
         let (watches, hub_task) = Hub::new(&*reader);
         let drain = Drain::new();

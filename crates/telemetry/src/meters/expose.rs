@@ -33,6 +33,8 @@ pub struct Facts<'a> {
     pub instances: usize,
     /// Sources that are stale.
     pub stale_sources: usize,
+    /// Whether what is written to the store would survive a restart.
+    pub is_store_healthy: bool,
     /// Lines that the access log dropped.
     pub lines_dropped: u64,
     /// What the process uses.
@@ -165,6 +167,7 @@ fn process(page: &mut Page<'_>, facts: &Facts<'_>, rows: usize) {
     page.single(families::SERVICES, facts.services);
     page.single(families::INSTANCES, facts.instances);
     page.single(families::STALE, facts.stale_sources);
+    page.single(families::STORED, u8::from(facts.is_store_healthy));
     page.single(families::LINES_DROPPED, facts.lines_dropped);
     page.single(families::ROWS, rows);
     page.family(families::BUILD);

@@ -102,6 +102,8 @@ families! {
         "Instances in the catalogue.";
     STALE = "portolan_sources_stale", Gauge, &[],
         "Sources that no longer know; their last known instances are kept.";
+    STORED = "portolan_store_healthy", Gauge, &[],
+        "1 while new registrations would survive a restart; 0 if the disk is full or broken.";
     LINES_DROPPED = "portolan_access_lines_dropped_total", Counter, &[],
         "Lines of the access log that were dropped because its writer was behind or failed.";
     ROWS = "portolan_metric_services", Gauge, &[],

@@ -15,6 +15,7 @@ fn facts() -> Facts<'static> {
         services: 2,
         instances: 3,
         stale_sources: 0,
+        is_store_healthy: true,
         lines_dropped: 0,
         usage: Usage {
             resident_bytes: Some(4096),

@@ -20,6 +20,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use portolan_dialects::native::Misfit;
 use portolan_model::ServiceKey;
 use portolan_runtime::{Env, drain::DrainWatch};
+use portolan_store::StoreError;
 use portolan_wire::serve::{Answering, Body, Handler, Query, Request, Response, full, problem};
 use serde::Serialize;
 
@@ -230,6 +231,10 @@ impl From<RegistryError> for Refusal {
             RegistryError::Refused(Refused::HandedOver) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "registry_handed_over")
             }
+            RegistryError::NotStored(StoreError::Full { .. }) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "store_full")
+            }
+            RegistryError::NotStored(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_failed"),
             RegistryError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "registry_stopped"),
         };
         Self::new(status, cause, error.to_string())

@@ -1,0 +1,93 @@
+//! The store in the data folder: open while this process owns the folder.
+
+use std::{path::PathBuf, sync::Arc};
+
+use portolan_registry::Stored;
+use portolan_runtime::Env;
+use portolan_store::{Condition, Embedded, Facts, Settings, Start, StoreError};
+use tokio::sync::watch;
+
+use crate::load::chain;
+
+/// The store's file in the data folder.
+pub(crate) const FILE: &str = "portolan.redb";
+
+/// The store of this process.
+pub(crate) struct Store {
+    env: Env,
+    folder: PathBuf,
+    /// Not while another process owns the folder.
+    embedded: Option<Embedded>,
+    /// How it is; [`Condition::Failed`] while it is not open.
+    condition: watch::Sender<Condition>,
+}
+
+impl Store {
+    /// The store of a data folder, not open yet.
+    pub(crate) fn new(env: Env, folder: PathBuf) -> Self {
+        Self {
+            env,
+            folder,
+            embedded: None,
+            condition: watch::Sender::new(Condition::Failed),
+        }
+    }
+
+    /// How the store is, now and later.
+    pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    /// Opens the file and reads everything.
+    ///
+    /// # Errors
+    /// [`StoreError`] names the file and the remedy.
+    pub(crate) async fn open(&mut self) -> Result<Stored, StoreError> {
+        let (env, path) = (self.env.clone(), self.folder.join(FILE));
+        let opened = tokio::task::spawn_blocking(move || Embedded::open(&env, Settings::of(path)));
+        let (embedded, start) = opened.await.map_err(|_| StoreError::Closed)??;
+        if let Start::Recovered { revision } = start {
+            tracing::info!(%revision, "the last process was cut off; all that was acknowledged is there");
+        }
+        let loaded = embedded.load().await?;
+        let telling = tell(embedded.condition(), self.condition.clone());
+        self.env.spawn("store-condition", telling).detach();
+        let facts = Arc::new(embedded.clone());
+        self.embedded = Some(embedded);
+        Ok(Stored { facts, loaded })
+    }
+
+    /// Commits what waits and lets go of the file.
+    pub(crate) async fn close(&mut self) {
+        if let Some(embedded) = self.embedded.take() {
+            embedded.close().await;
+        }
+    }
+}
+
+/// Tells operators when the store gets worse or better; ends with the store.
+async fn tell(mut condition: watch::Receiver<Condition>, shown: watch::Sender<Condition>) {
+    shown.send_replace(*condition.borrow_and_update());
+    while condition.changed().await.is_ok() {
+        let now = *condition.borrow_and_update();
+        shown.send_replace(now);
+        match now {
+            Condition::Healthy => tracing::info!("the store is healthy again"),
+            Condition::Full => tracing::error!(
+                "no room for the store; the registry goes on in memory, and new registrations would not survive a restart"
+            ),
+            Condition::Failed => tracing::error!(
+                "the store can't be written; the registry goes on in memory, and new registrations would not survive a restart"
+            ),
+        }
+    }
+    shown.send_replace(Condition::Failed);
+}
+
+/// A store that can't be opened does not keep a successor from serving.
+pub(crate) fn without(error: &StoreError) {
+    tracing::error!(
+        error = chain(error),
+        "the store can't be opened; registrations would not survive a restart"
+    );
+}

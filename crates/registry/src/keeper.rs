@@ -1,0 +1,237 @@
+//! What outlives the process: leases and rulings in a store.
+//!
+//! The desk publishes at once and hands the facts of a step here; callers are answered when
+//! they are synced. If a commit fails, the registry goes on with what it has in memory; as
+//! soon as the store is healthy again, it is made to hold the same.
+//!
+//! A lease that ended by inference stays in the store while the guard holds its instance: a
+//! restart in that time must not be what takes it away.
+//!
+//! Invariant: facts reach the store in the order of the steps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use portolan_model::{Departure, InstanceId, Name, Revision};
+use portolan_store::{BATCH_BYTES_MAX, Batch, Condition, FactKey, Facts, Later, Loaded};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::core::{Fact, Handed, Subject};
+
+/// The kind of facts that are leases.
+const LEASE: &str = "lease";
+/// The kind of facts that are operators' rulings.
+const RULING: &str = "ruling";
+/// Most bytes of one batch when everything is written again.
+const REWRITE_BYTES: usize = BATCH_BYTES_MAX / 16;
+
+/// A store, and what was in it.
+#[derive(Debug)]
+pub struct Stored {
+    /// The store.
+    pub facts: Arc<dyn Facts>,
+    /// What was in it.
+    pub loaded: Loaded,
+}
+
+/// The desk's end of a store.
+pub(crate) struct Keeper {
+    facts: Arc<dyn Facts>,
+    condition: watch::Receiver<Condition>,
+    kinds: Kinds,
+    /// Instances whose lease has ended by inference, and that the store still holds.
+    ghosts: BTreeSet<Subject>,
+}
+
+struct Kinds {
+    lease: Name,
+    ruling: Name,
+}
+
+impl Keeper {
+    /// A keeper over a store.
+    pub(crate) fn new(facts: Arc<dyn Facts>) -> Option<Self> {
+        let kinds = Kinds {
+            lease: Name::parse(LEASE).ok()?,
+            ruling: Name::parse(RULING).ok()?,
+        };
+        Some(Self {
+            condition: facts.condition(),
+            facts,
+            kinds,
+            ghosts: BTreeSet::new(),
+        })
+    }
+
+    /// Writes the facts of a step; nothing if there are none that have to be written now.
+    pub(crate) fn keep(&mut self, facts: &[Fact], revision: Revision) -> Option<Later<()>> {
+        let mut batch = Batch::new();
+        for fact in facts {
+            match fact {
+                Fact::NoLease(subject, Departure::Inferred) => {
+                    self.ghosts.insert(subject.clone());
+                    continue;
+                }
+                Fact::NoLease(subject, Departure::Explicit) => {
+                    self.ghosts.remove(subject);
+                }
+                Fact::Lease(record) => {
+                    self.ghosts.remove(&record.subject());
+                }
+                Fact::Ruling(_) | Fact::NoRuling(_) => {}
+            }
+            let (key, value) = self.kinds.write(fact);
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.remove(key),
+            };
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        batch.reach(revision);
+        Some(self.facts.commit(batch))
+    }
+
+    /// Whether somebody has to look after ghosts.
+    pub(crate) fn has_ghosts(&self) -> bool {
+        !self.ghosts.is_empty()
+    }
+
+    /// Forgets the ghosts that nobody holds any more.
+    pub(crate) fn lay(&mut self, revision: Revision, is_held: impl Fn(&Subject) -> bool) {
+        let mut batch = Batch::new();
+        self.ghosts.retain(|ghost| {
+            let is_held = is_held(ghost);
+            if !is_held {
+                batch.remove(self.kinds.key(&self.kinds.lease, ghost));
+            }
+            is_held
+        });
+        if !batch.is_empty() {
+            batch.reach(revision);
+            // It is put right with everything else if it fails.
+            drop(self.facts.commit(batch));
+        }
+    }
+
+    /// Resolves when the store has become healthy after it was not, so that what it missed
+    /// has to be written. Cancel-safe.
+    pub(crate) async fn recovered(&mut self) {
+        loop {
+            if self.condition.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            // Any change that ends here was preceded by another condition, seen or not.
+            if *self.condition.borrow_and_update() == Condition::Healthy {
+                return;
+            }
+        }
+    }
+
+    /// Makes the store hold these facts, and no others.
+    pub(crate) async fn rewrite(&mut self, facts: Vec<Fact>, revision: Revision) {
+        let there = match self.facts.load().await {
+            Ok(loaded) => loaded.facts,
+            Err(error) => {
+                tracing::error!(%error, "the store can't be read; it may miss registrations");
+                return;
+            }
+        };
+        let mut surplus: BTreeMap<FactKey, Bytes> = there.into_iter().collect();
+        surplus.retain(|key, _| self.kinds.owns(key) && !self.is_ghost(key));
+        let mut changes = Vec::new();
+        for fact in facts {
+            let (key, value) = self.kinds.write(&fact);
+            if surplus.remove(&key) != value {
+                changes.push((key, value));
+            }
+        }
+        changes.extend(surplus.into_keys().map(|key| (key, None)));
+        let written = changes.len();
+        let mut batch = Batch::new();
+        let mut bytes = 0;
+        for (key, value) in changes {
+            bytes += value.as_ref().map_or(0, Bytes::len);
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.remove(key),
+            };
+            if bytes >= REWRITE_BYTES {
+                // A batch that fails makes the store ill, and all of this begins anew.
+                let _failed = self.facts.commit(std::mem::take(&mut batch)).await;
+                bytes = 0;
+            }
+        }
+        batch.reach(revision);
+        if self.facts.commit(batch).await.is_ok() {
+            tracing::info!(facts = written, "the store holds what is in memory again");
+        }
+    }
+
+    fn is_ghost(&self, key: &FactKey) -> bool {
+        let subject = key.id.as_ref().map(|id| Subject {
+            key: key.service.clone(),
+            id: InstanceId::clone(id),
+        });
+        key.kind == self.kinds.lease
+            && subject.is_some_and(|subject| self.ghosts.contains(&subject))
+    }
+}
+
+impl Kinds {
+    fn key(&self, kind: &Name, subject: &Subject) -> FactKey {
+        FactKey {
+            kind: kind.clone(),
+            service: subject.key.clone(),
+            id: Some(subject.id.clone()),
+        }
+    }
+
+    fn owns(&self, key: &FactKey) -> bool {
+        key.kind == self.lease || key.kind == self.ruling
+    }
+
+    fn write(&self, fact: &Fact) -> (FactKey, Option<Bytes>) {
+        // The shapes are ours and have JSON.
+        match fact {
+            Fact::Lease(record) => {
+                let value = serde_json::to_vec(record).unwrap_or_default();
+                (self.key(&self.lease, &record.subject()), Some(value.into()))
+            }
+            Fact::Ruling(record) => {
+                let value = serde_json::to_vec(record).unwrap_or_default();
+                (self.key(&self.ruling, &record.subject), Some(value.into()))
+            }
+            Fact::NoLease(subject, _) => (self.key(&self.lease, subject), None),
+            Fact::NoRuling(subject) => (self.key(&self.ruling, subject), None),
+        }
+    }
+}
+
+/// What a store held, to be adopted. A record that can't be read is left where it is and
+/// told: the others must not wait for it.
+pub(crate) fn read(loaded: &Loaded) -> Handed {
+    let mut handed = Handed::default();
+    for (key, value) in &loaded.facts {
+        match key.kind.as_str() {
+            LEASE => handed.take(parse(key, value).map(|record| Fact::Lease(Box::new(record)))),
+            RULING => handed.take(parse(key, value).map(Fact::Ruling)),
+            _ => {}
+        }
+    }
+    handed
+}
+
+fn parse<T: DeserializeOwned>(key: &FactKey, value: &[u8]) -> Option<T> {
+    let parsed = serde_json::from_slice(value);
+    if let Err(error) = &parsed {
+        let instance = key.id.as_ref().map_or("", |id| id.as_str());
+        tracing::error!(service = %key.service, instance, %error, "a stored record can't be read; it is left out");
+    }
+    parsed.ok()
+}

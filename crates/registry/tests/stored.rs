@@ -1,0 +1,204 @@
+//! Registrations that outlive the process.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, fail by panicking"
+)]
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use common::World;
+use portolan_model::Revision;
+use portolan_registry::Stored;
+use portolan_runtime::Env;
+use portolan_store::{Batch, Condition, FactKey, Facts, Later, Loaded, StoreError};
+use serde_json::json;
+use tokio::sync::watch;
+
+const A: &str = "/v1/services/orders/instances/a";
+
+/// A store in memory whose disk can be full.
+#[derive(Debug)]
+struct Shelf {
+    facts: Mutex<BTreeMap<FactKey, Bytes>>,
+    commits: Mutex<usize>,
+    condition: watch::Sender<Condition>,
+}
+
+impl Shelf {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            facts: Mutex::default(),
+            commits: Mutex::default(),
+            condition: watch::Sender::new(Condition::Healthy),
+        })
+    }
+
+    fn loaded(&self) -> Loaded {
+        let facts = self.facts.lock().unwrap();
+        Loaded {
+            facts: facts.clone().into_iter().collect(),
+            journal: Vec::new(),
+            revision: Revision::FIRST,
+        }
+    }
+
+    fn stored(self: &Arc<Self>) -> Option<Stored> {
+        Some(Stored {
+            facts: Arc::clone(self) as _,
+            loaded: self.loaded(),
+        })
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let facts = self.facts.lock().unwrap();
+        let keys = facts.keys();
+        keys.map(|key| format!("{}:{}", key.kind, key.id.as_ref().unwrap()))
+            .collect()
+    }
+
+    fn commits(&self) -> usize {
+        *self.commits.lock().unwrap()
+    }
+}
+
+impl Facts for Shelf {
+    fn commit(&self, batch: Batch) -> Later<()> {
+        *self.commits.lock().unwrap() += 1;
+        if *self.condition.borrow() != Condition::Healthy {
+            let path = "store.redb".into();
+            return Box::pin(async move { Err(StoreError::Full { path }) });
+        }
+        let mut facts = self.facts.lock().unwrap();
+        for (key, value) in batch.changes() {
+            match value {
+                Some(value) => facts.insert(key.clone(), value.clone()),
+                None => facts.remove(key),
+            };
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn load(&self) -> Later<Loaded> {
+        let loaded = self.loaded();
+        Box::pin(async move { Ok(loaded) })
+    }
+
+    fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+}
+
+#[tokio::test]
+async fn a_restart_finds_everybody_and_refuses_no_heartbeat() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), shelf.stored());
+    let body =
+        r#"{"port": 9001, "version": "v1", "ttl": "1m", "status": "warning", "note": "slow"}"#;
+    world.call("PUT", A, body).await;
+    let ruling = r#"{"override": "drain", "reason": "disk swap"}"#;
+    world.call("PUT", &format!("{A}/override"), ruling).await;
+    let (_, before) = world.call("GET", A, "").await;
+    drop(world);
+
+    let world = World::over(Env::system(), shelf.stored());
+    let (status, body) = world.call("PUT", &format!("{A}/heartbeat"), "").await;
+    assert_eq!((status, &body["ttl"]), (200, &json!("1m")), "{body}");
+    let (_, after) = world.call("GET", A, "").await;
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn who_left_stays_away_after_a_restart() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), shelf.stored());
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    world
+        .call("PUT", &format!("{A}/override"), r#"{"weight": 5}"#)
+        .await;
+    assert_eq!(shelf.keys(), ["lease:a", "ruling:a"]);
+    world.call("DELETE", A, "").await;
+    world.call("DELETE", &format!("{A}/override"), "").await;
+    assert_eq!(shelf.keys(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_writes_nothing() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), shelf.stored());
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    let commits = shelf.commits();
+    for _ in 0..3 {
+        world.call("PUT", &format!("{A}/heartbeat"), "").await;
+        let beat = r#"{"instances": [{"service": "orders", "id": "a"}]}"#;
+        world.call("POST", "/v1/heartbeats", beat).await;
+    }
+    assert_eq!(shelf.commits(), commits);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_made_up_for() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), shelf.stored());
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    shelf.condition.send_replace(Condition::Full);
+    let b = "/v1/services/orders/instances/b";
+    let (status, body) = world.call("PUT", b, r#"{"port": 9002}"#).await;
+    assert_eq!((status, &body["cause"]), (507, &json!("store_full")));
+    let (status, _) = world.call("DELETE", A, "").await;
+    assert_eq!(status, 507);
+    let (_, body) = world.call("GET", "/v1/services/orders", "").await;
+    assert_eq!(body["members"][0]["id"], "b", "what is in memory goes on");
+    assert_eq!(shelf.keys(), ["lease:a"]);
+
+    let commits = shelf.commits();
+    shelf.condition.send_replace(Condition::Healthy);
+    // The desk takes one thing after the other: this answer comes after the rewriting.
+    while shelf.commits() == commits {
+        world.call("PUT", &format!("{b}/heartbeat"), "").await;
+    }
+    world.call("PUT", &format!("{b}/heartbeat"), "").await;
+    assert_eq!(shelf.keys(), ["lease:b"]);
+}
+
+#[tokio::test]
+async fn another_store_holds_what_is_in_memory() {
+    let first = Shelf::new();
+    let world = World::over(Env::system(), first.stored());
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    world.registry.attach(None).await.unwrap();
+    let b = "/v1/services/orders/instances/b";
+    world.call("PUT", b, r#"{"port": 9002}"#).await;
+    assert_eq!(first.keys(), ["lease:a"]);
+    let second = Shelf::new();
+    world.registry.attach(second.stored()).await.unwrap();
+    assert_eq!(second.keys(), ["lease:a", "lease:b"]);
+}
+
+#[tokio::test]
+async fn a_record_that_can_not_be_read_keeps_nobody_else_away() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), shelf.stored());
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    let b = "/v1/services/orders/instances/b";
+    world.call("PUT", b, r#"{"port": 9002}"#).await;
+    drop(world);
+    let broken = shelf.facts.lock().unwrap().keys().next().unwrap().clone();
+    shelf
+        .facts
+        .lock()
+        .unwrap()
+        .insert(broken, Bytes::from_static(b"{"));
+    let world = World::over(Env::system(), shelf.stored());
+    let (_, body) = world.call("GET", "/v1/services/orders", "").await;
+    assert_eq!(
+        (&body["instances"], &body["members"][0]["id"]),
+        (&json!(1), &json!("b"))
+    );
+}
