@@ -9,9 +9,11 @@ use portolan_wire::h1::{
 use portolan_wire::proxy_protocol;
 
 mod config;
+mod consul;
 mod eureka;
 
 pub use config::config;
+pub use consul::consul;
 pub use eureka::eureka;
 
 #[path = "../../crates/wire/tests/common/mod.rs"]

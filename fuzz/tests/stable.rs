@@ -1,7 +1,7 @@
 //! Runs every target over seeds and their mutations, always the same ones.
 
 use portolan_fuzz::common::probes;
-use portolan_fuzz::{body, config, eureka, proxy_protocol, request_head, response_head};
+use portolan_fuzz::{body, config, consul, eureka, proxy_protocol, request_head, response_head};
 
 /// How many mutations a target sees.
 const ROUNDS: usize = 5_000;
@@ -178,5 +178,23 @@ fn documents_of_eureka_hold() {
             b"/eureka/v2/apps/A/a%3Ab/status",
         ],
         eureka,
+    );
+}
+
+#[test]
+fn words_of_consul_hold() {
+    run(
+        &[
+            b"Service.Meta[\"a b\"] == `c` and not (web in Tags or any Checks as c { c.Status != passing })",
+            b"all Service.Tags as i, t { t matches `^v[0-9]+$` } or \"/Node/Meta/x\" is not empty",
+            b"service_prefix \"\" { policy = \"read\" }\nkey \"a\" { policy = \"list\" } # x\noperator = \"write\"",
+            br#"{"service": {"web": {"policy": "write"}}, "acl": "deny"}"#,
+            br#"{"Name": "Web", "id": "a/b", "Port": 80, "tags": ["a=b"], "Meta": {"c": "d"}, "checks": [{"TTL": "1.5s"}, {"http": "http://127.0.0.1:80/x", "interval": "10s"}]}"#,
+            br#"{"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "s"}, "Check": {"Name": "c", "Definition": {"TCP": "a:1"}}}"#,
+            br#"[{"KV": {"Verb": "cas", "Key": "a", "Value": "Yg==", "Index": 1}}]"#,
+            br#"{"LockDelay": "15s", "TTL": "1h2m3s", "Behavior": "delete"}"#,
+            b"/v1/agent/health/service/name/web",
+        ],
+        consul,
     );
 }

@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use crate::Slot;
+use crate::{
+    Slot,
+    marks::{Marks, Trace},
+};
 
 /// Milliseconds since the gateway started, from a coarse clock.
 pub type Millis = u64;
@@ -84,6 +87,8 @@ impl Table {
 #[derive(Debug)]
 pub struct Board {
     tables: Box<[Table]>,
+    /// What the guard asks for; no pick reads it.
+    marks: Box<[Marks]>,
 }
 
 impl Board {
@@ -92,6 +97,7 @@ impl Board {
     pub fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             tables: (0..workers.max(1)).map(|_| Table::new()).collect(),
+            marks: (0..workers.max(1)).map(|_| Marks::new()).collect(),
         })
     }
 
@@ -110,6 +116,13 @@ impl Board {
                 .map_or(0, |gauge| gauge.in_flight.load(Relaxed))
         };
         self.tables.iter().map(count).sum()
+    }
+
+    /// What requests of all workers met at the endpoint last.
+    #[must_use]
+    pub fn trace(&self, slot: Slot) -> Trace {
+        let traces = self.marks.iter().map(|marks| marks.trace(slot));
+        traces.fold(Trace::default(), Trace::with)
     }
 
     /// Until when the endpoint is ejected, the longest of all workers; 0 if it is not.
@@ -212,6 +225,16 @@ impl WorkerGauges {
         if gauge.ejections.load(Relaxed) != 0 {
             gauge.ejections.store(0, Relaxed);
         }
+    }
+
+    /// Marks that an endpoint answered well.
+    pub fn answered(&self, slot: Slot, now: Millis) {
+        self.0.board.marks[self.0.worker].answered(slot, now);
+    }
+
+    /// Marks that an endpoint refused a connection.
+    pub fn refused(&self, slot: Slot, now: Millis) {
+        self.0.board.marks[self.0.worker].refused(slot, now);
     }
 
     /// Ejects an endpoint that refused a connection: `base`, times how often in a row, at most

@@ -55,6 +55,17 @@ pub(crate) struct Undo {
     pub(crate) before: Option<Arc<Instance>>,
 }
 
+/// An instance of the merged catalogue as it was before a step that touched it.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'j> {
+    /// Its service.
+    pub key: &'j ServiceKey,
+    /// Its id.
+    pub id: &'j InstanceId,
+    /// What it was; none if it was not there.
+    pub instance: Option<&'j Arc<Instance>>,
+}
+
 impl Journal {
     pub(crate) fn new(oldest: Revision) -> Self {
         Self {
@@ -113,6 +124,27 @@ impl Journal {
             .into_iter()
             .flat_map(|entry| entry.events.iter().cloned())
             .collect())
+    }
+
+    /// Every instance of the merged catalogue that was touched after `revision`, as it was
+    /// before: once for each step, oldest first.
+    ///
+    /// # Errors
+    /// [`Forgotten`] if the journal does not reach back that far.
+    pub fn touched_since(&self, revision: Revision) -> Result<Vec<Before<'_>>, Forgotten> {
+        self.check(revision)?;
+        let undo = self
+            .newest_first(revision)
+            .flat_map(|entry| entry.undo.iter().rev());
+        let mut touched: Vec<_> = undo
+            .map(|undo| Before {
+                key: &undo.key,
+                id: &undo.id,
+                instance: undo.before.as_ref(),
+            })
+            .collect();
+        touched.reverse();
+        Ok(touched)
     }
 
     /// The revision that the catalogue had at a time; `None` if that is forgotten.

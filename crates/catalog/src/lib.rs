@@ -23,6 +23,6 @@ pub use guard::{
 pub use inbox::{
     Arrival, INBOX_CHANGES_MAX, Inbox, InboxClosed, InboxHub, Inflow, Ticket, Turn, inboxes,
 };
-pub use journal::{Forgotten, JOURNAL_ENTRIES_MAX, JOURNAL_WEIGHT_MAX, Journal};
+pub use journal::{Before, Forgotten, JOURNAL_ENTRIES_MAX, JOURNAL_WEIGHT_MAX, Journal};
 pub use source::{ParseSource, Source, SourceKind, SourceRun, SourceSpec};
 pub use witness::{Settled, Settling, Witness};

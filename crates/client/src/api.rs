@@ -1,6 +1,6 @@
 //! The native API of whichever registry answers.
 
-use std::{error::Error, fmt::Write, future::Future, sync::Arc, time::Duration};
+use std::{error::Error, fmt::Write, future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -296,7 +296,11 @@ fn chain(error: &dyn Error) -> Arc<str> {
     let mut source = error.source();
     while let Some(cause) = source {
         // Writing to a text can't fail.
-        let _written = write!(text, ": {cause}");
+        let _written = match cause.downcast_ref::<io::Error>() {
+            // The system's own words have a number in them that says nothing to people.
+            Some(error) if error.raw_os_error().is_some() => write!(text, ": {}", error.kind()),
+            Some(_) | None => write!(text, ": {cause}"),
+        };
         source = cause.source();
     }
     text.into()

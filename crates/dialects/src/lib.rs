@@ -5,5 +5,6 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub mod consul;
 pub mod eureka;
 pub mod native;

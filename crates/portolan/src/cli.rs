@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use crate::exec::Arguments as Exec;
+
 /// API management built on service discovery.
 #[derive(Debug, Parser)]
 #[command(name = "portolan", version, about, propagate_version = true)]
@@ -26,6 +28,9 @@ pub(crate) enum Command {
     Schema,
     /// Write a commented configuration to start from.
     Init(Init),
+    /// Run a program and keep it registered as an instance of a service.
+    #[command(disable_version_flag = true)]
+    Exec(Box<Exec>),
 }
 
 /// How to run.

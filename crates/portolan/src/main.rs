@@ -6,6 +6,7 @@ mod cli;
 mod command;
 mod control;
 mod data_lock;
+mod exec;
 mod handover;
 mod limits;
 mod load;
@@ -41,5 +42,6 @@ fn main() -> ExitCode {
         Command::Diff(arguments) => command::diff(&arguments),
         Command::Schema => command::schema(),
         Command::Init(arguments) => command::init(&arguments),
+        Command::Exec(arguments) => exec::exec(*arguments),
     }
 }

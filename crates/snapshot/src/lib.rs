@@ -6,6 +6,7 @@
 
 mod cluster;
 mod compile;
+mod evidence;
 mod lane;
 mod publisher;
 mod sharded;

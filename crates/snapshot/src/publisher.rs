@@ -26,6 +26,7 @@ use crate::{
     Cluster, Compiled, Snapshot, View,
     cluster::Builder,
     compile::{Compiler, Numbers},
+    evidence::WorkersEvidence,
     sharded::Sharded,
 };
 
@@ -118,7 +119,10 @@ impl Publisher {
             revision,
         } = parts;
         let clock = RevisionClock::new(revision);
-        let fold = Fold::new(plan.guard, clock, env.now());
+        let slots = SharedSlots::default();
+        let mut fold = Fold::new(plan.guard, clock, env.now());
+        let evidence = WorkersEvidence::new(Arc::clone(&board), Arc::clone(&slots), env.clone());
+        fold.set_evidence(Arc::new(evidence));
         let mut numbers = Numbers::default();
         let mut compiling = Compiler {
             env: &env,
@@ -132,7 +136,6 @@ impl Publisher {
             clusters: Vec::new(),
             automatic: Sharded::default(),
         };
-        let slots = SharedSlots::default();
         let view = View::new(first, board.workers(), Arc::clone(&slots));
         let (sender, orders) = mpsc::channel(PLANS_MAX);
         let mut publisher = Self {

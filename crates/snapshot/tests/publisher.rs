@@ -59,6 +59,7 @@ fn world(text: &str) -> World {
         meters: Arc::new(Meters::new(1)),
         board: Arc::clone(&board),
         inflow,
+        revision: Revision::FIRST,
     };
     let (publisher, view, plans) = Publisher::new(parts, &plan(text));
     let witness = WorkersWitness::new(&publisher, view.clone(), Arc::clone(&board), env.clone());

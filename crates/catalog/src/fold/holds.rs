@@ -218,7 +218,7 @@ impl Fold {
         told: Option<(Timestamp, Sign)>,
     ) -> Reading {
         let evidence = self.watch.evidence.as_ref();
-        let traces = evidence.map(|evidence| evidence.traces(now, &instance.key, &instance.id));
+        let traces = evidence.map(|evidence| evidence.traces(now, instance));
         let found = self.verdicts.health(instance).map(|health| match health {
             Health::Passing | Health::Warning => (now, Sign::Alive),
             Health::Starting | Health::Critical => (now, Sign::Dead),

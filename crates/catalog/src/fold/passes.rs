@@ -13,7 +13,7 @@ use super::{Claims, Fold, GUARD_ACTOR, Step};
 use crate::guard::{Fate, Keeping, Look, Room, Sign};
 
 /// A held instance on its way through a pass.
-pub(super) struct Held<'a> {
+pub(super) struct Place<'a> {
     pub(super) key: &'a ServiceKey,
     pub(super) source: &'a SourceId,
     pub(super) id: &'a InstanceId,
@@ -60,8 +60,8 @@ impl Fold {
             }
             let ids: Vec<_> = self.share(source, key).held.keys().cloned().collect();
             for id in &ids {
-                let held = Held { key, source, id };
-                self.look_at(step, &held, &taken, room);
+                let place = Place { key, source, id };
+                self.look_at(step, &place, &taken, room);
             }
         }
     }
@@ -70,11 +70,11 @@ impl Fold {
     pub(super) fn look_at(
         &mut self,
         step: &mut Step,
-        held: &Held<'_>,
+        place: &Place<'_>,
         taken: &HashSet<SocketAddr>,
         room: &mut Room,
     ) {
-        let Held { key, source, id } = *held;
+        let Place { key, source, id } = *place;
         let share = self.share(source, key);
         let is_alone = share.sure == 0;
         let (Some(instance), Some(hold)) = (share.instances.get(id), share.held.get(id)) else {

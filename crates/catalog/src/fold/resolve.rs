@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use portolan_model::{Change, Departure, Instance, InstanceId, Origin, ServiceKey, SourceId};
 
-use super::{Fold, Step, passes::Held};
+use super::{Fold, Step, passes::Place};
 use crate::guard::{HoldStatus, Keeping, Room, Selector, Sign};
 
 /// What somebody found out about an instance that may be held.
@@ -50,13 +50,13 @@ impl Fold {
         };
         hold.reading.told = Some((step.now, sign));
         self.watch.touch();
-        let held = Held {
+        let place = Place {
             key: &key,
             source,
             id: &id,
         };
         if sign == Sign::Alive {
-            self.look_at(step, &held, &HashSet::new(), &mut Room::default());
+            self.look_at(step, &place, &HashSet::new(), &mut Room::default());
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use portolan_model::{InstanceId, ServiceKey, Timestamp};
+use portolan_model::{Instance, Timestamp};
 
 /// What the data plane saw of an instance last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Traces {
 pub trait Evidence: Debug + Send + Sync {
     /// What was seen of any address of that instance, up to `now`; nothing if no request
     /// went there.
-    fn traces(&self, now: Timestamp, service: &ServiceKey, instance: &InstanceId) -> Traces;
+    fn traces(&self, now: Timestamp, instance: &Instance) -> Traces;
 }
 
 /// What a witness says of an instance.

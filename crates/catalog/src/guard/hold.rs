@@ -179,22 +179,29 @@ pub(crate) struct Look {
 impl Hold {
     /// What becomes of it.
     pub(crate) fn decide(&self, look: &Look) -> Fate {
-        let Look {
-            now,
-            sign,
-            is_alone,
-            room,
-        } = *look;
-        match (self.keeping, sign, self.absence) {
-            (Keeping::Told, _, _) | (Keeping::Vouched, Some(Sign::Alive), _) => Fate::Stays,
-            (Keeping::Vouched, Some(Sign::Dead) | None, _) => Fate::Lapsed,
-            (Keeping::Suspect, Some(Sign::Alive), Absence::Silent) => Fate::Vouched,
-            (Keeping::Suspect, Some(Sign::Alive), Absence::Unlisted) if is_alone => Fate::Stays,
-            // The last one of a service may be refused by a broken network as well.
-            (Keeping::Suspect, Some(Sign::Dead), _) if room.is_there(1) => Fate::Dead,
-            (Keeping::Suspect, _, _) if self.is_over(now) && room.is_there(0) => Fate::Over,
-            (Keeping::Suspect, _, _) => Fate::Stays,
+        let is_alive = look.sign == Some(Sign::Alive);
+        match self.keeping {
+            Keeping::Vouched if !is_alive => Fate::Lapsed,
+            Keeping::Told | Keeping::Vouched => Fate::Stays,
+            Keeping::Suspect => self.decide_suspect(look, is_alive),
         }
+    }
+
+    fn decide_suspect(&self, look: &Look, is_alive: bool) -> Fate {
+        if is_alive && self.absence == Absence::Silent {
+            return Fate::Vouched;
+        }
+        if is_alive && look.is_alone {
+            return Fate::Stays;
+        }
+        // The last one of a service may be refused by a broken network as well.
+        if look.sign == Some(Sign::Dead) && look.room.is_there(1) {
+            return Fate::Dead;
+        }
+        if self.is_over(look.now) && look.room.is_there(0) {
+            return Fate::Over;
+        }
+        Fate::Stays
     }
 }
 

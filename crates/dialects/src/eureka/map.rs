@@ -196,9 +196,6 @@ pub fn show(instance: &Instance) -> InstanceInfo {
         .number("lastUpdatedTimestamp")
         .unwrap_or(0)
         .max(since);
-    let status = extras
-        .status("status")
-        .filter(|word| word.to_health() == state.health && Status::of(state) == Status::Down);
     let overridden = Status::of_override(state.overridden).or(extras.status("overriddenStatus"));
     let (port, secure_port) = ports(instance, &extras);
     // Whoever did not come by this protocol is found by the name of its service.
@@ -224,7 +221,7 @@ pub fn show(instance: &Instance) -> InstanceInfo {
             .text("dataCenterInfo")
             .and_then(|text| foreign::read_data_center(&text))
             .unwrap_or_default(),
-        status: status.unwrap_or(Status::of(state)),
+        status: status_of(instance),
         overridden: overridden.unwrap_or(Status::Unknown),
         lease: Lease {
             renewal_seconds: extras
@@ -247,6 +244,50 @@ pub fn show(instance: &Instance) -> InstanceInfo {
         action: None,
         asg_name: extras.text("asgName"),
     }
+}
+
+/// The status of an instance of the catalogue, as [`show`] shows it.
+#[must_use]
+pub fn status_of(instance: &Instance) -> Status {
+    worded(Status::of(&instance.state), instance)
+}
+
+/// What an instance that registered by this protocol keeps from one registration to the
+/// next, whatever an operator or a drain makes of it meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its status.
+    pub status: Status,
+    /// The override that was set by this protocol.
+    pub overridden: Option<Status>,
+}
+
+/// What an instance keeps; `None` if it registered by another protocol.
+#[must_use]
+pub fn kept(instance: &Instance) -> Option<Kept> {
+    let extras = Extras::of(&instance.metadata);
+    if extras.is_empty() {
+        return None;
+    }
+    let own = State {
+        overridden: portolan_model::Override::None,
+        leaving: false,
+        ..instance.state.clone()
+    };
+    Some(Kept {
+        status: worded(Status::of(&own), instance),
+        overridden: extras.status("overriddenStatus"),
+    })
+}
+
+/// The word that a critical health came with, if that is what the status is for.
+fn worded(status: Status, instance: &Instance) -> Status {
+    if status != Status::Down {
+        return status;
+    }
+    let word = Extras::of(&instance.metadata).status("status");
+    let word = word.filter(|word| word.to_health() == instance.state.health);
+    word.unwrap_or(status)
 }
 
 /// Where to connect: the address, or a host name that is one.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use portolan_model::{Health, Override, State, Traffic};
+use portolan_model::{Health, Override, State};
 
 /// What Eureka says of an instance. The order is that of the hash: by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,14 +53,16 @@ impl Status {
         Self::parse(&word.to_ascii_uppercase()).unwrap_or(Self::Unknown)
     }
 
-    /// What an instance of the model is in Eureka's words.
+    /// What an instance of the model is in Eureka's words: as [`resolve`] has it, one that
+    /// is down or starting says so, whatever an operator wants of it.
     #[must_use]
     pub const fn of(state: &State) -> Self {
-        match state.traffic() {
-            Traffic::Full | Traffic::Reduced => Self::Up,
-            Traffic::Starting => Self::Starting,
-            Traffic::Critical => Self::Down,
-            Traffic::Overridden | Traffic::Leaving => Self::OutOfService,
+        let is_out = state.leaving || !matches!(state.overridden, Override::None);
+        match state.health {
+            Health::Starting => Self::Starting,
+            Health::Critical => Self::Down,
+            Health::Passing | Health::Warning if is_out => Self::OutOfService,
+            Health::Passing | Health::Warning => Self::Up,
         }
     }
 
@@ -72,15 +74,6 @@ impl Status {
             Self::Up => Health::Passing,
             Self::Starting => Health::Starting,
             Self::Down | Self::OutOfService | Self::Unknown => Health::Critical,
-        }
-    }
-
-    /// The operator's word that this is, as an override.
-    #[must_use]
-    pub const fn to_override(self) -> Override {
-        match self {
-            Self::OutOfService => Override::Maintenance,
-            Self::Down | Self::Starting | Self::Unknown | Self::Up => Override::None,
         }
     }
 
@@ -205,6 +198,11 @@ mod tests {
             ..State::default()
         };
         assert_eq!(word(leaving), "OUT_OF_SERVICE");
+        let sick = State {
+            overridden: Override::Drain,
+            ..health(Health::Critical)
+        };
+        assert_eq!(word(sick), "DOWN");
     }
 
     #[test]

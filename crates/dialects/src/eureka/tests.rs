@@ -445,6 +445,17 @@ fn a_word_that_health_has_none_for_holds_as_long_as_the_health_it_came_with() {
         (shown.status, shown.overridden),
         (Status::OutOfService, Status::Up)
     );
+    instance.state.overridden = Override::Drain;
+    instance.state.leaving = true;
+    let own = Kept {
+        status: Status::OutOfService,
+        overridden: Some(Status::Up),
+    };
+    assert_eq!(kept(&instance), Some(own), "the operator's word is his own");
+    instance.state = State {
+        health: instance.state.health,
+        ..State::default()
+    };
     instance.state.health = Health::Passing;
     assert_eq!(show(&instance).status, Status::Up);
 }

@@ -108,9 +108,11 @@ async fn dial_now(attempt: &mut Attempt<'_, '_>, wants_http2: bool) -> Result<Di
     let took = worker.instant().saturating_duration_since(started);
     attempt.tally.outcome.timers.connect = Some(took);
     dialled.map_err(|error| {
-        worker
-            .gauges
-            .eject(attempt.endpoint.slot, EJECTION, worker.ticker.now());
+        let (slot, now) = (attempt.endpoint.slot, worker.ticker.now());
+        worker.gauges.eject(slot, EJECTION, now);
+        if error.cause == Cause::ConnectRefused {
+            worker.gauges.refused(slot, now);
+        }
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "dialling has few causes, and what is no reason of its own is told as one"

@@ -44,11 +44,7 @@ pub(crate) async fn exchange(
     };
     let first_byte = attempt.worker.instant().saturating_duration_since(sent_at);
     attempt.tally.outcome.timers.first_byte = Some(first_byte);
-    attempt.worker.gauges.observe(
-        attempt.endpoint.slot,
-        first_byte,
-        attempt.worker.ticker.now(),
-    );
+    attempt.observe(first_byte, head.status);
     attempt.alarm.clear();
     if head.status == Status::SWITCHING_PROTOCOLS {
         return tunnel::over_http1(attempt, link, head, info).await;

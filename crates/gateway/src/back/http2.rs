@@ -53,11 +53,7 @@ pub(crate) async fn exchange(attempt: &mut Attempt<'_, '_>, client: Client) -> R
     };
     let first_byte = attempt.worker.instant().saturating_duration_since(sent_at);
     attempt.tally.outcome.timers.first_byte = Some(first_byte);
-    attempt.worker.gauges.observe(
-        attempt.endpoint.slot,
-        first_byte,
-        attempt.worker.ticker.now(),
-    );
+    attempt.observe(first_byte, head.status);
     if attempt.request.upgrade.is_some() && head.status == Status::OK {
         attempt.alarm.clear();
         let ends = (&mut stream, &mut upload);

@@ -9,7 +9,11 @@ mod tunnel;
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use portolan_balance::Endpoint;
-use portolan_model::{Cause, http::ResponseHead, route::Timeouts};
+use portolan_model::{
+    Cause,
+    http::{ResponseHead, Status},
+    route::Timeouts,
+};
 use portolan_policy::{Chain, Exchange, Fault};
 use portolan_runtime::Alarm;
 use portolan_snapshot::Cluster;
@@ -79,6 +83,16 @@ impl Attempt<'_, '_> {
 
     fn idle(&self) -> Duration {
         self.timeouts().idle
+    }
+
+    /// Takes note of the head of an answer. Anybody at that address can say that there is
+    /// nothing or that it can't: only a good answer speaks for the instance.
+    fn observe(&self, first_byte: Duration, status: Status) {
+        let (slot, now) = (self.endpoint.slot, self.worker.ticker.now());
+        self.worker.gauges.observe(slot, first_byte, now);
+        if status.class() < 4 {
+            self.worker.gauges.answered(slot, now);
+        }
     }
 
     /// Where the instance is, for logs.

@@ -1,0 +1,342 @@
+//! Instances as clients of Consul see them.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use portolan_model::{Guard, Health, Instance, Override, Weight};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Record,
+    record::{Held, plain},
+};
+use crate::consul::{
+    NodeDefinition, ServiceDefinition, Weights,
+    answer::{CheckView, Indexes, NodeView, ServiceView},
+    write_duration,
+};
+
+/// Where the agent's own services are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Home {
+    /// The agent's node.
+    pub node: NodeDefinition,
+    /// The datacenter.
+    pub datacenter: Arc<str>,
+}
+
+/// A node and when it changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSeen<'n> {
+    /// The node.
+    pub node: &'n NodeDefinition,
+    /// The index of its last change.
+    pub index: u64,
+}
+
+/// Where and when a check is seen.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    node: &'a Arc<str>,
+    index: u64,
+}
+
+impl Home {
+    /// A node as clients see it.
+    #[must_use]
+    pub fn view(&self, seen: &NodeSeen<'_>) -> NodeView {
+        let node = seen.node;
+        let mut tagged_addresses: BTreeMap<Arc<str>, Arc<str>> = node
+            .tagged_addresses
+            .iter()
+            .map(|(realm, address)| (realm.as_str().into(), address.as_str().into()))
+            .collect();
+        let address: Arc<str> = node.address.as_str().into();
+        let family = match node.address.parse::<IpAddr>() {
+            Ok(IpAddr::V6(_)) => "ipv6",
+            Ok(IpAddr::V4(_)) | Err(_) => "ipv4",
+        };
+        for realm in ["lan", "wan"] {
+            let of_family = format!("{realm}_{family}");
+            for realm in [realm, &of_family] {
+                tagged_addresses
+                    .entry(realm.into())
+                    .or_insert_with(|| Arc::clone(&address));
+            }
+        }
+        NodeView {
+            id: node.id.as_str().into(),
+            node: node.name.as_str().into(),
+            address,
+            datacenter: Arc::clone(&self.datacenter),
+            tagged_addresses,
+            meta: node.meta.clone(),
+            indexes: Indexes::at(seen.index),
+        }
+    }
+}
+
+/// An instance in Consul's words.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// What was registered, or would have been.
+    pub record: Record,
+    /// Whether it was registered through Consul.
+    pub is_ours: bool,
+    instance: Arc<Instance>,
+}
+
+impl Registered {
+    /// Reads an instance.
+    #[must_use]
+    pub fn of(instance: &Arc<Instance>) -> Self {
+        let record = Record::of(instance);
+        Self {
+            is_ours: record.is_some(),
+            record: record.unwrap_or_else(|| foreign(instance)),
+            instance: Arc::clone(instance),
+        }
+    }
+
+    /// The node; none stands for the agent's own.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.record.node.as_deref()
+    }
+
+    /// The instance.
+    #[must_use]
+    pub const fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    /// The service as clients see it. `home` is the address of its node.
+    #[must_use]
+    pub fn service(&self, home: &str, index: u64) -> ServiceView {
+        let service = &self.record.service;
+        ServiceView {
+            kind: service.kind.as_str().into(),
+            id: service.id.as_str().into(),
+            service: service.name.as_str().into(),
+            tags: service.tags.clone(),
+            address: self.address(home),
+            tagged_addresses: service.tagged_addresses.clone(),
+            meta: service.meta.clone(),
+            port: service.port,
+            socket_path: service.socket_path.as_str().into(),
+            weights: service.weights,
+            enable_tag_override: service.enable_tag_override,
+            proxy: service
+                .proxy
+                .clone()
+                .unwrap_or_else(|| json!({ "Mode": "", "MeshGateway": {}, "Expose": {} })),
+            connect: service.connect.clone().unwrap_or_else(|| json!({})),
+            locality: service.locality.clone(),
+            peer_name: "",
+            indexes: Indexes::at(index),
+        }
+    }
+
+    /// As registered; but where nothing was said and the node is elsewhere, the address
+    /// that it registered from.
+    fn address(&self, home: &str) -> Arc<str> {
+        let Record { service, ip, .. } = &self.record;
+        let is_home = ip.is_loopback() || home.parse() == Ok(*ip);
+        if service.address.is_empty() && !is_home {
+            return ip.to_string().into();
+        }
+        service.address.as_str().into()
+    }
+
+    /// Its checks, those that its state adds included.
+    #[must_use]
+    pub fn checks(&self, node: &Arc<str>, index: u64) -> Vec<CheckView> {
+        let at = At { node, index };
+        let mut checks = Vec::new();
+        let probed = self.record.probed().map(|(held, _)| &held.definition.id);
+        let state = &self.instance.state;
+        let told = self.record.report().map(|(health, _)| health.severity());
+        let is_worse = state.health.severity() > told.unwrap_or(Health::Passing.severity());
+        for held in &self.record.checks {
+            let mut view = self.check(held, at);
+            if Some(&held.definition.id) == probed {
+                let (status, why) = if is_worse {
+                    (state.health, state.note.clone())
+                } else {
+                    // The worst word is another check's: this one has not said worse.
+                    (Health::Passing, None)
+                };
+                view.status = status;
+                view.output = why.unwrap_or_else(|| "".into());
+            }
+            checks.push(view);
+        }
+        if !self.is_ours || (probed.is_none() && is_worse) {
+            checks.push(self.own_check(at));
+        }
+        checks.extend(self.axes(at));
+        checks
+    }
+
+    /// The worst of its checks.
+    #[must_use]
+    pub fn worst(checks: &[CheckView]) -> Health {
+        let states = checks.iter().map(|check| check.status);
+        states
+            .max_by_key(|health| health.severity())
+            .unwrap_or(Health::Passing)
+    }
+
+    fn check(&self, held: &Held, at: At<'_>) -> CheckView {
+        let definition = &held.definition;
+        let span = |span| Arc::from(Option::map(span, write_duration).unwrap_or_default());
+        CheckView {
+            notes: definition.notes.as_str().into(),
+            output: held.output.as_str().into(),
+            kind: definition.type_name(),
+            interval: span(definition.interval),
+            timeout: span(definition.timeout),
+            ..self.blank(at, &definition.id, &definition.name, held.status)
+        }
+    }
+
+    /// What is known of its health besides what its own checks say.
+    fn own_check(&self, at: At<'_>) -> CheckView {
+        let state = &self.instance.state;
+        let service = &self.record.service;
+        let id = if self.is_ours {
+            format!("portolan:{}", service.id)
+        } else {
+            format!("service:{}", service.id)
+        };
+        let name = format!("Health of '{}'", service.name);
+        let output: Arc<str> = match (&state.note, state.health) {
+            (Some(why), _) => Arc::clone(why),
+            (None, Health::Starting) => "starting".into(),
+            (None, _) => "".into(),
+        };
+        CheckView {
+            output,
+            kind: "portolan",
+            ..self.blank(at, &id, &name, state.health)
+        }
+    }
+
+    /// What operators, the guard and a drain say about it.
+    fn axes(&self, at: At<'_>) -> Vec<CheckView> {
+        let mut checks = Vec::new();
+        let state = &self.instance.state;
+        let mut add = |id: String, name: &str, status: Health, notes: &str| {
+            checks.push(CheckView {
+                notes: notes.into(),
+                kind: "maintenance",
+                ..self.blank(at, &id, name, status)
+            });
+        };
+        let id = &self.record.service.id;
+        let reason = match (&self.record.maintenance, state.overridden) {
+            (Some(reason), _) => Some(reason.as_str()),
+            (None, Override::Drain) => Some("drained by an operator"),
+            (None, Override::Maintenance) => Some("taken out by an operator"),
+            (None, Override::None) => None,
+        };
+        if let Some(reason) = reason {
+            let name = "Service Maintenance Mode";
+            add(
+                format!("_service_maintenance:{id}"),
+                name,
+                Health::Critical,
+                reason,
+            );
+        }
+        if state.leaving {
+            add(
+                format!("portolan:leaving:{id}"),
+                "Leaving",
+                Health::Critical,
+                "it is being drained",
+            );
+        }
+        match state.guard {
+            Guard::None => {}
+            Guard::Suspect => add(
+                format!("portolan:suspect:{id}"),
+                "Suspect",
+                Health::Warning,
+                "it fell silent, as too many others did; held by the guard",
+            ),
+            Guard::Flapping => add(
+                format!("portolan:flapping:{id}"),
+                "Flapping",
+                Health::Warning,
+                "it went down too often lately",
+            ),
+        }
+        checks
+    }
+
+    fn blank(&self, at: At<'_>, id: &str, name: &str, status: Health) -> CheckView {
+        let service = &self.record.service;
+        CheckView {
+            node: Arc::clone(at.node),
+            id: id.into(),
+            name: name.into(),
+            status,
+            notes: "".into(),
+            output: "".into(),
+            service_id: service.id.as_str().into(),
+            service_name: service.name.as_str().into(),
+            service_tags: service.tags.clone(),
+            kind: "",
+            interval: "".into(),
+            timeout: "".into(),
+            exposed_port: 0,
+            definition: Map::new(),
+            indexes: Indexes::at(at.index),
+        }
+    }
+}
+
+/// What would have been registered for an instance that came by another way.
+fn foreign(instance: &Instance) -> Record {
+    let first = instance.endpoints.first().map(|first| first.address);
+    let ip = first.map_or(IpAddr::from([127, 0, 0, 1]), |first| first.ip());
+    let mut meta = plain(&instance.metadata);
+    for (key, value) in [("version", &instance.version), ("zone", &instance.zone)] {
+        if let Some(value) = value {
+            meta.entry(key.into()).or_insert_with(|| Arc::clone(value));
+        }
+    }
+    for endpoint in instance.endpoints.iter().skip(1) {
+        meta.entry(format!("port-{}", endpoint.name).into())
+            .or_insert_with(|| endpoint.address.port().to_string().into());
+    }
+    let proxy: Option<Value> = None;
+    Record {
+        service: ServiceDefinition {
+            id: instance.id.as_str().to_owned(),
+            name: instance.key.name.as_str().to_owned(),
+            tags: instance.tags.clone(),
+            address: ip.to_string(),
+            meta,
+            port: first.map_or(0, |first| first.port()),
+            proxy,
+            weights: weights(instance.weight),
+            ..ServiceDefinition::default()
+        },
+        node: None,
+        ip,
+        mirrored: Vec::new(),
+        checks: Vec::new(),
+        maintenance: None,
+        node_maintenance: None,
+    }
+}
+
+/// Consul counts from 1, the model from 100. What is between is rounded.
+fn weights(weight: Weight) -> Weights {
+    let rounded = weight.as_u16().saturating_add(50) / 100;
+    Weights {
+        passing: rounded.max(1),
+        warning: 1,
+    }
+}
