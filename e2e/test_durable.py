@@ -1,0 +1,133 @@
+"""What is acknowledged survives: restarts, kill -9, full disks."""
+
+import subprocess
+import threading
+
+import pytest
+
+from harness.gateway import Portolan, config
+from harness.origin import told
+from harness.waiting import until
+from harness.wire import get
+
+SERVICE = "/v1/services/orders"
+
+
+def again(gateway: Portolan) -> Portolan:
+    """Starts the gateway once more on what it left behind."""
+    return Portolan(gateway.folder, gateway.settings)
+
+
+def members(gateway: Portolan) -> dict:
+    status, service = gateway.admin("GET", SERVICE)
+    return {member["id"]: member for member in service["members"]} if status == 200 else {}
+
+
+def test_a_restart_serves_everybody_at_once(start, origin, programs):
+    gateway = start(config())
+    gateway.register("orders", "a", origin("a").port, ttl="1m", version="v1")
+    gateway.register("orders", "b", origin("b").port, ttl="1m")
+    gateway.register("orders", "gone", origin().port)
+    ruling = {"override": "drain", "reason": "disk swap"}
+    assert gateway.admin("PUT", f"{SERVICE}/instances/b/override", ruling)[0] == 200
+    assert gateway.admin("DELETE", f"{SERVICE}/instances/gone")[0] == 200
+    before = members(gateway)
+    gateway.stop(20)
+
+    gateway = programs(again(gateway))
+    assert members(gateway) == before
+    assert before["b"]["ruling"]["reason"] == "disk swap"
+    assert {told(get(gateway.port(), "/orders/"))["origin"] for _ in range(20)} == {"a"}
+    for name in ("a", "b"):
+        assert gateway.admin("PUT", f"{SERVICE}/instances/{name}/heartbeat")[0] == 200
+
+
+@pytest.mark.parametrize("after", [1, 40, 200])
+def test_what_was_answered_survives_kill_9(start, programs, after):
+    gateway = start(config())
+    answered, revisions, enough = set(), [], threading.Event()
+
+    def register(worker: int) -> None:
+        for number in range(100_000):
+            name = f"{worker}-{number}"
+            try:
+                answer = gateway.register("orders", name, 9001, ttl="10m")
+            except (OSError, AssertionError, ValueError):
+                return
+            answered.add(name)
+            revisions.append(answer["revision"])
+            if len(answered) >= after:
+                enough.set()
+
+    workers = [threading.Thread(target=register, args=(worker,)) for worker in range(8)]
+    for worker in workers:
+        worker.start()
+    assert enough.wait(20)
+    gateway.kill()
+    for worker in workers:
+        worker.join()
+
+    gateway = programs(again(gateway))
+    assert answered <= set(members(gateway))
+    answer = gateway.register("orders", "later", 9001)
+    assert answer["revision"] > max(revisions), "revisions never go back"
+
+
+def test_a_departure_that_was_answered_survives_kill_9(start, programs):
+    gateway = start(config())
+    gateway.register("orders", "a", 9001)
+    gateway.register("orders", "b", 9002)
+    assert gateway.admin("DELETE", f"{SERVICE}/instances/a")[0] == 200
+    gateway.kill()
+    assert set(members(programs(again(gateway)))) == {"b"}
+
+
+def test_a_damaged_file_is_refused_with_its_name_and_the_remedy(start):
+    gateway = start(config())
+    gateway.register("orders", "a", 9001)
+    gateway.stop(20)
+    file = gateway.folder / "data" / "portolan.redb"
+    file.write_bytes(b"\0" * 4096)
+    with pytest.raises(AssertionError) as failed:
+        again(gateway)
+    said = str(failed.value)
+    assert "portolan.redb is damaged" in said and "restore" in said, said
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A data folder on a disk of its own with room for little."""
+    folder = tmp_path / "gateway" / "data"
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_serving_and_says_so(small_disk, start, origin):
+    gateway = start(config())
+    gateway.register("orders", "a", origin("a").port, ttl="10m")
+    filler = small_disk / "filler"
+    subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], check=False, capture_output=True)
+    room = {"metadata": {f"k{number}": "x" * 4000 for number in range(40)}}
+    refused = None
+    for number in range(40):
+        path = f"{SERVICE}/instances/b{number}"
+        status, answer = gateway.admin("PUT", path, {"address": "127.0.0.1", "port": 9001, "ttl": "10m"} | room)
+        if status == 507:
+            refused = answer
+            break
+    assert refused and refused["cause"] == "store_full", refused
+    assert gateway.metric("portolan_store_healthy") == 0
+    assert "no room for the store" in gateway.output()
+    assert gateway.admin("PUT", f"{SERVICE}/instances/a/heartbeat")[0] == 200
+    assert get(gateway.port(), "/orders/").status in (200, 502), "requests go on"
+
+    held = set(members(gateway))
+    filler.unlink()
+    gateway.register("orders", "later", 9003, ttl="10m")
+    until(lambda: gateway.metric("portolan_store_healthy") == 1, "the store to be healthy")
+    gateway.kill()
+    gateway = start(gateway.settings)
+    until(lambda: set(members(gateway)) == held | {"later"}, "everybody to be back")
