@@ -131,6 +131,7 @@ fn nothing() -> Facts<'static> {
         services: 0,
         instances: 0,
         stale_sources: 0,
+        guard: portolan_telemetry::GuardFacts::default(),
         lines_dropped: 0,
         usage: Usage::default(),
     }

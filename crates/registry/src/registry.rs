@@ -3,9 +3,12 @@
 //! What they want is lined up at the [`Desk`], taken in one at a time, and answered once
 //! the publisher has made it visible: whoever has the answer to a write finds it routable.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use portolan_catalog::{Inbox, Settled, Ticket, Witness};
+use portolan_catalog::{Inbox, Resolution, Settled, Ticket, Witness};
 use portolan_dialects::native::{Described, Drained, Patch};
 use portolan_model::{Revision, Ruling, SourceId};
 use portolan_runtime::Env;
@@ -26,6 +29,7 @@ pub struct Registry {
     source: SourceId,
     witness: Arc<dyn Witness>,
     reader: Arc<dyn Reader>,
+    inbox: Weak<Inbox>,
 }
 
 /// What a registry is made of.
@@ -101,13 +105,16 @@ impl Registry {
     pub fn new(parts: Parts) -> (Self, Desk, Orders) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (orders, orders_out) = mpsc::unbounded_channel();
+        let (source, witness) = (parts.inbox.source().clone(), Arc::clone(&parts.witness));
+        let reader = Arc::clone(&parts.reader);
+        let desk = Desk::new(parts, commands, orders);
         let registry = Self {
             commands: sender,
-            source: parts.inbox.source().clone(),
-            witness: Arc::clone(&parts.witness),
-            reader: Arc::clone(&parts.reader),
+            source,
+            witness,
+            reader,
+            inbox: desk.inbox(),
         };
-        let desk = Desk::new(parts, commands, orders);
         (registry, desk, orders_out)
     }
 
@@ -266,6 +273,23 @@ impl Registry {
             revision,
             drain: Some(ended),
         })
+    }
+
+    /// Does what an operator says about the guard's holds, whatever their source.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    ///
+    /// # Cancellation
+    /// It may have been done.
+    pub async fn resolve(
+        &self,
+        actor: Option<Arc<str>>,
+        resolution: Resolution,
+    ) -> Result<Revision, RegistryError> {
+        let inbox = self.inbox.upgrade().ok_or(RegistryError::Stopped)?;
+        let resolved = inbox.resolve(actor, resolution).await;
+        resolved.map_err(|_| RegistryError::Stopped)
     }
 
     /// Takes in what the checks of an instance found; nobody waits for it to be visible.

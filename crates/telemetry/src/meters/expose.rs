@@ -33,10 +33,25 @@ pub struct Facts<'a> {
     pub instances: usize,
     /// Sources that are stale.
     pub stale_sources: usize,
+    /// What the guard does.
+    pub guard: GuardFacts<'a>,
     /// Lines that the access log dropped.
     pub lines_dropped: u64,
     /// What the process uses.
     pub usage: Usage,
+}
+
+/// What the guard does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GuardFacts<'a> {
+    /// Instances that it holds, by the scope of which too much would have gone.
+    pub held: &'a [(&'static str, u64)],
+    /// Instances that stay by evidence alone.
+    pub vouched: usize,
+    /// Instances whose traffic is reduced for flapping.
+    pub damped: usize,
+    /// Instances that went so far, by why they could.
+    pub removed: &'a [(&'static str, u64)],
 }
 
 impl Meters {
@@ -165,6 +180,22 @@ fn process(page: &mut Page<'_>, facts: &Facts<'_>, rows: usize) {
     page.single(families::SERVICES, facts.services);
     page.single(families::INSTANCES, facts.instances);
     page.single(families::STALE, facts.stale_sources);
+    let GuardFacts {
+        held,
+        vouched,
+        damped,
+        removed,
+    } = facts.guard;
+    page.family(families::HELD);
+    for (scope, count) in held {
+        page.labelled(families::HELD, &format!("scope=\"{scope}\""), *count);
+    }
+    page.single(families::VOUCHED, vouched);
+    page.single(families::DAMPED, damped);
+    page.family(families::WENT);
+    for (reason, count) in removed {
+        page.labelled(families::WENT, &format!("reason=\"{reason}\""), *count);
+    }
     page.single(families::LINES_DROPPED, facts.lines_dropped);
     page.single(families::ROWS, rows);
     page.family(families::BUILD);
