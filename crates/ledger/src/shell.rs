@@ -4,7 +4,7 @@
 //! answers when that is committed: questions too, so nobody is told what could still be lost.
 //! If the commit fails, everybody hears so, and the engine begins again from what is stored.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use portolan_model::Revision;
@@ -92,6 +92,7 @@ impl Ledger {
             began,
             seam,
             engine: Ok(engine),
+            delays: BTreeMap::new(),
             commands: receiver,
             waiters: Waiters::default(),
         };
@@ -153,6 +154,8 @@ struct Keeper {
     seam: Arc<dyn store::Ledger>,
     /// Why it is not known what is stored, if it is not.
     engine: Result<Engine, LedgerError>,
+    /// What the engine knew of locks and nobody stores, while there is none.
+    delays: BTreeMap<Arc<str>, Duration>,
     commands: mpsc::Receiver<Command>,
     waiters: Waiters,
 }
@@ -198,7 +201,8 @@ impl Keeper {
     async fn turn(&mut self, first: Option<Command>) {
         let now = moment(&self.env, self.began);
         if self.engine.is_err() {
-            self.engine = load(&*self.seam, now).await;
+            let loaded = load(&*self.seam, now).await;
+            self.engine = loaded.map(|engine| engine.with_delays(self.delays.clone()));
         }
         let mut group = Group::default();
         match &mut self.engine {
@@ -248,6 +252,9 @@ impl Keeper {
             tracing::warn!(%error, "ledger could not be written; reading what is stored");
             for due in group.due {
                 due.answer(Err(error.clone()));
+            }
+            if let Ok(engine) = &self.engine {
+                self.delays = engine.delays();
             }
             self.engine = Err(error);
             return;

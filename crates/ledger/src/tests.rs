@@ -191,6 +191,38 @@ async fn a_failed_commit_is_told_and_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_stays_delayed_over_a_failed_commit() {
+    let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
+    let (ledger, _task) = start(&env, &shelf).await;
+    let begin = |name: &str| Input::Begin {
+        id: SessionId::new(name).unwrap(),
+        terms: Terms {
+            lock_delay: Duration::from_secs(15),
+            ..Terms::default()
+        },
+    };
+    let lock = |name: &str| Input::Set {
+        key: "lock".into(),
+        value: "1".into(),
+        flags: 0,
+        mode: Mode::Acquire(SessionId::new(name).unwrap()),
+    };
+    ledger.step(begin("one")).await.unwrap();
+    ledger.step(begin("two")).await.unwrap();
+    ledger.step(lock("one")).await.unwrap();
+    ledger
+        .step(Input::End(SessionId::new("one").unwrap()))
+        .await
+        .unwrap();
+    *shelf.fails.lock().unwrap() = true;
+    assert!(ledger.step(set("a", "1")).await.is_err());
+    *shelf.fails.lock().unwrap() = false;
+    assert_eq!(ledger.step(lock("two")).await.unwrap(), Answer::Done(false));
+    env.sleep(Duration::from_secs(15)).await;
+    assert_eq!(ledger.step(lock("two")).await.unwrap(), Answer::Done(true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_waits_for_its_own_change() {
     let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
     let (ledger, _task) = start(&env, &shelf).await;

@@ -14,6 +14,7 @@ mod words;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
     time::Duration,
 };
 
@@ -99,6 +100,20 @@ impl Engine {
         }
         engine.settle();
         Ok(engine)
+    }
+
+    /// Keys that can't be locked yet, which nobody stores: an engine that takes the place of
+    /// this one goes on with them.
+    #[must_use]
+    pub fn delays(&self) -> BTreeMap<Arc<str>, Duration> {
+        self.delayed.clone()
+    }
+
+    /// Goes on with the delays of an engine on the same clock.
+    #[must_use]
+    pub fn with_delays(mut self, delays: BTreeMap<Arc<str>, Duration>) -> Self {
+        self.delayed = delays;
+        self
     }
 
     fn empty() -> Self {

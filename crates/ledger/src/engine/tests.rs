@@ -1,6 +1,6 @@
 //! What the rules say, one by one, and that what is written is what is known.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use portolan_model::{Revision, Timestamp};
