@@ -288,6 +288,18 @@ def test_a_registry_that_restarts_gets_everybody_back(start, run):
     os.kill(pid, 0)
 
 
+def test_an_upgrade_of_the_registry_goes_unnoticed(gateway, run, programs, tmp_path):
+    one = run(gateway, "--ttl", "1s")
+    one.says(REGISTERED)
+    words = [binary(), "run", "--config", gateway.file, "--data-dir", gateway.folder / "data", "--take-over"]
+    programs(Program(words, tmp_path / "successor.log", cwd=gateway.folder))
+    assert gateway.process.wait(40) == 0, gateway.output()
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        assert get(gateway.port(), "/orders/").status == 200
+    assert "registered again" not in one.output()
+
+
 def test_a_program_runs_without_a_registry(start, run):
     settings = config()
     port = settings["admin"]["address"].rsplit(":", 1)[1]
@@ -422,3 +434,10 @@ def test_a_rolling_restart_fails_no_request(gateway, run):
     load.end()
     assert load.seen.keys() == {"a", "b", "c"}
     assert load.total() > 800
+
+
+def test_a_port_that_is_taken_is_noticed(gateway, run, origin):
+    stranger = origin("stranger")
+    one = run(gateway, port=stranger.port)
+    one.says(f"127.0.0.1:{stranger.port} is taken already")
+    assert one.ends() == 1  # The program can't listen.

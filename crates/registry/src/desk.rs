@@ -1,12 +1,12 @@
 //! The shell of the engine: one task owns it and speaks for it to the catalogue.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
-use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Ticket};
-use portolan_model::{Change, Departure, Guard, SourceId};
+use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Seen, Sign, Ticket};
+use portolan_model::{Change, Departure, Health, SourceId};
 use portolan_runtime::Env;
 use portolan_store::Later;
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ pub struct Desk {
     env: Env,
     began: Instant,
     engine: Engine,
-    inbox: Inbox,
+    inbox: Arc<Inbox>,
     reader: Arc<dyn Reader>,
     commands: mpsc::Receiver<Command>,
     orders: mpsc::UnboundedSender<CheckOrder>,
@@ -51,11 +51,16 @@ impl Desk {
             began: parts.env.instant(),
             env: parts.env,
             engine: Engine::new(parts.bounds),
-            inbox: parts.inbox,
+            inbox: Arc::new(parts.inbox),
             reader: parts.reader,
             commands,
             orders,
         }
+    }
+
+    /// Where it speaks, for as long as it does.
+    pub(crate) fn inbox(&self) -> Weak<Inbox> {
+        Arc::downgrade(&self.inbox)
     }
 
     /// Runs until all handles or the inbox are gone.
@@ -156,8 +161,10 @@ impl Desk {
             | Input::Resume
             | Input::Adopt(_) => None,
         };
+        let sign = sign_of(&input);
         let now = self.now();
         let mut step = self.engine.step(now, input);
+        self.pass_on(sign, &step.answer).await?;
         if let (Some(subject), Answer::Unknown) = (leaver, &step.answer)
             && self.is_held(&subject)
         {
@@ -181,6 +188,25 @@ impl Desk {
             ticket,
             stored,
         });
+        Ok(())
+    }
+
+    /// Tells the guard about signs of instances whose lease has ended: they are there, or
+    /// not, whatever the registry knows of them.
+    async fn pass_on(&self, sign: Option<Sighted>, answer: &Answer) -> Result<(), InboxClosed> {
+        let (subjects, sign) = match (sign, answer) {
+            (Some((Some(subject), sign)), Answer::Unknown) => (vec![subject], sign),
+            (Some((None, sign)), Answer::Missing(subjects)) => (subjects.clone(), sign),
+            _ => return Ok(()),
+        };
+        for Subject { key, id } in subjects {
+            if self.is_held(&Subject {
+                key: key.clone(),
+                id: id.clone(),
+            }) {
+                self.inbox.sight(Seen { key, id, sign }).await?;
+            }
+        }
         Ok(())
     }
 
@@ -234,7 +260,8 @@ impl Desk {
         let catalog = self.reader.catalog();
         for service in catalog.services() {
             let held = service.instances.iter().filter(|instance| {
-                instance.source == *source && instance.state.guard == Guard::Suspect
+                let subject = Subject::of(instance);
+                instance.source == *source && !self.engine.has(&subject)
             });
             handed.suspects.extend(held.cloned());
             if service.instances.is_empty() {
@@ -269,5 +296,36 @@ async fn recovered(keeper: &mut Option<Keeper>) {
     match keeper {
         Some(keeper) => keeper.recovered().await,
         None => std::future::pending().await,
+    }
+}
+
+/// An instance about which an input says something, none if it is about many, and what.
+type Sighted = (Option<Subject>, Sign);
+
+/// What an input says about an instance even if it has no lease.
+fn sign_of(input: &Input) -> Option<Sighted> {
+    match input {
+        Input::Renew(subject, _) => Some((Some(subject.clone()), Sign::Alive)),
+        Input::RenewAll(_) => Some((None, Sign::Alive)),
+        Input::Judge(subject, _, Some(verdict)) => {
+            let sign = match verdict.health {
+                Health::Passing | Health::Warning => Sign::Alive,
+                Health::Starting | Health::Critical => Sign::Dead,
+            };
+            Some((Some(subject.clone()), sign))
+        }
+        Input::Judge(_, _, None)
+        | Input::Register(_)
+        | Input::Patch(..)
+        | Input::Rule(..)
+        | Input::Rulings
+        | Input::Deregister(_)
+        | Input::Leave(..)
+        | Input::Drained(..)
+        | Input::Tick
+        | Input::Rebound(_)
+        | Input::Export
+        | Input::Resume
+        | Input::Adopt(_) => None,
     }
 }

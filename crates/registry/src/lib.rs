@@ -11,6 +11,7 @@ pub mod front;
 mod keeper;
 mod reader;
 mod registry;
+mod succession;
 pub mod watch;
 
 pub use desk::Desk;

@@ -3,9 +3,12 @@
 //! What they want is lined up at the [`Desk`], taken in one at a time, and answered once
 //! the publisher has made it visible: whoever has the answer to a write finds it routable.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use portolan_catalog::{Inbox, Settled, Ticket, Witness};
+use portolan_catalog::{Inbox, Resolution, Settled, Ticket, Witness};
 use portolan_dialects::native::{Described, Drained, Patch};
 use portolan_model::{Revision, Ruling, SourceId};
 use portolan_runtime::Env;
@@ -14,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Desk, Reader, Stored,
-    core::{Answer, Bounds, CheckOrder, Handed, Input, Refusal, Report, RulingRecord, Subject},
+    core::{Answer, Bounds, CheckOrder, Input, Refusal, Report, RulingRecord, Subject},
 };
 
 /// Callers that may be lined up; one more waits before it is.
@@ -23,10 +26,11 @@ const COMMANDS_MAX: usize = 1024;
 /// A handle on the registry; cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
-    commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<Command>,
     source: SourceId,
     witness: Arc<dyn Witness>,
     reader: Arc<dyn Reader>,
+    inbox: Weak<Inbox>,
 }
 
 /// What a registry is made of.
@@ -117,13 +121,16 @@ impl Registry {
     pub fn new(parts: Parts) -> (Self, Desk, Orders) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (orders, orders_out) = mpsc::unbounded_channel();
+        let (source, witness) = (parts.inbox.source().clone(), Arc::clone(&parts.witness));
+        let reader = Arc::clone(&parts.reader);
+        let desk = Desk::new(parts, commands, orders);
         let registry = Self {
             commands: sender,
-            source: parts.inbox.source().clone(),
-            witness: Arc::clone(&parts.witness),
-            reader: Arc::clone(&parts.reader),
+            source,
+            witness,
+            reader,
+            inbox: desk.inbox(),
         };
-        let desk = Desk::new(parts, commands, orders);
         (registry, desk, orders_out)
     }
 
@@ -284,59 +291,27 @@ impl Registry {
         })
     }
 
+    /// Does what an operator says about the guard's holds, whatever their source.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    ///
+    /// # Cancellation
+    /// It may have been done.
+    pub async fn resolve(
+        &self,
+        actor: Option<Arc<str>>,
+        resolution: Resolution,
+    ) -> Result<Revision, RegistryError> {
+        let inbox = self.inbox.upgrade().ok_or(RegistryError::Stopped)?;
+        let resolved = inbox.resolve(actor, resolution).await;
+        resolved.map_err(|_| RegistryError::Stopped)
+    }
+
     /// Takes in what the checks of an instance found; nobody waits for it to be visible.
     pub(crate) async fn judge(&self, input: Input) {
         // A registry that has stopped needs no verdicts.
         let _stopped = self.ask(None, input).await;
-    }
-
-    /// Other limits hold from now on, for what comes.
-    ///
-    /// # Errors
-    /// [`RegistryError::Stopped`].
-    pub async fn rebound(&self, bounds: Bounds) -> Result<(), RegistryError> {
-        self.ask(None, Input::Rebound(bounds)).await.map(|_| ())
-    }
-
-    /// Takes another store in place of the one that is there, or none; resolves when it
-    /// holds what is in memory.
-    ///
-    /// # Errors
-    /// [`RegistryError::Stopped`].
-    pub async fn attach(&self, stored: Option<Stored>) -> Result<(), RegistryError> {
-        let (done, attached) = oneshot::channel();
-        let sent = self.commands.send(Command::Attach(stored, done)).await;
-        sent.map_err(|_| RegistryError::Stopped)?;
-        attached.await.map_err(|_| RegistryError::Stopped)
-    }
-
-    /// Everything that a successor has to know. From now on writes are refused.
-    ///
-    /// # Errors
-    /// [`RegistryError::Stopped`].
-    pub async fn export(&self) -> Result<Handed, RegistryError> {
-        let reply = self.ask(None, Input::Export).await?;
-        let Answer::Exported(handed) = reply.answer else {
-            return Err(RegistryError::Stopped);
-        };
-        Ok(*handed)
-    }
-
-    /// Takes writes again, after a hand-over that came to nothing.
-    ///
-    /// # Errors
-    /// [`RegistryError::Stopped`].
-    pub async fn resume(&self) -> Result<(), RegistryError> {
-        self.ask(None, Input::Resume).await.map(|_| ())
-    }
-
-    /// Takes over what a predecessor exported. Resolves once it is visible.
-    ///
-    /// # Errors
-    /// [`RegistryError::Stopped`].
-    pub async fn adopt(&self, handed: Handed) -> Result<(), RegistryError> {
-        let reply = self.ask(None, Input::Adopt(Box::new(handed))).await?;
-        self.settle(reply).await.map(|_| ())
     }
 
     async fn write(&self, actor: Option<Arc<str>>, input: Input) -> Result<Kept, RegistryError> {
@@ -363,7 +338,11 @@ impl Registry {
         })
     }
 
-    async fn ask(&self, actor: Option<Arc<str>>, input: Input) -> Result<Reply, RegistryError> {
+    pub(crate) async fn ask(
+        &self,
+        actor: Option<Arc<str>>,
+        input: Input,
+    ) -> Result<Reply, RegistryError> {
         let (reply, answer) = oneshot::channel();
         let command = Asked {
             input,
@@ -390,7 +369,7 @@ impl Registry {
     }
 
     /// Waits until what followed is visible, and would survive a crash.
-    async fn settle(&self, reply: Reply) -> Result<(Answer, Revision), RegistryError> {
+    pub(crate) async fn settle(&self, reply: Reply) -> Result<(Answer, Revision), RegistryError> {
         let revision = match reply.ticket {
             Some(ticket) => ticket.await.map_err(|_| RegistryError::Stopped)?,
             None => self.reader.catalog().revision(),

@@ -25,6 +25,15 @@ const COMMITS: u32 = 40_000;
 const FACTS: u32 = 100_000;
 const FACT_BYTES: usize = 600;
 
+/// What a commit holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Fact = 1,
+    FactAndLine = 2,
+}
+
+const KINDS: [Kind; 2] = [Kind::Fact, Kind::FactAndLine];
+
 fn main() {
     let folder = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
@@ -43,15 +52,19 @@ fn main() {
     fs::remove_dir_all(&folder).expect("the folder is ours");
 }
 
-/// Small records, and a line of the journal with each, over 10,000 facts.
+/// Small records over 10,000 facts, alone and with a line of the journal each. The processor
+/// time is that of the writers, too.
 async fn commits(env: &Env, path: &Path) {
-    println!("writers  commits/s  processor us/commit  mean wait ms");
-    for writers in WRITERS {
+    println!("records/commit  writers  commits/s  processor us/commit  mean wait ms");
+    for (what, writers) in KINDS
+        .iter()
+        .flat_map(|kind| WRITERS.map(|writers| (kind, writers)))
+    {
         let (store, _) = Embedded::open(env, Settings::of(path)).expect("the file opens");
         let each = COMMITS.min(writers * 400) / writers;
         let (began, used) = (env.instant(), processor());
         let tasks: Vec<_> = (0..writers)
-            .map(|writer| env.spawn("writer", write(store.clone(), writer, writers, each)))
+            .map(|writer| env.spawn("writer", write(store.clone(), *what, writer, writers, each)))
             .collect();
         for task in tasks {
             task.await;
@@ -59,7 +72,8 @@ async fn commits(env: &Env, path: &Path) {
         let (elapsed, used) = (env.instant() - began, processor().saturating_sub(used));
         let commits = f64::from(writers * each);
         println!(
-            "{writers:>7} {:>10.0} {:>20.1} {:>13.2}",
+            "{:>14} {writers:>8} {:>10.0} {:>20.1} {:>13.2}",
+            *what as u8,
             commits / elapsed.as_secs_f64(),
             used.as_secs_f64() * 1e6 / commits,
             elapsed.as_secs_f64() * 1e3 / f64::from(each),
@@ -68,7 +82,7 @@ async fn commits(env: &Env, path: &Path) {
     }
 }
 
-async fn write(store: Embedded, writer: u32, writers: u32, commits: u32) {
+async fn write(store: Embedded, what: Kind, writer: u32, writers: u32, commits: u32) {
     let (env, text) = (Env::system(), vec![b'v'; 200]);
     for number in 0..commits {
         let mut batch = Batch::new();
@@ -76,11 +90,13 @@ async fn write(store: Embedded, writer: u32, writers: u32, commits: u32) {
             fact((number * writers + writer) * 7919 % 10_000),
             text.clone(),
         );
-        batch.write(JournalLine {
-            revision: Revision::from_u64(u64::from(number) * 1000 + u64::from(writer) + 1),
-            at: env.now(),
-            text: text.clone().into(),
-        });
+        if what == Kind::FactAndLine {
+            batch.write(JournalLine {
+                revision: Revision::from_u64(u64::from(number) * 1000 + u64::from(writer) + 1),
+                at: env.now(),
+                text: text.clone().into(),
+            });
+        }
         store.commit(batch).await.expect("a commit");
     }
 }

@@ -160,7 +160,9 @@ impl Batch {
 
     /// The facts that it writes, or removes where there is no value, in order.
     pub fn changes(&self) -> impl Iterator<Item = (&FactKey, Option<&Bytes>)> {
-        self.changes.iter().map(|(key, value)| (key, value.as_ref()))
+        self.changes
+            .iter()
+            .map(|(key, value)| (key, value.as_ref()))
     }
 
     /// Whether there is nothing in it.

@@ -12,6 +12,8 @@ mod record;
 
 pub use access::{AccessLog, AccessWriter, Destination, Format, OpenError};
 pub use log_fields::{LOG_FIELDS, LogField};
-pub use meters::{Count, Facts, Family, Gauge, Kind, Meters, Row, WorkerMeters, families};
+pub use meters::{
+    Count, Facts, Family, Gauge, GuardFacts, Kind, Meters, Row, WorkerMeters, families,
+};
 pub use process::Usage;
 pub use record::{Outcome, Record, Timers};

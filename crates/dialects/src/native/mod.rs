@@ -7,6 +7,7 @@
 mod answer;
 mod check;
 mod event;
+mod guard;
 mod registration;
 mod span;
 #[cfg(test)]
@@ -19,6 +20,9 @@ pub use answer::{
 };
 pub use check::{CheckShape, HttpShape, TcpShape};
 pub use event::{EventView, Said};
+pub use guard::{
+    FlapView, GuardSettingsView, GuardView, HoldView, ResolveAction, ResolveShape, Resolved,
+};
 pub use registration::{
     Described, Heartbeat, Heartbeats, Misfit, OverrideShape, Patch, Registration, Which,
 };

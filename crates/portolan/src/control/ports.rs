@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use portolan_admin::{Expose, Reload, Reloading};
-use portolan_catalog::{Catalog, Inbox, Judgement};
+use portolan_catalog::{Catalog, HoldStatus, Inbox, Judgement, Keeping, Scope};
 use portolan_model::{ServiceKey, Timestamp, Verdict};
 use portolan_registry::{
     Follow, Following, Published as Publication, Reader,
@@ -13,7 +13,7 @@ use portolan_registry::{
 };
 use portolan_snapshot::View;
 use portolan_store::Condition;
-use portolan_telemetry::{AccessLog, Facts, Meters, Usage};
+use portolan_telemetry::{AccessLog, Facts, GuardFacts, Meters, Usage};
 use tokio::sync::{
     broadcast::{self, error::RecvError},
     mpsc, oneshot, watch,
@@ -101,6 +101,22 @@ impl Expose for Metrics {
         let snapshot = self.view.snapshot();
         let catalog = &snapshot.catalog;
         let sources = catalog.sources().iter();
+        let guard = catalog.guard();
+        let totals = guard.totals;
+        let holds_by = |wanted: &dyn Fn(&HoldStatus) -> bool| {
+            let holds = guard.holds.iter();
+            holds.filter(|hold| wanted(hold)).count()
+        };
+        let held: Vec<_> = Scope::NAMES
+            .iter()
+            .map(|name| {
+                let is_held = |hold: &HoldStatus| {
+                    hold.keeping != Keeping::Vouched && hold.cause.scope.as_str() == *name
+                };
+                (*name, holds_by(&is_held) as u64)
+            })
+            .filter(|(_, count)| *count > 0)
+            .collect();
         let facts = Facts {
             version: env!("CARGO_PKG_VERSION"),
             started: self.started,
@@ -112,6 +128,17 @@ impl Expose for Metrics {
                 .sum(),
             stale_sources: sources.filter(|source| source.stale.is_some()).count(),
             is_store_healthy: *self.store.borrow() == Condition::Healthy,
+            guard: GuardFacts {
+                held: &held,
+                vouched: holds_by(&|hold| hold.keeping == Keeping::Vouched),
+                damped: guard.flaps.iter().filter(|flap| flap.is_damped).count(),
+                removed: &[
+                    ("within_share", totals.within_share),
+                    ("hold_over", totals.hold_over),
+                    ("found_dead", totals.found_dead),
+                    ("released", totals.released),
+                ],
+            },
             lines_dropped: self.access.as_ref().map_or(0, AccessLog::dropped),
             usage: Usage::read(),
         };

@@ -1,6 +1,6 @@
 //! The life of a program: started, registered, stopped or dead.
 
-use std::time::Duration;
+use std::{net::TcpStream, time::Duration};
 
 use portolan_client::{BadRegistration, Keeper, Standing};
 use portolan_dialects::native::Span;
@@ -19,6 +19,8 @@ use super::{
 };
 use crate::load::chain;
 
+/// How long another program may take to show that it has the port.
+const STRANGER: Duration = Duration::from_millis(200);
 /// How long the rest of a drain is waited for when the program is dead already.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the system may take to end a program that was killed.
@@ -56,6 +58,14 @@ impl Life {
             say(&format!("can't listen to signals: {error}"));
             super::UNUSABLE
         })?;
+        if let Some(check) = &plan.check
+            && TcpStream::connect_timeout(&check.address, STRANGER).is_ok()
+        {
+            let address = check.address;
+            say(&format!(
+                "{address} is taken already: the check will hear another program"
+            ));
+        }
         let program = Program::start(&plan.command).map_err(|error| {
             say(&format!("{}: {}", plan.program(), chain(&error)));
             error.exit_code()

@@ -29,6 +29,10 @@ impl Leases {
         self.places.len()
     }
 
+    pub(super) fn has(&self, subject: &Subject) -> bool {
+        self.places.contains_key(subject)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Lease> {
         self.rows.iter().flatten().map(|row| &row.lease)
     }

@@ -74,6 +74,12 @@ impl Engine {
         self.leases.len()
     }
 
+    /// Whether an instance has a lease.
+    #[must_use]
+    pub fn has(&self, subject: &Subject) -> bool {
+        self.leases.has(subject)
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

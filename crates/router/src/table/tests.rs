@@ -41,10 +41,7 @@ fn probes(table: &Table) -> (usize, usize, usize) {
 fn probing_stays_short_at_ten_thousand_routes() {
     for paths in [1, 10, 10_000] {
         let (nodes, looked, longest) = probes(&table(paths));
-        assert!(
-            looked <= nodes * 2,
-            "{looked} looks for {nodes} nodes"
-        );
+        assert!(looked <= nodes * 2, "{looked} looks for {nodes} nodes");
         assert!(longest <= 100, "{longest} looks for one node");
     }
 }

@@ -98,7 +98,8 @@ pub enum Start {
     /// It was closed properly, and every page is as it was written.
     Clean,
     /// Its writer was killed or lost power. Every page was verified; whatever was not yet
-    /// synced then, and so never answered, is dropped.
+    /// synced then, and so never answered, is dropped. So is the very last commit if the file was
+    /// damaged in it, because that looks the same; more damage is refused.
     Recovered {
         /// The last revision that is there.
         revision: Revision,

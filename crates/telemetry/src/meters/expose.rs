@@ -35,10 +35,25 @@ pub struct Facts<'a> {
     pub stale_sources: usize,
     /// Whether what is written to the store would survive a restart.
     pub is_store_healthy: bool,
+    /// What the guard does.
+    pub guard: GuardFacts<'a>,
     /// Lines that the access log dropped.
     pub lines_dropped: u64,
     /// What the process uses.
     pub usage: Usage,
+}
+
+/// What the guard does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GuardFacts<'a> {
+    /// Instances that it holds, by the scope of which too much would have gone.
+    pub held: &'a [(&'static str, u64)],
+    /// Instances that stay by evidence alone.
+    pub vouched: usize,
+    /// Instances whose traffic is reduced for flapping.
+    pub damped: usize,
+    /// Instances that went so far, by why they could.
+    pub removed: &'a [(&'static str, u64)],
 }
 
 impl Meters {
@@ -168,6 +183,22 @@ fn process(page: &mut Page<'_>, facts: &Facts<'_>, rows: usize) {
     page.single(families::INSTANCES, facts.instances);
     page.single(families::STALE, facts.stale_sources);
     page.single(families::STORED, u8::from(facts.is_store_healthy));
+    let GuardFacts {
+        held,
+        vouched,
+        damped,
+        removed,
+    } = facts.guard;
+    page.family(families::HELD);
+    for (scope, count) in held {
+        page.labelled(families::HELD, &format!("scope=\"{scope}\""), *count);
+    }
+    page.single(families::VOUCHED, vouched);
+    page.single(families::DAMPED, damped);
+    page.family(families::WENT);
+    for (reason, count) in removed {
+        page.labelled(families::WENT, &format!("reason=\"{reason}\""), *count);
+    }
     page.single(families::LINES_DROPPED, facts.lines_dropped);
     page.single(families::ROWS, rows);
     page.family(families::BUILD);

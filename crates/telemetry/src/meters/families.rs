@@ -104,6 +104,14 @@ families! {
         "Sources that no longer know; their last known instances are kept.";
     STORED = "portolan_store_healthy", Gauge, &[],
         "1 while new registrations would survive a restart; 0 if the disk is full or broken.";
+    HELD = "portolan_guard_held_instances", Gauge, &["scope"],
+        "Instances that the guard holds as suspects, by the scope of which too much would have gone.";
+    VOUCHED = "portolan_guard_vouched_instances", Gauge, &[],
+        "Instances of which their source does not speak and that stay because they are there.";
+    DAMPED = "portolan_guard_damped_instances", Gauge, &[],
+        "Instances whose traffic is reduced because they went down again and again.";
+    WENT = "portolan_guard_removed_instances_total", Counter, &["reason"],
+        "Instances that went by inference or out of a hold: `within_share`, `hold_over`, `found_dead`, `released`.";
     LINES_DROPPED = "portolan_access_lines_dropped_total", Counter, &[],
         "Lines of the access log that were dropped because its writer was behind or failed.";
     ROWS = "portolan_metric_services", Gauge, &[],

@@ -16,6 +16,12 @@ fn facts() -> Facts<'static> {
         instances: 3,
         stale_sources: 0,
         is_store_healthy: true,
+        guard: GuardFacts {
+            held: &[("zone", 4)],
+            vouched: 1,
+            damped: 2,
+            removed: &[("hold_over", 3)],
+        },
         lines_dropped: 0,
         usage: Usage {
             resident_bytes: Some(4096),

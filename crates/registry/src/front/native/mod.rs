@@ -7,6 +7,7 @@
 
 mod events;
 mod filter;
+mod guard;
 mod overrides;
 mod path;
 mod query;
@@ -44,6 +45,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("delete", "/v1/services/{service}/instances/{id}/override"),
     ("post", "/v1/heartbeats"),
     ("get", "/v1/overrides"),
+    ("get", "/v1/guard"),
+    ("post", "/v1/guard/resolve"),
     ("get", "/v1/watch"),
     ("get", "/v1/events"),
     ("get", "/v1/sources"),
@@ -105,6 +108,8 @@ impl Native {
             Place::Services(namespace) => read::services(parts, namespace.as_ref()),
             Place::Heartbeats => write::heartbeats(parts, request).await,
             Place::Overrides => overrides::list(parts).await,
+            Place::Guard => guard::show(parts),
+            Place::Resolve => guard::resolve(parts, request).await,
             Place::Service(key, at) => self.serve(key, at, (method, query), request).await,
         }
     }

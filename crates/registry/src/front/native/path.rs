@@ -13,6 +13,8 @@ pub(super) enum Place {
     Service(ServiceKey, ServicePlace),
     Heartbeats,
     Overrides,
+    Guard,
+    Resolve,
     Watch,
     Events,
     Sources,
@@ -41,6 +43,8 @@ impl Place {
         match segments.as_slice() {
             ["heartbeats"] => Ok(Self::Heartbeats),
             ["overrides"] => Ok(Self::Overrides),
+            ["guard"] => Ok(Self::Guard),
+            ["guard", "resolve"] => Ok(Self::Resolve),
             ["watch"] => Ok(Self::Watch),
             ["events"] => Ok(Self::Events),
             ["sources"] => Ok(Self::Sources),
@@ -68,11 +72,12 @@ impl Place {
         match self {
             Self::Services(_)
             | Self::Overrides
+            | Self::Guard
             | Self::Watch
             | Self::Events
             | Self::Sources
             | Self::Service(_, ServicePlace::Whole) => &["GET"],
-            Self::Heartbeats => &["POST"],
+            Self::Heartbeats | Self::Resolve => &["POST"],
             Self::Service(_, ServicePlace::Instances) => &["GET", "POST"],
             Self::Service(_, ServicePlace::Instance(_)) => &["GET", "PUT", "PATCH", "DELETE"],
             Self::Service(_, ServicePlace::Heartbeat(_)) => &["PUT"],

@@ -74,6 +74,57 @@ async fn a_damaged_file_is_refused_or_complete() {
     assert!(refused > FLIPS / 10, "{refused} of {FLIPS} were refused");
 }
 
+/// After a kill the last commit can't be told from one that was under way: if it is damaged it
+/// is dropped, and the start says which revision was reached.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_file_of_a_killed_writer_loses_at_most_its_last_commit() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("store");
+    let (store, _) = open(&path).unwrap();
+    let (mut states, mut bytes) = (Vec::new(), Vec::new());
+    for number in 0..30 {
+        let mut batch = put(&format!("i{number}"), "v");
+        batch.write(line(number + 2, 1));
+        store.commit(batch).await.unwrap();
+        states.push(store.load().await.unwrap());
+        bytes = fs::read(&path).unwrap();
+    }
+    store.close().await;
+    let (Some(whole), Some(before)) = (states.pop(), states.pop()) else {
+        panic!("there are 30 states");
+    };
+    let mut dice = Dice::new(8);
+    let mut counts = [0; 3];
+    for _ in 0..FLIPS {
+        let mut damaged = bytes.clone();
+        let place = dice.u32_below(u32::try_from(bytes.len()).unwrap()) as usize;
+        damaged[place] ^= 1 << dice.u32_below(8);
+        fs::write(&path, &damaged).unwrap();
+        let (store, start) = match open(&path) {
+            Ok(opened) => opened,
+            Err(error) => {
+                assert!(
+                    matches!(error, StoreError::Damaged { .. }),
+                    "{place}: {error}"
+                );
+                counts[0] += 1;
+                continue;
+            }
+        };
+        let found = store.load().await.unwrap();
+        store.close().await;
+        let revision = found.revision;
+        assert!(
+            start == Start::Recovered { revision } || start == Start::Clean,
+            "{start:?}"
+        );
+        assert!(found == whole || found == before, "{place}: {revision}");
+        counts[1 + usize::from(found == before)] += 1;
+    }
+    let [refused, whole, dropped] = counts;
+    assert!(refused > 0 && whole > 0 && dropped > 0, "{counts:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_file_that_is_cut_short_is_refused() {
     let scratch = Scratch::new();

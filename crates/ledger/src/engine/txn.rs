@@ -1,0 +1,128 @@
+//! Several operations as one.
+
+use portolan_model::Revision;
+
+use super::{
+    Answer, Engine, Moment, OPERATIONS_MAX, Refusal, TXN_BYTES_MAX, TxnAnswer, TxnFault, Verb,
+    keys::{Write, check_key},
+};
+use crate::entry::{Entry, Key};
+
+impl Engine {
+    pub(super) fn transact(&mut self, now: Moment, next: Revision, verbs: Vec<Verb>) -> Answer {
+        if verbs.len() > OPERATIONS_MAX {
+            return Answer::Refused(Refusal::TooManyOperations(verbs.len()));
+        }
+        let bytes = verbs.iter().map(bytes_of).sum();
+        if bytes > TXN_BYTES_MAX {
+            return Answer::Refused(Refusal::TxnTooLarge(bytes));
+        }
+        let (mut results, mut faults) = (Vec::new(), Vec::new());
+        for (operation, verb) in verbs.into_iter().enumerate() {
+            // After a fault the others are tried as well, so that a client hears of all.
+            if let Err(refusal) = self.apply(now, next, verb, &mut results) {
+                faults.push(TxnFault { operation, refusal });
+            }
+        }
+        if faults.is_empty() {
+            return Answer::Txn(TxnAnswer::Applied(results));
+        }
+        self.roll_back();
+        Answer::Txn(TxnAnswer::Faulted(faults))
+    }
+
+    fn apply(
+        &mut self,
+        now: Moment,
+        next: Revision,
+        verb: Verb,
+        results: &mut Vec<(Key, Entry)>,
+    ) -> Result<(), Refusal> {
+        match verb {
+            Verb::Set {
+                key,
+                value,
+                flags,
+                mode,
+            } => {
+                let write = Write {
+                    key: Key::clone(&key),
+                    value,
+                    flags,
+                    mode,
+                };
+                self.try_set(now, next, write)?;
+                self.read(key, results)
+            }
+            Verb::Get(key) => self.read(key, results),
+            Verb::GetOrEmpty(key) => {
+                let entry = self.entries.get(&key).cloned();
+                results.extend(entry.map(|entry| (key, entry)));
+                Ok(())
+            }
+            Verb::GetTree(prefix) => {
+                let tree = self.tree(&prefix);
+                results.extend(tree.map(|(key, entry)| (Key::clone(key), entry.clone())));
+                Ok(())
+            }
+            Verb::CheckIndex(key, index) => {
+                if self.entry(&key)?.modified != index {
+                    return Err(Refusal::StaleIndex(key));
+                }
+                self.read(key, results)
+            }
+            Verb::CheckSession(key, id) => {
+                if self.entry(&key)?.session.as_ref() != Some(&id) {
+                    return Err(Refusal::LockNotHeld(key));
+                }
+                self.read(key, results)
+            }
+            Verb::CheckAbsent(key) if self.entries.contains_key(&key) => {
+                Err(Refusal::KeyExists(key))
+            }
+            Verb::CheckAbsent(_) => Ok(()),
+            Verb::Delete(key, index) => {
+                check_key(&key)?;
+                let is_right = self.delete(&key, index);
+                is_right.then_some(()).ok_or(Refusal::StaleIndex(key))
+            }
+            Verb::DeleteTree(prefix) => {
+                self.delete_tree(&prefix);
+                Ok(())
+            }
+        }
+    }
+
+    fn entry(&self, key: &Key) -> Result<&Entry, Refusal> {
+        let found = self.entries.get(key);
+        found.ok_or_else(|| Refusal::NoSuchKey(Key::clone(key)))
+    }
+
+    fn read(&self, key: Key, results: &mut Vec<(Key, Entry)>) -> Result<(), Refusal> {
+        let entry = self.entry(&key)?.clone();
+        results.push((key, entry));
+        Ok(())
+    }
+
+    /// Takes back what the step has done so far.
+    fn roll_back(&mut self) {
+        self.writes.clear();
+        while let Some((key, before)) = self.touched.pop() {
+            self.replace(&key, before);
+        }
+    }
+}
+
+fn bytes_of(verb: &Verb) -> usize {
+    match verb {
+        Verb::Set { value, .. } => value.len(),
+        Verb::Get(_)
+        | Verb::GetOrEmpty(_)
+        | Verb::GetTree(_)
+        | Verb::CheckIndex(..)
+        | Verb::CheckSession(..)
+        | Verb::CheckAbsent(_)
+        | Verb::Delete(..)
+        | Verb::DeleteTree(_) => 0,
+    }
+}

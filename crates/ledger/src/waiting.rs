@@ -1,0 +1,73 @@
+//! Questions that wait for a change.
+
+use portolan_model::Revision;
+use tokio::sync::oneshot;
+
+use crate::{Engine, LedgerError, Query, Step, shell::Found};
+
+/// Most questions that wait at a time.
+pub const WAITERS_MAX: usize = 20_000;
+
+/// A question that waits until its index is above the one that it knows.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) query: Query,
+    pub(crate) index: Revision,
+    pub(crate) reply: oneshot::Sender<Found>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Waiters(Vec<Waiter>);
+
+impl Waiters {
+    /// Lets a question wait. One too many is refused, when those that nobody waits for any more
+    /// are gone.
+    pub(crate) fn add(&mut self, waiter: Waiter) {
+        if self.0.len() >= WAITERS_MAX {
+            self.0.retain(|waiter| !waiter.reply.is_closed());
+        }
+        if self.0.len() >= WAITERS_MAX {
+            drop(
+                waiter
+                    .reply
+                    .send(Err(LedgerError::TooManyWaiters(WAITERS_MAX))),
+            );
+        } else {
+            self.0.push(waiter);
+        }
+    }
+
+    /// Answers those whose answer has changed.
+    pub(crate) fn wake(&mut self, engine: &Engine, steps: &[Step]) {
+        if steps.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.0);
+        for waiter in waiting {
+            if waiter.reply.is_closed() {
+                continue;
+            }
+            let concerns = steps.iter().any(|step| concerns(step, &waiter.query));
+            let found = concerns.then(|| engine.look(&waiter.query));
+            match found {
+                Some((output, index)) if index > waiter.index => {
+                    drop(waiter.reply.send(Ok((output, index))));
+                }
+                _ => self.0.push(waiter),
+            }
+        }
+    }
+}
+
+fn concerns(step: &Step, query: &Query) -> bool {
+    match query {
+        Query::Key(key) => step.changed.binary_search(key).is_ok(),
+        Query::Tree(prefix) | Query::Names { prefix, .. } => {
+            // Sorted: the first that is not below the prefix begins with it, if any does.
+            let first = step.changed.partition_point(|key| **key < **prefix);
+            let found = step.changed.get(first);
+            found.is_some_and(|key| key.starts_with(&**prefix))
+        }
+        Query::Session(_) | Query::Sessions => step.sessions_changed,
+    }
+}
