@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from harness.gateway import Portolan, config
+from harness.gateway import Portolan, command, config
 from harness.origin import told
 from harness.waiting import until
 from harness.wire import get
@@ -92,6 +92,39 @@ def test_a_damaged_file_is_refused_with_its_name_and_the_remedy(start):
         again(gateway)
     said = str(failed.value)
     assert "portolan.redb is damaged" in said and "restore" in said, said
+
+
+def test_a_backup_comes_back(start, programs):
+    gateway = start(config())
+    gateway.register("orders", "a", 9001)
+    admin = f"http://127.0.0.1:{gateway.admin_port}"
+    code, said, wrong = command("backup", "nightly", "--admin", admin, folder=gateway.folder)
+    assert code == 0, wrong
+    backup = said.strip()
+    assert backup.endswith("/data/backups/nightly.redb")
+    gateway.register("orders", "b", 9002)
+    data = gateway.folder / "data"
+    code, _, wrong = command("restore", backup, "--data-dir", data, folder=gateway.folder)
+    assert code == 2 and "in use by process" in wrong, wrong
+    gateway.stop(20)
+    code, said, wrong = command("restore", backup, "--data-dir", data, folder=gateway.folder)
+    assert code == 0 and "what was there is" in said, (said, wrong)
+    assert set(members(programs(again(gateway)))) == {"a"}
+
+
+def test_a_backup_says_what_is_wrong(start):
+    gateway = start(config())
+    code, _, wrong = command("backup", "a/b", folder=gateway.folder)
+    assert code == 2 and "a/b" in wrong
+    code, _, wrong = command("backup", "--admin", "http://127.0.0.1:1", folder=gateway.folder)
+    assert code == 2 and "is the program running?" in wrong
+    gateway.stop(20)
+    noise = gateway.folder / "noise"
+    noise.write_bytes(b"noise" * 1000)
+    data = gateway.folder / "data"
+    code, _, wrong = command("restore", noise, "--data-dir", data, folder=gateway.folder)
+    assert code == 2 and "noise" in wrong
+    assert (data / "portolan.redb").exists()
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ mod readiness;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use http::{Method, StatusCode};
-use portolan_model::Revision;
+use portolan_model::{Name, Revision};
 use portolan_snapshot::View;
-use portolan_wire::serve::{Answering, Handler, Request, Response};
+use portolan_wire::serve::{Answering, Handler, Query, Request, Response};
+use serde::Serialize;
 
 use answer::{json, method_not_allowed, not_found, refuse, text};
 pub use readiness::{Readiness, silent_sources};
@@ -33,7 +34,11 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/config"),
     ("post", "/v1/config/reload"),
     ("get", "/v1/explain"),
+    ("post", "/v1/backup"),
 ];
+
+/// What a backup is called if nobody says.
+const BACKUP: &str = "latest";
 
 /// A reload, later: the revision from which the new configuration holds, or why it does not.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<Revision, String>> + Send>>;
@@ -42,6 +47,25 @@ pub type Reloading = Pin<Box<dyn Future<Output = Result<Revision, String>> + Sen
 pub trait Reload: Send + Sync {
     /// Called whenever somebody asks; may be called again before it has ended.
     fn reload(&self) -> Reloading;
+}
+
+/// A backup that was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backed {
+    /// The file, on the machine of the program.
+    pub file: PathBuf,
+    /// The highest revision that it holds.
+    pub revision: Revision,
+}
+
+/// A backup, later, or why there is none.
+pub type BackingUp = Pin<Box<dyn Future<Output = Result<Backed, String>> + Send>>;
+
+/// Copies the store while it is written to.
+pub trait Backup: Send + Sync {
+    /// Writes a copy of that name into the folder of backups; an older one of the name is
+    /// replaced. May be called again before it has ended.
+    fn backup(&self, name: &Name) -> BackingUp;
 }
 
 /// Writes the metrics.
@@ -60,6 +84,8 @@ pub struct Parts {
     pub metrics: Arc<dyn Expose>,
     /// Reads the configuration anew.
     pub reload: Arc<dyn Reload>,
+    /// Copies the store.
+    pub backup: Arc<dyn Backup>,
     /// The registry's native front, for every other path under `/v1`.
     pub registry: Arc<dyn Handler>,
 }
@@ -109,12 +135,36 @@ impl Admin {
     }
 }
 
+impl Admin {
+    async fn backup(self, query: String) -> Response {
+        let name = Query::parse(&query)
+            .map_err(|error| error.to_string())
+            .and_then(|query| {
+                let name = query.find("name").unwrap_or(BACKUP);
+                Name::parse(name).map_err(|error| error.to_string())
+            });
+        let name = match name {
+            Ok(name) => name,
+            Err(why) => return refuse(StatusCode::BAD_REQUEST, "request_malformed", &why),
+        };
+        match self.0.backup.backup(&name).await {
+            Ok(backed) => json(StatusCode::OK, &backed),
+            Err(why) => refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &why),
+        }
+    }
+}
+
 impl Handler for Admin {
     fn handle(&self, request: Request) -> Answering {
         let is_post = request.method() == Method::POST;
-        if request.uri().path() == "/v1/config/reload" {
+        let path = request.uri().path();
+        if matches!(path, "/v1/config/reload" | "/v1/backup") {
             if !is_post {
                 return ready(method_not_allowed("POST"));
+            }
+            if path == "/v1/backup" {
+                let query = request.uri().query().unwrap_or_default().to_owned();
+                return Box::pin(self.clone().backup(query));
             }
             return Box::pin(self.clone().reload());
         }

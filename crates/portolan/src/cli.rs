@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Schema,
     /// Write a commented configuration to start from.
     Init(Init),
+    /// Copy the registry's store while it runs.
+    Backup(Backup),
+    /// Put a backup in the place of a store that does not run.
+    Restore(Restore),
     /// Run a program and keep it registered as an instance of a service.
     #[command(disable_version_flag = true)]
     Exec(Box<Exec>),
@@ -80,6 +84,28 @@ pub(crate) struct Diff {
     /// Print the difference as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to copy.
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    /// What the copy is called; one of that name is replaced.
+    #[arg(value_name = "NAME", default_value = "latest")]
+    pub name: String,
+    /// The admin listener of the program that runs.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9070")]
+    pub admin: String,
+}
+
+/// What to restore.
+#[derive(Args, Debug)]
+pub(crate) struct Restore {
+    /// The backup, or a copy of a store that did not run.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where data is kept; nothing may run there.
+    #[arg(long, value_name = "FOLDER", default_value = "portolan-data")]
+    pub data_dir: PathBuf,
 }
 
 /// What to write.

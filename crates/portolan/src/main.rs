@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         Command::Diff(arguments) => command::diff(&arguments),
         Command::Schema => command::schema(),
         Command::Init(arguments) => command::init(&arguments),
+        Command::Backup(arguments) => command::backup(&arguments),
+        Command::Restore(arguments) => command::restore(&arguments),
         Command::Exec(arguments) => exec::exec(*arguments),
     }
 }

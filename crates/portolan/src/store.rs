@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use portolan_admin::{Backed, BackingUp, Backup};
+use portolan_model::Name;
 use portolan_registry::Stored;
 use portolan_runtime::Env;
 use portolan_store::{Condition, Embedded, Facts, Settings, Start, StoreError};
@@ -12,12 +14,15 @@ use crate::load::chain;
 /// The store's file in the data folder.
 pub(crate) const FILE: &str = "portolan.redb";
 
+/// Where backups are written in the data folder.
+const BACKUPS: &str = "backups";
+
 /// The store of this process.
 pub(crate) struct Store {
     env: Env,
     folder: PathBuf,
     /// Not while another process owns the folder.
-    embedded: Option<Embedded>,
+    embedded: watch::Sender<Option<Embedded>>,
     /// How it is; [`Condition::Failed`] while it is not open.
     condition: watch::Sender<Condition>,
 }
@@ -28,7 +33,7 @@ impl Store {
         Self {
             env,
             folder,
-            embedded: None,
+            embedded: watch::Sender::new(None),
             condition: watch::Sender::new(Condition::Failed),
         }
     }
@@ -36,6 +41,14 @@ impl Store {
     /// How the store is, now and later.
     pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
         self.condition.subscribe()
+    }
+
+    /// Copies the store while it is open.
+    pub(crate) fn backups(&self) -> Backups {
+        Backups {
+            folder: self.folder.join(BACKUPS),
+            embedded: self.embedded.subscribe(),
+        }
     }
 
     /// Opens the file and reads everything.
@@ -53,15 +66,40 @@ impl Store {
         let telling = tell(embedded.condition(), self.condition.clone());
         self.env.spawn("store-condition", telling).detach();
         let facts = Arc::new(embedded.clone());
-        self.embedded = Some(embedded);
+        self.embedded.send_replace(Some(embedded));
         Ok(Stored { facts, loaded })
     }
 
     /// Commits what waits and lets go of the file.
     pub(crate) async fn close(&mut self) {
-        if let Some(embedded) = self.embedded.take() {
+        if let Some(embedded) = self.embedded.send_replace(None) {
             embedded.close().await;
         }
+    }
+}
+
+/// Writes backups into the data folder: whoever may ask for one must not choose a place.
+pub(crate) struct Backups {
+    folder: PathBuf,
+    embedded: watch::Receiver<Option<Embedded>>,
+}
+
+impl Backup for Backups {
+    fn backup(&self, name: &Name) -> BackingUp {
+        let embedded = self.embedded.borrow().clone();
+        let (folder, file) = (
+            self.folder.clone(),
+            self.folder.join(format!("{name}.redb")),
+        );
+        Box::pin(async move {
+            let embedded = embedded.ok_or("the store is not open in this process")?;
+            let made = tokio::fs::create_dir_all(&folder).await;
+            made.map_err(|error| format!("can't make {}: {error}", folder.display()))?;
+            let copied = embedded.backup(file.clone()).await;
+            let revision = copied.map_err(|error| chain(&error))?;
+            let file = std::path::absolute(&file).unwrap_or(file);
+            Ok(Backed { file, revision })
+        })
     }
 }
 

@@ -1,12 +1,15 @@
-//! The commands that do not run anything: they read, compare and write configurations.
+//! The commands that do not serve: they read, compare and write configurations, and copy
+//! the store.
 //!
 //! They exit with 0 when all is well, 1 when a configuration has errors, and 2 when
 //! they can't do what was asked.
 
+mod backup;
 mod check;
 mod diff;
 mod findings;
 mod init;
+mod restore;
 mod schema;
 
 use std::{
@@ -14,10 +17,12 @@ use std::{
     process::ExitCode,
 };
 
+pub(crate) use backup::backup;
 pub(crate) use check::check;
 pub(crate) use diff::diff;
 pub(crate) use findings::print_findings;
 pub(crate) use init::init;
+pub(crate) use restore::restore;
 pub(crate) use schema::schema;
 
 /// The configuration has errors.

@@ -136,6 +136,7 @@ impl Control {
                 store: store.condition(),
             }),
             reload: Arc::new(Asker(asker)),
+            backup: Arc::new(store.backups()),
             registry: Arc::new(native),
         });
         let status = Status::new(view.clone(), readiness.clone());
