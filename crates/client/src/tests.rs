@@ -412,7 +412,7 @@ async fn the_calls_are_those_of_the_native_api() {
     let (drain, seen) = (Drain::new(), Arc::default());
     let (url, _server) = server(&env, &drain, &seen);
     let check = CheckShape {
-        tcp: Some(TcpShape {}),
+        tcp: Some(TcpShape::default()),
         ..CheckShape::default()
     };
     let keeper = Registration::new("a")

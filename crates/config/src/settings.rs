@@ -181,4 +181,17 @@ pub struct Registry {
     pub ttl_max: Duration,
     /// Instances in all.
     pub instances_max: NonZeroUsize,
+    /// What checks may do.
+    pub checks: Checks,
+}
+
+/// What health checks may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Run programs.
+    pub runs_programs: bool,
+    /// The socket of the Docker engine.
+    pub docker: PathBuf,
+    /// Roots (PEM) to trust instead of the system's, where a check names none.
+    pub ca: Option<PathBuf>,
 }

@@ -4,7 +4,7 @@
 //! answers when that is committed: questions too, so nobody is told what could still be lost.
 //! If the commit fails, everybody hears so, and the engine begins again from what is stored.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use portolan_model::Revision;
@@ -227,8 +227,9 @@ impl Keeper {
         };
         match command {
             Command::Step(input, reply) => {
-                let step = engine.step(now, input);
-                group.due.push(Due::Step(step.answer.clone(), reply));
+                let mut step = engine.step(now, input);
+                let answer = mem::replace(&mut step.answer, Answer::Done(true));
+                group.due.push(Due::Step(answer, reply));
                 group.take_step(step);
             }
             Command::Look(query, reply) => {

@@ -3,11 +3,15 @@
 //! These are nouns as a person wrote them, checked but not compiled. The router
 //! compiles matches, the plan freezes policies, the snapshot resolves targets.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{BadName, ByteSize, Metadata, Name, ServiceKey, Spec, http::Method};
+
+mod check;
+
+pub use check::{AnswerMatch, BadCheck, Check, HttpMeans, Means, Place, Probe};
 
 /// A route: which requests, what happens to them, where they go.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +157,7 @@ pub enum Destination {
 }
 
 /// A host name and a port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostPort {
     /// The name, lower-case.
     pub host: String,
@@ -235,7 +239,8 @@ impl Default for Retry {
 }
 
 /// TLS to the instances of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UpstreamTls {
     /// The name to ask for and to verify; the host of the destination if none.
     pub server_name: Option<String>,
@@ -248,7 +253,8 @@ pub struct UpstreamTls {
 }
 
 /// How much of a server's certificate is verified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// Chain and name.
     #[default]
@@ -258,7 +264,7 @@ pub enum Verify {
 }
 
 /// A certificate chain and its key, as files.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CertificateFiles {
     /// The chain, leaf first (PEM).
     pub certificate: PathBuf,
@@ -273,34 +279,4 @@ pub enum ProxyVersion {
     V1,
     /// A binary header.
     V2,
-}
-
-/// How an instance's health is found out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What is done.
-    pub probe: Probe,
-    /// Time between two probes of one instance.
-    pub interval: Duration,
-    /// Time for one probe.
-    pub timeout: Duration,
-    /// Good probes in a row until it is passing.
-    pub rise: NonZeroU32,
-    /// Bad probes in a row until it is critical.
-    pub fall: NonZeroU32,
-}
-
-/// What a check does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Probe {
-    /// A GET, good if the status is 2xx.
-    Http {
-        /// The path.
-        path: Arc<str>,
-        /// The Host field; the address if none.
-        host: Option<Arc<str>>,
-    },
-    /// A connection, good if it is accepted.
-    Tcp,
 }

@@ -119,15 +119,16 @@ async fn restarts(env: &Env, path: &Path) {
     fs::copy(path, &killed).expect("a copy");
     store.close().await;
     for (name, path) in [("closed", path), ("killed", &*killed)] {
-        let began = env.instant();
+        let (began, used) = (env.instant(), processor());
         let (store, start) = Embedded::open(env, Settings::of(path)).expect("the file opens");
         let opened = env.instant() - began;
         let loaded = store.load().await.expect("facts");
         let length = fs::metadata(path).map_or(0, |metadata| metadata.len()) >> 20;
         println!(
-            "restart after {name} ({start:?}, {length} MiB): opened in {opened:?}, {} facts in {:?}",
+            "restart after {name} ({start:?}, {length} MiB): opened in {opened:?}, {} facts in {:?}, processor {:?}",
             loaded.facts.len(),
             env.instant() - began,
+            processor().saturating_sub(used),
         );
         store.close().await;
     }

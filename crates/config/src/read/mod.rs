@@ -3,6 +3,7 @@
 //! A reader gives `None` where the tree is unsound; why is in the report already.
 //! Everything else that an object alone can say of itself is checked here.
 
+mod check;
 mod listener;
 mod plug;
 mod route;

@@ -7,7 +7,7 @@ use portolan_model::Problem;
 
 use super::{Reader, any_text};
 use crate::{
-    AccessLog, Admin, Automatic, Gateway, LogFormat, LogPath, Registry, Status, leaf,
+    AccessLog, Admin, Automatic, Checks, Gateway, LogFormat, LogPath, Registry, Status, leaf,
     tree::{Node, Span},
 };
 
@@ -83,6 +83,7 @@ impl Reader<'_> {
             ttl_min: ttl.read("min", leaf::duration)?,
             ttl_max: ttl.read("max", leaf::duration)?,
             instances_max: std::num::NonZeroUsize::new(node.count("instances")?)?,
+            checks: self.checks(node.get("checks")?, at)?,
         };
         if !(registry.ttl_min..=registry.ttl_max).contains(&registry.ttl_default) {
             let problem = Problem::new("", "the default ttl is not between `min` and `max`");
@@ -90,6 +91,23 @@ impl Reader<'_> {
             return None;
         }
         Some(registry)
+    }
+
+    fn checks(&mut self, node: &Node, at: Span) -> Option<Checks> {
+        let checks = Checks {
+            runs_programs: node.read("scripts", leaf::flag)?,
+            docker: self.file(&node.read("docker", any_text)?),
+            ca: node.maybe("ca", |ca| self.roots(ca, at))?,
+        };
+        if checks.runs_programs {
+            let problem = Problem::new(
+                "",
+                "whoever may register an instance can run any program as this user",
+            )
+            .with_help("keep the admin listener closed to others");
+            self.warn(node, "/scripts", at, problem);
+        }
+        Some(checks)
     }
 }
 

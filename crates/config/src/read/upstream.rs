@@ -6,12 +6,12 @@ use portolan_balance::BalanceSpec;
 use portolan_model::{
     Name, Problem,
     route::{
-        CertificateFiles, Check, Destination, Probe, Protocol, ProxyVersion, Retry, Timeouts,
-        Upstream, UpstreamTls, Verify,
+        CertificateFiles, Destination, Protocol, ProxyVersion, Retry, Timeouts, Upstream,
+        UpstreamTls, Verify,
     },
 };
 
-use super::{Reader, any_text, plug};
+use super::{Reader, plug};
 use crate::{
     leaf,
     tree::{Node, Span},
@@ -26,7 +26,8 @@ impl Reader<'_> {
     ) -> Option<(Upstream, Arc<dyn BalanceSpec>)> {
         let balance = self.balance(node.get("balance")?);
         let tls = node.maybe("tls", |tls| self.upstream_tls(tls, at));
-        let check = node.maybe("check", |check| self.check(check, at));
+        let own_tls = tls.clone().flatten();
+        let check = node.maybe("check", |check| self.check(check, own_tls.as_ref(), at));
         let timeouts = self.timeouts(node, at);
         let destination = self.destination(node, at);
         let upstream = Upstream {
@@ -105,7 +106,7 @@ impl Reader<'_> {
         Some(timeouts)
     }
 
-    fn upstream_tls(&mut self, node: &Node, at: Span) -> Option<UpstreamTls> {
+    pub(super) fn upstream_tls(&mut self, node: &Node, at: Span) -> Option<UpstreamTls> {
         let verify = node.word("verify", |word| match word {
             "full" => Some(Verify::Full),
             "off" | "false" => Some(Verify::Off),
@@ -127,7 +128,7 @@ impl Reader<'_> {
         })
     }
 
-    fn roots(&mut self, node: &Node, at: Span) -> Option<std::path::PathBuf> {
+    pub(super) fn roots(&mut self, node: &Node, at: Span) -> Option<std::path::PathBuf> {
         let file = self.file(node.scalar()?);
         match (self.outside.roots)(&file) {
             Ok(()) => Some(file),
@@ -152,31 +153,6 @@ impl Reader<'_> {
                 None
             }
         }
-    }
-
-    fn check(&mut self, node: &Node, at: Span) -> Option<Check> {
-        let probe = match node.get("http") {
-            Some(http) => Probe::Http {
-                path: http.read("path", leaf::target)?.into(),
-                host: http.may_read("host", any_text)?,
-            },
-            None => node.get("tcp").map(|_| Probe::Tcp)?,
-        };
-        let check = Check {
-            probe,
-            interval: node.read("interval", leaf::duration)?,
-            timeout: node.read("timeout", leaf::duration)?,
-            rise: NonZeroU32::new(node.count("rise")?)?,
-            fall: NonZeroU32::new(node.count("fall")?)?,
-        };
-        if check.timeout > check.interval {
-            let problem = Problem::new(
-                "",
-                "`timeout` is longer than `interval`, so probes wait for each other",
-            );
-            self.warn(node, "/timeout", at, problem);
-        }
-        Some(check)
     }
 }
 

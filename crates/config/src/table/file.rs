@@ -230,6 +230,38 @@ const REGISTRY: Object = Object {
             Default::Text("1000000"),
             "Most instances in all; one more registration is refused.",
         ),
+        field(
+            "checks",
+            Shape::Object(&CHECKS),
+            Default::Empty,
+            "What health checks may do.",
+        ),
+    ],
+    rules: &[],
+};
+
+const CHECKS: Object = Object {
+    name: "checks",
+    doc: "What health checks may do, whoever asks for them.",
+    fields: &[
+        field(
+            "scripts",
+            FLAG,
+            Default::Text("false"),
+            "Run programs, on this machine and in its containers. Whoever may register can then run any program.",
+        ),
+        field(
+            "docker",
+            FILE_NAME,
+            Default::Text("/var/run/docker.sock"),
+            "The socket of the Docker engine.",
+        ),
+        field(
+            "ca",
+            FILE_NAME,
+            Default::Absent,
+            "Trust these roots (PEM) instead of the system's, where a check names none.",
+        ),
     ],
     rules: &[],
 };

@@ -5,6 +5,7 @@
 //! tables, so they can't disagree. A new field is one row here and one line in the
 //! reader of its object.
 
+mod check;
 mod file;
 mod listener;
 mod route;

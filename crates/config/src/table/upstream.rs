@@ -2,7 +2,7 @@
 
 use super::{
     DURATION, Default, FILE_NAME, FLAG, HOST, LABELS, Leaf, NAME, Object, Rule, Shape, Shelf,
-    TARGET, count, field, word,
+    check::CHECK, count, field, word,
 };
 
 /// An upstream.
@@ -85,9 +85,12 @@ pub(crate) const UPSTREAM: Object = Object {
         ),
         field(
             "check",
-            Shape::Object(&CHECK),
+            Shape::List {
+                of: &Shape::Object(&CHECK),
+                min: 1,
+            },
             Default::Absent,
-            "A health check besides what the instances bring themselves.",
+            "Health checks besides what the instances bring themselves: one, or a list.",
         ),
         field(
             "proxy_protocol",
@@ -172,7 +175,7 @@ const RETRY: Object = Object {
     rules: &[],
 };
 
-const TLS: Object = Object {
+pub(super) const TLS: Object = Object {
     name: "upstream_tls",
     doc: "TLS to the instances.",
     fields: &[
@@ -213,71 +216,5 @@ const TLS: Object = Object {
             "How much of the instance's certificate is verified.",
         ),
     ],
-    rules: &[],
-};
-
-const CHECK: Object = Object {
-    name: "check",
-    doc: "How the health of an instance is found out.",
-    fields: &[
-        field(
-            "http",
-            Shape::Object(&HTTP),
-            Default::Absent,
-            "A GET; good if the status is 2xx.",
-        ),
-        field(
-            "tcp",
-            Shape::Object(&TCP),
-            Default::Absent,
-            "A connection; good if it is accepted. Written `tcp: {}`.",
-        ),
-        field(
-            "interval",
-            DURATION,
-            Default::Text("10s"),
-            "Between two probes of an instance.",
-        ),
-        field("timeout", DURATION, Default::Text("2s"), "For one probe."),
-        field(
-            "rise",
-            count(1, 100),
-            Default::Text("1"),
-            "Good probes in a row until it works.",
-        ),
-        field(
-            "fall",
-            count(1, 100),
-            Default::Text("3"),
-            "Bad probes in a row until it does not.",
-        ),
-    ],
-    rules: &[Rule::ExactlyOne(&["http", "tcp"])],
-};
-
-const HTTP: Object = Object {
-    name: "http_check",
-    doc: "A GET; good if the status is 2xx.",
-    fields: &[
-        field(
-            "path",
-            TARGET,
-            Default::Text("/"),
-            "The path, with its query if it has one.",
-        ),
-        field(
-            "host",
-            HOST,
-            Default::Absent,
-            "The Host field. The address when absent.",
-        ),
-    ],
-    rules: &[],
-};
-
-const TCP: Object = Object {
-    name: "tcp_check",
-    doc: "Nothing to set.",
-    fields: &[],
     rules: &[],
 };

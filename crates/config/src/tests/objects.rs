@@ -6,8 +6,8 @@ use portolan_model::{
     ByteSize, Name, ServiceKey,
     http::Method,
     route::{
-        Destination, FieldMatch, HostMatch, PathMatch, Probe, Protocol, ProxyVersion, Retry,
-        TextMatch, Timeouts, Verify,
+        Destination, FieldMatch, HostMatch, HttpMeans, Means, PathMatch, Place, Protocol,
+        ProxyVersion, Retry, TextMatch, Timeouts, Verify,
     },
 };
 
@@ -69,10 +69,10 @@ upstreams:
   fixed:
     addresses: ["127.0.0.1:9001", "[::1]:9001"]
     balance: {random: {}}
-    check: {tcp: {}}
+    check: [{tcp: {}}, {script: {command: [/bin/test, -e, /tmp]}}, {grpc: {port: 9, service: a.B}}]
 sources:
   edge: {still: {path: services.yaml}}
-registry: {ttl: {default: 10s, min: 2s, max: 1h}, instances: 1000}
+registry: {ttl: {default: 10s, min: 2s, max: 1h}, instances: 1000, checks: {docker: /run/d.sock}}
 guard: {share: 20, hold: 0s}
 "#;
 
@@ -212,14 +212,15 @@ fn an_upstream_is_read_whole() {
         Some("/etc/portolan/c.key")
     );
     assert_eq!(tls.verify, Verify::Full);
-    let check = orders.check.as_ref().unwrap();
-    assert_eq!(
-        check.probe,
-        Probe::Http {
-            path: "/health?x=1".into(),
-            host: Some("x".into())
-        }
-    );
+    let [check] = orders.check.as_ref().unwrap().probes() else {
+        panic!()
+    };
+    let http = HttpMeans {
+        host: Some("x".into()),
+        tls: orders.tls.clone(),
+        ..HttpMeans::get("/health?x=1")
+    };
+    assert_eq!(check.means, Means::Http(Box::new(http)));
     assert_eq!((check.rise.get(), check.fall.get()), (2, 4));
     assert_eq!(orders.proxy_protocol, Some(ProxyVersion::V2));
     assert_eq!(orders.connections_max.unwrap().get(), 100);
@@ -229,7 +230,23 @@ fn an_upstream_is_read_whole() {
         .unwrap()
         .upstream;
     assert!(matches!(&fixed.destination, Destination::Addresses(list) if list.len() == 2));
-    assert_eq!(fixed.check.as_ref().unwrap().probe, Probe::Tcp);
+    let probes = fixed.check.as_ref().unwrap().probes();
+    let means: Vec<_> = probes.iter().map(|probe| &probe.means).collect();
+    let tcp = Means::Tcp {
+        at: Place::Home,
+        tls: None,
+    };
+    let script = Means::Script {
+        command: vec!["/bin/test".into(), "-e".into(), "/tmp".into()],
+    };
+    let grpc = Means::Grpc {
+        at: Place::Port(9),
+        service: "a.B".into(),
+        tls: None,
+    };
+    assert_eq!(means, [&tcp, &script, &grpc]);
+    assert_eq!(plan.registry.checks.docker.to_str(), Some("/run/d.sock"));
+    assert!(!plan.registry.checks.runs_programs);
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn suspicious_settings_are_warned_of() {
         &with("service: s, check: {tcp: {}, timeout: 1m}"),
         "longer than",
     );
+    warned("registry: {checks: {scripts: true}}", "any program");
     warned(&with("service: s, timeouts: {total: 1s}"), "shorter than");
     warned(
         &with("addresses: 127.0.0.1:8080"),
@@ -76,7 +77,24 @@ fn what_can_not_be_meant_is_refused_with_help() {
             "not a certificate",
         ),
         ("service: s, timeouts: {idle: 5}", "is not a duration"),
-        ("service: s, check: {}", "one of `http`, `tcp` is missing"),
+        ("service: s, check: {}", "one of `http`, `tcp`, `udp`,"),
+        ("service: s, check: []", "the list is empty"),
+        (
+            "service: s, check: [{id: a, tcp: {}}, {id: a, tcp: {}}]",
+            "there are two checks `a`",
+        ),
+        (
+            "service: s, check: {http: {statuses: 2xx}}",
+            "`2xx` is not a status",
+        ),
+        (
+            "service: s, check: {http: {answer: {regex: '('}}}",
+            "not a regular expression",
+        ),
+        (
+            "service: s, check: {tcp: {}, interval: 50ms}",
+            "an interval is from 100ms",
+        ),
         (
             "service: s, check: {http: {path: health}}",
             "write `/health`",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use portolan_model::{
     Guard, Health, Instance, InstanceId, Name, NamedPort, Override, ServiceKey, SourceId, State,
-    Weight, route::Probe,
+    Weight, route::Means,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -476,7 +476,7 @@ fn the_prober_gets_the_first_check_that_it_can_run() {
     ]}));
     let (held, check) = record.probed().unwrap();
     assert_eq!(held.definition.id, "service:web:3");
-    assert!(matches!(check.probe, Probe::Http { path, .. } if &*path == "/ok"));
+    assert!(matches!(&check.probes()[0].means, Means::Http(http) if &*http.path == "/ok"));
     assert_eq!(record.checks[1].status, Health::Passing, "nobody runs it");
     assert!(record.checks[1].output.starts_with("Not run by Portolan"));
     assert_eq!(

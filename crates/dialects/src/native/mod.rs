@@ -8,6 +8,7 @@ mod answer;
 mod check;
 mod event;
 mod guard;
+mod misfit;
 mod registration;
 mod span;
 #[cfg(test)]
@@ -18,13 +19,17 @@ pub use answer::{
     Change, ChangeList, Drained, EventList, Gone, InstanceList, OverrideList, Removed, Renewed,
     ServiceAnswer, ServiceList, ServiceSummary, SourceList, Synced, Written,
 };
-pub use check::{CheckShape, HttpShape, TcpShape};
+pub use check::{
+    AliasShape, AnswerShape, CheckList, CheckShape, CheckView, DockerShape, GrpcShape, H2PingShape,
+    HttpShape, PortShape, ScriptShape, StatusShape, TcpShape, TlsShape, UdpShape,
+};
 pub use event::{EventView, Said};
 pub use guard::{
     FlapView, GuardSettingsView, GuardView, HoldView, ResolveAction, ResolveShape, Resolved,
 };
+pub use misfit::Misfit;
 pub use registration::{
-    Described, Heartbeat, Heartbeats, Misfit, OverrideShape, Patch, Registration, Which,
+    Described, Heartbeat, Heartbeats, OverrideShape, Patch, Registration, Which,
 };
 pub use span::Span;
 pub use view::{ConflictView, InstanceView, OverrideView, RulingView, SourceView, StalenessView};

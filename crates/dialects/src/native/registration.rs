@@ -14,7 +14,7 @@ use portolan_model::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{CheckShape, Span};
+use super::{CheckShape, Misfit, Span};
 
 /// Most named ports of an instance.
 const PORTS_MAX: usize = 64;
@@ -63,6 +63,9 @@ pub struct Registration {
     /// A health check that Portolan is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckShape>,
+    /// Several health checks; the worst of what they find counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckShape>,
     /// Its health in its own words; `passing` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Health>,
@@ -189,25 +192,6 @@ pub struct Described {
     pub note: Option<Arc<str>>,
 }
 
-/// What does not fit in a well-formed request. The caller's fault.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{pointer}: {message}")]
-pub struct Misfit {
-    /// JSON pointer to the field.
-    pub pointer: &'static str,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl Misfit {
-    pub(super) fn new(pointer: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            pointer,
-            message: message.into(),
-        }
-    }
-}
-
 impl OverrideShape {
     /// The ruling of `actor` at that time.
     ///
@@ -254,7 +238,7 @@ impl Registration {
             (None, None) => return Err(no_port()),
         };
         check_text("/note", self.note.as_ref())?;
-        let check = self.check.as_ref().map(CheckShape::to_check).transpose()?;
+        let check = CheckShape::all(self.check.as_ref(), &self.checks, &endpoints)?;
         let weight = self.weight.map_or(Weight::NORMAL, |weight| {
             Weight::new(weight.get()).unwrap_or_default()
         });

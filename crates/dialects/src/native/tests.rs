@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use portolan_model::{
     self as model, Departure, Event, InstanceId, Origin, Revision, ServiceKey, SourceId, Timestamp,
-    route::Probe,
+    route::{AnswerMatch, Means, Place, Verify},
 };
 
 use super::*;
@@ -38,12 +38,65 @@ fn everything_that_is_said_arrives() {
     )
     .unwrap();
     let check = described.check.unwrap();
-    assert_eq!(check.interval, Duration::from_secs(5));
-    assert!(matches!(check.probe, Probe::Http { path, .. } if &*path == "/health"));
+    let [probe] = check.probes() else { panic!() };
+    assert_eq!(
+        (&*probe.id, probe.interval),
+        ("http", Duration::from_secs(5))
+    );
+    assert!(matches!(&probe.means, Means::Http(http) if &*http.path == "/health"));
     assert_eq!(described.ttl, Some(Duration::from_secs(30)));
     assert_eq!(described.instance.endpoints.len(), 2);
     assert_eq!(described.instance.weight.as_u16(), 50);
     assert_eq!(described.instance.label("env"), Some("prod"));
+}
+
+#[test]
+fn every_kind_of_check_is_understood() {
+    let described = describe(
+        r#"{"ports": {"http": 80, "grpc": 90}, "checks": [
+            {"http": {"method": "POST", "port": "grpc", "headers": {"x-a": "b"}, "body": "{}",
+                "statuses": [200, "300-399"], "answer": {"regex": "^ok"}, "redirects": 2,
+                "tls": {"name": "a.test", "skip_verify": true}}, "status": "passing"},
+            {"http": {"port": 8081}, "fall_warning": 1, "output_bytes": 10},
+            {"id": "db", "tcp": {}, "deregister_after": "1m"}, {"udp": {"payload": "ping"}},
+            {"grpc": {"service": "a.B", "port": "grpc"}}, {"h2ping": {}}, {"ttl": "100ms"},
+            {"script": {"command": ["/bin/true"]}},
+            {"docker": {"container": "db-1", "command": ["true"]}},
+            {"alias": {"service": "edge/payments", "instance": "p1"}}]}"#,
+    )
+    .unwrap();
+    let check = described.check.unwrap();
+    let ids: Vec<_> = check.probes().iter().map(|probe| &*probe.id).collect();
+    let expected = [
+        "http", "http-2", "db", "udp", "grpc", "h2ping", "ttl", "script", "docker", "alias",
+    ];
+    assert_eq!(ids, expected);
+    let Means::Http(http) = &check.probes()[0].means else {
+        panic!()
+    };
+    assert_eq!(http.at, Place::Port(90));
+    assert_eq!(http.statuses, [200..=200, 300..=399]);
+    assert_eq!(http.answer, Some(AnswerMatch::Regex("^ok".into())));
+    assert_eq!(http.tls.as_ref().unwrap().verify, Verify::Off);
+    assert_eq!(check.probes()[0].initial, Some(model::Health::Passing));
+    assert_eq!(
+        check.probes()[2].deregister_after,
+        Some(Duration::from_mins(1))
+    );
+    let Means::Alias { service, .. } = &check.probes()[9].means else {
+        panic!()
+    };
+    assert_eq!(service.to_string(), "edge/payments");
+}
+
+#[test]
+fn an_instance_has_as_many_checks_as_the_limit_and_not_one_more() {
+    let with = |count: usize| {
+        let checks = vec![r#"{"tcp": {}}"#; count].join(",");
+        describe(&format!(r#"{{"port": 1, "checks": [{checks}]}}"#))
+    };
+    assert_eq!(with(32).unwrap().check.unwrap().probes().len(), 32);
+    assert!(with(33).unwrap_err().contains("at most 32 checks"));
 }
 
 #[test]
@@ -83,6 +136,30 @@ fn misfits_name_their_field() {
         (
             r#"{"port": 1, "check": {"http": {"host": "a\r\nb"}}}"#,
             "/check/http/host:",
+        ),
+        (
+            r#"{"port": 1, "check": {"tcp": {}}, "checks": [{"tcp": {}}]}"#,
+            "/checks:",
+        ),
+        (
+            r#"{"port": 1, "checks": [{"tcp": {}}, {"tcp": {"port": "admin"}}]}"#,
+            "/checks/1/tcp/port: the instance has no port `admin`",
+        ),
+        (
+            r#"{"port": 1, "checks": [{"id": "a", "tcp": {}}, {"id": "a", "tcp": {}}]}"#,
+            "/checks: there are two checks `a`",
+        ),
+        (
+            r#"{"port": 1, "check": {"http": {"statuses": ["2xx"]}}}"#,
+            "/check/http/statuses:",
+        ),
+        (
+            r#"{"port": 1, "check": {"http": {"answer": {"regex": "("}}}}"#,
+            "/check/http/answer/regex:",
+        ),
+        (
+            r#"{"port": 1, "check": {"ttl": "99ms"}}"#,
+            "/check/ttl: this time is from 100ms to 30d",
         ),
         (
             r#"{"port": 1, "status": "great"}"#,

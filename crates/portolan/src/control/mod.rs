@@ -14,7 +14,7 @@ use portolan_config::Plan;
 use portolan_model::{Revision, SourceId};
 use portolan_registry::{
     Parts as RegistryParts, Reader, Registry, Stored,
-    check::{Parts as ProberParts, Prober, ServiceCheck},
+    check::{Checks, Parts as ProberParts, Prober, Reach, ReachSettings, ServiceCheck},
     core::Bounds,
     front::native::{Native, Parts as NativeParts},
     watch::Hub,
@@ -74,6 +74,7 @@ pub(crate) struct Control {
     admin: Listener,
     status: Listener,
     checks: watch::Sender<Arc<[ServiceCheck]>>,
+    reach: watch::Sender<ReachSettings>,
     /// Where the gateway serves services by name; none if it does not.
     gateway: watch::Sender<Option<String>>,
     reloads: mpsc::Receiver<Asked>,
@@ -107,18 +108,23 @@ impl Control {
         });
         let (watches, watching) = Hub::new(&*reader);
         let checks = watch::Sender::new(service_checks(&plan));
+        let reach = watch::Sender::new(reach_settings(&plan));
+        let (check_states, reports) = Checks::new();
         let prober = Prober::new(ProberParts {
+            errands: Arc::new(Reach::new(env.clone(), reach.subscribe())),
             env: env.clone(),
             registry: registry.clone(),
             orders,
             checks: checks.subscribe(),
             bench: Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair))),
+            reports,
         });
         let drain = Drain::new();
         let gateway = watch::Sender::new(None);
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
+            checks: check_states,
             links: links(gateway.subscribe()),
             drain: drain.watch(),
             env: env.clone(),
@@ -154,6 +160,7 @@ impl Control {
             store,
             readiness,
             checks,
+            reach,
             gateway,
             reloads,
             drain,
@@ -183,6 +190,7 @@ impl Control {
             *checks = wanted;
             differs
         });
+        self.reach.send_replace(reach_settings(plan));
         // A registry that has ended ends with the program.
         let _ended = self.registry.rebound(bounds(plan)).await;
         let (admin, status) = wanted(plan);
@@ -323,6 +331,15 @@ fn bounds(plan: &Plan) -> Bounds {
         ttl_min: registry.ttl_min,
         ttl_max: registry.ttl_max,
         instances_max: registry.instances_max.get(),
+    }
+}
+
+fn reach_settings(plan: &Plan) -> ReachSettings {
+    let checks = &plan.registry.checks;
+    ReachSettings {
+        runs_programs: checks.runs_programs,
+        docker: checks.docker.clone(),
+        ca: checks.ca.clone(),
     }
 }
 

@@ -1,25 +1,36 @@
-//! The one prober: HTTP and TCP checks of instances, whatever their source.
+//! The one prober: checks of instances, whatever their source.
 //!
-//! An instance brings a check with its registration; the configuration adds checks for
-//! whole services. The roster decides who is due and what the answers mean, the prober
-//! makes the connections, never more than [`PROBES_MAX`] at a time. Verdicts about our
-//! own instances go to the registry, those about others' to a [`Bench`].
+//! An instance brings its checks with its registration; the configuration adds checks for
+//! whole services. The roster decides who is due and what the outcomes mean, [`turns`]
+//! who may go next, so that hosts which let probes time out wait for each other and for
+//! nobody else. The [`Reach`] makes the connections. Verdicts about our own instances go
+//! to the registry, those about others' to a [`Bench`]; every check's own state is on the
+//! board, which [`Checks`] reads.
+//!
+//! An instance's health is the worst that its checks found. A check that has not ended
+//! yet holds nobody back who had traffic before, but nobody gets traffic by one good
+//! check while another one of its own has not ended.
 
+mod board;
 mod counter;
-mod probe;
 mod prober;
+mod reach;
 mod roster;
+mod turns;
 
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 
-use portolan_model::{Metadata, Name, ServiceKey, Verdict, route::Check};
+use portolan_model::{
+    Health, Metadata, Name, ServiceKey, Verdict,
+    route::{Check, Probe},
+};
 
+pub use board::{CheckState, Checks, ReportError, Reports};
 pub use prober::{Parts, Prober};
+pub use reach::{Reach, ReachSettings};
+pub use turns::PROBES_MAX;
 
 use crate::core::Subject;
-
-/// Most probes under way at a time.
-pub const PROBES_MAX: usize = 256;
 
 /// A check of every instance of a service, as an upstream asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,5 +62,104 @@ pub trait Bench: Send + Sync {
     ) -> Hearing<'a>;
 }
 
-/// How a probe ended: well, or why not.
-type Outcome = Result<(), Arc<str>>;
+/// One probe to make.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// The address that is checked.
+    pub address: SocketAddr,
+    /// What to do.
+    pub probe: Arc<Probe>,
+}
+
+/// A probe under way.
+pub type Probing<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+/// Makes probes. The program gives a [`Reach`]; tests give their own.
+pub trait Errands: Send + Sync {
+    /// Called for each probe that is due, at most [`PROBES_MAX`] at a time. Ends within
+    /// the probe's timeout. Dropping the future gives up whatever it holds.
+    fn run(&self, errand: Errand) -> Probing<'_>;
+}
+
+/// How a probe ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What that says.
+    pub health: Health,
+    /// Why, in plain words that stay the same while nothing changes.
+    pub reason: Option<Arc<str>>,
+    /// What is worth telling besides when the reason is news.
+    pub detail: Option<Arc<str>>,
+    /// What the other side said.
+    pub output: Arc<str>,
+}
+
+impl Outcome {
+    /// It works.
+    #[must_use]
+    pub fn good(output: impl Into<Arc<str>>) -> Self {
+        Self {
+            health: Health::Passing,
+            reason: None,
+            detail: None,
+            output: output.into(),
+        }
+    }
+
+    /// It works, with a complaint.
+    #[must_use]
+    pub fn warning(reason: impl Into<Arc<str>>) -> Self {
+        Self {
+            health: Health::Warning,
+            ..Self::bad(reason)
+        }
+    }
+
+    /// It does not work.
+    #[must_use]
+    pub fn bad(reason: impl Into<Arc<str>>) -> Self {
+        Self {
+            health: Health::Critical,
+            reason: Some(reason.into()),
+            detail: None,
+            output: "".into(),
+        }
+    }
+
+    /// The same, with what the other side said.
+    #[must_use]
+    pub fn with_output(self, output: impl Into<Arc<str>>) -> Self {
+        Self {
+            output: output.into(),
+            ..self
+        }
+    }
+
+    /// What an instance says of itself.
+    fn said(verdict: Verdict) -> Self {
+        let Verdict { health, note } = verdict;
+        Self {
+            health,
+            output: note.clone().unwrap_or_default(),
+            reason: note.filter(|_| health != Health::Passing),
+            detail: None,
+        }
+    }
+
+    const fn is_good(&self) -> bool {
+        matches!(self.health, Health::Passing | Health::Warning)
+    }
+
+    fn verdict(&self) -> Verdict {
+        let note = match (&self.reason, &self.detail) {
+            (Some(reason), Some(detail)) => Some(format!("{reason}: {detail}").into()),
+            (reason, _) => reason.clone(),
+        };
+        Verdict {
+            health: self.health,
+            note,
+        }
+    }
+}

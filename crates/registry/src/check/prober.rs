@@ -7,14 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portolan_model::{Instance, InstanceId, ServiceKey, route::Check};
+use portolan_model::{
+    Health, Instance, InstanceId, ServiceKey, Timestamp,
+    route::{Means, Probe},
+};
 use portolan_runtime::{Env, Task};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Bench, Outcome, PROBES_MAX, ServiceCheck,
-    probe::probe,
-    roster::{Judgement, Roster, Wish},
+    Bench, CheckState, Errands, Outcome, PROBES_MAX, Reports, ServiceCheck,
+    board::Spoken,
+    roster::{Due, Judgement, Roster, Wish},
+    turns::Turns,
 };
 use crate::{
     Follow, Orders, Published, Registry,
@@ -33,6 +37,10 @@ pub struct Parts {
     pub checks: watch::Receiver<Arc<[ServiceCheck]>>,
     /// Hears about instances of other sources.
     pub bench: Arc<dyn Bench>,
+    /// Makes the probes.
+    pub errands: Arc<dyn Errands>,
+    /// What instances say, and where is shown what was found.
+    pub reports: Reports,
 }
 
 /// An instance that the configuration's checks were matched with.
@@ -47,12 +55,16 @@ struct Matched {
 pub struct Prober {
     env: Env,
     began: Instant,
+    began_at: Timestamp,
     registry: Registry,
     orders: Orders,
     checks: watch::Receiver<Arc<[ServiceCheck]>>,
     bench: Arc<dyn Bench>,
+    errands: Arc<dyn Errands>,
     follow: Box<dyn Follow>,
     roster: Roster,
+    turns: Turns,
+    reports: Reports,
     by_service: HashMap<ServiceKey, Vec<ServiceCheck>>,
     /// Instances that have checks by the configuration.
     matched: HashMap<ServiceKey, HashMap<InstanceId, Matched>>,
@@ -68,13 +80,17 @@ impl Prober {
         let (report, done) = mpsc::channel(PROBES_MAX);
         Self {
             began: parts.env.instant(),
+            began_at: parts.env.now(),
             roster: Roster::new(parts.env.dice()),
+            turns: Turns::default(),
             follow: parts.registry.reader().follow(),
             env: parts.env,
             registry: parts.registry,
             orders: parts.orders,
             checks: parts.checks,
             bench: parts.bench,
+            errands: parts.errands,
+            reports: parts.reports,
             by_service: HashMap::new(),
             matched: HashMap::new(),
             under_way: HashMap::new(),
@@ -87,17 +103,18 @@ impl Prober {
     pub async fn run(mut self) {
         self.take_checks().await;
         loop {
-            self.begin();
+            self.work().await;
             let idle = self.env.instant() + Duration::from_hours(1);
-            let due = self.roster.next_due().filter(|_| self.has_room());
-            let wake = due.map_or(idle, |due| self.began + Duration::from_millis(due));
+            let wakes = [self.roster.next_due(), self.turns.next_look()];
+            let wake = wakes.into_iter().flatten().min();
+            let wake = wake.map_or(idle, |due| self.began + Duration::from_millis(due));
             tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(order) => self.take_order(order).await,
                     None => return,
                 },
                 published = self.follow.next() => match published {
-                    Some(Published::Changed(keys)) => self.match_services(&keys).await,
+                    Some(Published::Changed(keys)) => self.take_changes(&keys).await,
                     Some(Published::Missed) => self.match_all().await,
                     None => return,
                 },
@@ -106,29 +123,55 @@ impl Prober {
                     Err(_) => return,
                 },
                 Some((serial, outcome)) = self.done.recv() => {
-                    self.under_way.remove(&serial);
-                    let judgement = self.roster.ended(serial, &outcome);
+                    self.end(serial);
+                    let judgement = self.roster.ended(self.now(), serial, &outcome);
                     self.deliver(judgement).await;
                 }
+                Some(spoken) = self.reports.spoken.recv() => self.hear(spoken).await,
                 () = self.env.sleep_until(wake) => {}
             }
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.under_way.len() < PROBES_MAX
+    /// Does what is due, and shows what changed.
+    async fn work(&mut self) {
+        let now = self.now();
+        while let Some(due) = self.roster.take_due(now) {
+            match due {
+                Due::Probe(serial, address, pace) => {
+                    self.turns.line_up(serial, address.ip(), pace);
+                }
+                Due::Look(serial) => self.look(serial).await,
+                Due::Found(judgement) => self.deliver(judgement).await,
+            }
+        }
+        while let Some(subject) = self.roster.take_doomed(now) {
+            tracing::info!(
+                service = %subject.key,
+                instance = %subject.id,
+                "instance was critical for longer than it asked to be; deregistering it"
+            );
+            self.registry.judge(Input::Deregister(subject)).await;
+        }
+        self.begin(now);
+        for serial in self.roster.take_gone() {
+            if self.under_way.contains_key(&serial) {
+                self.end(serial);
+            }
+        }
+        self.show();
     }
 
-    /// Begins the probes that are due, as far as there is room.
-    fn begin(&mut self) {
-        let now = self.now();
-        while self.has_room()
-            && let Some(job) = self.roster.take_due(now)
-        {
-            let (env, report) = (self.env.clone(), self.report.clone());
-            let serial = job.serial;
+    /// Begins the probes that have their turn.
+    fn begin(&mut self, now: u64) {
+        while let Some(serial) = self.turns.begin(now) {
+            let Some(errand) = self.roster.begin(now, serial) else {
+                self.turns.end(serial);
+                continue;
+            };
+            let (errands, report) = (Arc::clone(&self.errands), self.report.clone());
             let probing = async move {
-                let outcome = probe(&env, job.address, &job.check).await;
+                let outcome = errands.run(errand).await;
                 // A prober that has ended needs no outcome.
                 let _ended = report.send((serial, outcome)).await;
             };
@@ -137,11 +180,17 @@ impl Prober {
         }
     }
 
+    fn end(&mut self, serial: u64) {
+        self.under_way.remove(&serial);
+        self.turns.end(serial);
+    }
+
     async fn take_order(&mut self, order: CheckOrder) {
         let now = self.now();
         let judgement = match order {
             CheckOrder::Set(subject, address, check) => {
-                let wanted = [(address, Arc::new(check))];
+                let probes = Vec::from(check).into_iter();
+                let wanted: Vec<_> = probes.map(|probe| (address, Arc::new(probe))).collect();
                 self.roster
                     .set(now, &subject, address, (Wish::Own, &wanted))
             }
@@ -151,6 +200,26 @@ impl Prober {
             }
         };
         self.deliver(judgement).await;
+    }
+
+    /// Hears a report. An instance that has registered before it reports is known by then.
+    async fn hear(&mut self, spoken: Spoken) {
+        while let Ok(order) = self.orders.try_recv() {
+            self.take_order(order).await;
+        }
+        let Spoken {
+            subject,
+            id,
+            verdict,
+            reply,
+        } = spoken;
+        let outcome = Outcome::said(verdict);
+        let heard = self.roster.report(self.now(), (&subject, &id), &outcome);
+        let answer = heard.as_ref().map(|_| ()).map_err(|error| *error);
+        self.deliver(heard.ok().flatten()).await;
+        self.show();
+        // Whoever reported may have gone away.
+        let _reporter = reply.send(answer);
     }
 
     async fn take_checks(&mut self) {
@@ -170,14 +239,31 @@ impl Prober {
         for key in keys {
             self.match_service(&key).await;
         }
+        for key in self.roster.watched() {
+            self.look_at(&key).await;
+        }
     }
 
-    async fn match_services(&mut self, keys: &[ServiceKey]) {
+    async fn take_changes(&mut self, keys: &[ServiceKey]) {
         for key in keys {
             if self.by_service.contains_key(key) || self.matched.contains_key(key) {
                 self.match_service(key).await;
             }
+            self.look_at(key).await;
         }
+    }
+
+    /// Lets everybody look who has an alias for a service.
+    async fn look_at(&mut self, key: &ServiceKey) {
+        for serial in self.roster.watchers(key) {
+            self.look(serial).await;
+        }
+    }
+
+    async fn look(&mut self, serial: u64) {
+        let catalog = self.registry.reader().catalog();
+        let judgement = self.roster.look(self.now(), serial, &catalog);
+        self.deliver(judgement).await;
     }
 
     async fn match_service(&mut self, key: &ServiceKey) {
@@ -210,7 +296,7 @@ impl Prober {
         key: &ServiceKey,
         id: &InstanceId,
         found: Matched,
-        wanted: &[(SocketAddr, Arc<Check>)],
+        wanted: &[(SocketAddr, Arc<Probe>)],
     ) {
         let subject = Subject {
             key: key.clone(),
@@ -247,15 +333,36 @@ impl Prober {
         }
     }
 
+    /// Puts on the board what changed.
+    fn show(&mut self) {
+        for subject in self.roster.take_touched() {
+            let targets = self.roster.targets(&subject).iter();
+            let states = targets.map(|target| {
+                let verdict = target.counter.verdict();
+                CheckState {
+                    probe: Arc::clone(&target.probe),
+                    is_configured: target.wish == Wish::Upstream,
+                    health: verdict.map_or(Health::Starting, |verdict| verdict.health),
+                    note: verdict.and_then(|verdict| verdict.note.clone()),
+                    output: Arc::clone(&target.output),
+                    since: self.began_at.after(Duration::from_millis(target.since)),
+                }
+            });
+            let states = states.collect();
+            self.reports.board.put(subject, states);
+        }
+    }
+
     fn now(&self) -> u64 {
         let uptime = self.env.instant().saturating_duration_since(self.began);
         u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-/// The probes that the checks of a service ask for at an instance.
-fn wanted(instance: &Instance, checks: &[ServiceCheck]) -> Vec<(SocketAddr, Arc<Check>)> {
-    let mut wanted: Vec<(SocketAddr, Arc<Check>)> = Vec::new();
+/// The probes that the checks of a service ask for at an instance. Reports are for the
+/// instance's own checks only.
+fn wanted(instance: &Instance, checks: &[ServiceCheck]) -> Vec<(SocketAddr, Arc<Probe>)> {
+    let mut wanted: Vec<(SocketAddr, Arc<Probe>)> = Vec::new();
     for check in checks
         .iter()
         .filter(|check| instance.matches(&check.subset))
@@ -263,11 +370,13 @@ fn wanted(instance: &Instance, checks: &[ServiceCheck]) -> Vec<(SocketAddr, Arc<
         let Some(address) = instance.address(check.port.as_ref()) else {
             continue;
         };
-        let is_known = wanted
-            .iter()
-            .any(|known| known.0 == address && *known.1 == check.check);
-        if !is_known {
-            wanted.push((address, Arc::new(check.check.clone())));
+        for probe in check.check.probes() {
+            let is_known = wanted
+                .iter()
+                .any(|known| known.0 == address && *known.1 == *probe);
+            if !is_known && !matches!(probe.means, Means::Ttl(_)) {
+                wanted.push((address, Arc::new(probe.clone())));
+            }
         }
     }
     wanted

@@ -2,25 +2,46 @@
 //!
 //! Times are milliseconds of the prober's uptime. A target that is due is handed out
 //! and rests until its outcome comes back, so one instance is never probed twice at a
-//! time for the same check.
+//! time for the same check. The first probe of an instance's own check is due at once,
+//! because somebody waits for it; the second at a random point of the interval, so that
+//! instances which came together do not stay together; then every interval, give or take.
+//!
+//! A check by `ttl` is due when its time is over, unless a report came before. A check
+//! by an alias is due whenever the service that it looks at changed.
+
+mod alias;
+mod entry;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
-use portolan_model::{Health, Verdict, route::Check};
+use portolan_dialects::native::Span;
+use portolan_model::{
+    ServiceKey, Verdict,
+    route::{Means, Probe},
+};
 use portolan_runtime::Dice;
 
-use super::{Outcome, counter::Counter};
+use super::{
+    Errand, Outcome, ReportError,
+    turns::{PATIENCE, Pace},
+};
 use crate::core::Subject;
+pub(super) use entry::Judgement;
+use entry::{Entry, Target};
 
 /// The first probes of a service that is to be checked are spread over this.
 const SPREAD_MAX: Duration = Duration::from_secs(1);
 /// Share of an interval by which a probe may be early or late.
 const JITTER: f64 = 0.1;
+/// A deregistration that came to nothing is tried again after this.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Whose checks an instance's target comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,21 +52,15 @@ pub(super) enum Wish {
     Upstream,
 }
 
-/// A probe to make.
-#[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) serial: u64,
-    pub(super) address: SocketAddr,
-    pub(super) check: Arc<Check>,
-}
-
-/// A verdict that changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Judgement {
-    pub(super) subject: Subject,
-    /// The instance's first address.
-    pub(super) home: SocketAddr,
-    pub(super) verdict: Option<Verdict>,
+/// What is to be done now.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// A probe is to line up.
+    Probe(u64, SocketAddr, Pace),
+    /// Somebody else's health is to be looked up.
+    Look(u64),
+    /// Something was found without looking.
+    Found(Option<Judgement>),
 }
 
 #[derive(Debug)]
@@ -54,26 +69,16 @@ pub(super) struct Roster {
     /// Whose target has which serial number.
     serials: HashMap<u64, Subject>,
     due: BTreeSet<(u64, u64)>,
+    /// When whose instance is to be deregistered.
+    doomed: BTreeSet<(u64, u64)>,
+    /// Who looks at which service.
+    aliases: HashMap<ServiceKey, HashSet<u64>>,
+    /// Whose states changed.
+    touched: HashSet<Subject>,
+    /// Targets that are gone.
+    gone: Vec<u64>,
     next_serial: u64,
     dice: Dice,
-}
-
-#[derive(Debug)]
-struct Entry {
-    home: SocketAddr,
-    targets: Vec<Target>,
-    told: Option<Verdict>,
-}
-
-#[derive(Debug)]
-struct Target {
-    serial: u64,
-    wish: Wish,
-    address: SocketAddr,
-    check: Arc<Check>,
-    counter: Counter,
-    /// When it is due; while its probe is under way, when that began.
-    at: u64,
 }
 
 impl Roster {
@@ -82,14 +87,19 @@ impl Roster {
             entries: HashMap::new(),
             serials: HashMap::new(),
             due: BTreeSet::new(),
+            doomed: BTreeSet::new(),
+            aliases: HashMap::new(),
+            touched: HashSet::new(),
+            gone: Vec::new(),
             next_serial: 0,
             dice,
         }
     }
 
-    /// When somebody is due next.
+    /// When there is something to do next.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.due.first().map(|(at, _)| *at)
+        let firsts = [self.due.first(), self.doomed.first()];
+        firsts.into_iter().flatten().map(|(at, _)| *at).min()
     }
 
     /// Sets which checks an instance is to have by this wish; targets that stay keep
@@ -99,66 +109,90 @@ impl Roster {
         now: u64,
         subject: &Subject,
         home: SocketAddr,
-        (wish, wanted): (Wish, &[(SocketAddr, Arc<Check>)]),
+        (wish, wanted): (Wish, &[(SocketAddr, Arc<Probe>)]),
     ) -> Option<Judgement> {
-        let mut entry = self.entries.remove(subject).unwrap_or_else(|| Entry {
-            home,
-            targets: Vec::new(),
-            told: None,
-        });
+        let mut entry = self
+            .entries
+            .remove(subject)
+            .unwrap_or_else(|| Entry::new(home));
         entry.home = home;
         if wish == Wish::Own {
             // It registered anew: what was told before may have been forgotten.
             entry.told = None;
         }
-        let (kept, gone): (Vec<_>, Vec<_>) = entry.targets.into_iter().partition(|target| {
-            target.wish != wish
-                || wanted
-                    .iter()
-                    .any(|wanted| wanted.0 == target.address && wanted.1 == target.check)
-        });
-        for target in gone {
-            self.due.remove(&(target.at, target.serial));
-            self.serials.remove(&target.serial);
+        let (kept, gone): (Vec<_>, Vec<_>) = entry
+            .targets
+            .into_iter()
+            .partition(|target| target.wish != wish || wanted.iter().any(|w| target.is(w)));
+        for target in &gone {
+            self.forget(target);
         }
         entry.targets = kept;
-        for (address, check) in wanted {
-            let is_known = entry.targets.iter().any(|target| {
-                target.wish == wish && target.address == *address && target.check == *check
-            });
+        for (address, probe) in wanted {
+            let is_known = entry
+                .targets
+                .iter()
+                .any(|target| target.wish == wish && target.is(&(*address, Arc::clone(probe))));
             if !is_known {
-                let target = self.target(now, wish, *address, check);
-                self.serials.insert(target.serial, subject.clone());
+                let target = self.target(now, subject, wish, (*address, Arc::clone(probe)));
                 entry.targets.push(target);
             }
         }
         let judgement = entry.judge(subject);
+        self.touched.insert(subject.clone());
         if !entry.targets.is_empty() {
             self.entries.insert(subject.clone(), entry);
         }
         judgement
     }
 
-    fn target(&mut self, now: u64, wish: Wish, address: SocketAddr, check: &Arc<Check>) -> Target {
-        let spread = match wish {
+    fn forget(&mut self, target: &Target) {
+        let serial = target.serial;
+        self.due.remove(&(target.at, serial));
+        if let Some(doom) = target.doom {
+            self.doomed.remove(&(doom, serial));
+        }
+        if let Means::Alias { service, .. } = &target.probe.means
+            && let Some(watchers) = self.aliases.get_mut(service)
+        {
+            watchers.remove(&serial);
+            if watchers.is_empty() {
+                self.aliases.remove(service);
+            }
+        }
+        self.serials.remove(&serial);
+        self.gone.push(serial);
+    }
+
+    fn target(
+        &mut self,
+        now: u64,
+        subject: &Subject,
+        wish: Wish,
+        (address, probe): (SocketAddr, Arc<Probe>),
+    ) -> Target {
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let wait = match (&probe.means, wish) {
+            (Means::Ttl(ttl), _) => millis(*ttl),
             // Somebody waits for it.
-            Wish::Own => 0,
-            Wish::Upstream => {
-                let span = millis(check.interval.min(SPREAD_MAX));
+            (_, Wish::Own) => 0,
+            (_, Wish::Upstream) => {
+                let span = millis(probe.interval.min(SPREAD_MAX));
                 u64::from(self.dice.u32_below(u32::try_from(span).unwrap_or(u32::MAX)))
             }
         };
-        self.next_serial += 1;
-        let at = now.saturating_add(spread);
-        self.due.insert((at, self.next_serial));
-        Target {
-            serial: self.next_serial,
-            wish,
-            address,
-            check: Arc::clone(check),
-            counter: Counter::default(),
-            at,
+        if let Means::Alias { service, .. } = &probe.means {
+            let watchers = self.aliases.entry(service.clone()).or_default();
+            watchers.insert(serial);
         }
+        let at = now.saturating_add(wait);
+        self.due.insert((at, serial));
+        self.serials.insert(serial, subject.clone());
+        let mut target = Target::new(serial, wish, (address, probe), now);
+        target.at = at;
+        self.doom(&mut target, now);
+        target
     }
 
     /// The first address of an instance that is checked.
@@ -166,34 +200,170 @@ impl Roster {
         self.entries.get(subject).map(|entry| entry.home)
     }
 
-    /// The next target that is due.
-    pub(super) fn take_due(&mut self, now: u64) -> Option<Job> {
+    /// What is due next.
+    pub(super) fn take_due(&mut self, now: u64) -> Option<Due> {
         loop {
             let first = *self.due.first().filter(|(at, _)| *at <= now)?;
             self.due.remove(&first);
-            let Some(target) = self.find(first.1) else {
+            let serial = first.1;
+            let Some(target) = self.find(serial) else {
                 continue;
             };
             target.at = now;
-            return Some(Job {
-                serial: target.serial,
-                address: target.address,
-                check: Arc::clone(&target.check),
+            return Some(match &target.probe.means {
+                Means::Ttl(ttl) => {
+                    let why = format!("no report within {}", Span(*ttl));
+                    let outcome = Outcome::bad(why).with_output(Arc::clone(&target.output));
+                    Due::Found(self.take(now, serial, &outcome))
+                }
+                Means::Alias { .. } => Due::Look(serial),
+                Means::Script { .. } | Means::Docker { .. } => {
+                    Due::Probe(serial, target.address, Pace::Program)
+                }
+                Means::Http(_)
+                | Means::Tcp { .. }
+                | Means::Udp { .. }
+                | Means::Grpc { .. }
+                | Means::H2Ping { .. } => Due::Probe(serial, target.address, target.pace),
             });
         }
     }
 
-    /// Takes in how a probe ended.
-    pub(super) fn ended(&mut self, serial: u64, outcome: &Outcome) -> Option<Judgement> {
-        let jitter = 1.0 - JITTER + 2.0 * JITTER * self.dice.unit_f64();
+    /// The probe that now begins; none if nobody wants it any more.
+    pub(super) fn begin(&mut self, now: u64, serial: u64) -> Option<Errand> {
+        let subject = self.serials.get(&serial)?.clone();
         let target = self.find(serial)?;
-        target.counter.count(&target.check, outcome);
-        let interval = target.check.interval.mul_f64(jitter);
-        target.at = target.at.saturating_add(millis(interval));
+        target.at = now;
+        Some(Errand {
+            subject,
+            address: target.address,
+            probe: Arc::clone(&target.probe),
+        })
+    }
+
+    /// Takes in how a probe ended.
+    pub(super) fn ended(&mut self, now: u64, serial: u64, outcome: &Outcome) -> Option<Judgement> {
+        let chance = self.dice.unit_f64();
+        let target = self.find(serial)?;
+        let share = if target.pace == Pace::New {
+            chance
+        } else {
+            1.0 - JITTER + 2.0 * JITTER * chance
+        };
+        let took = now.saturating_sub(target.at);
+        target.pace = if took > millis(PATIENCE) {
+            Pace::Slow
+        } else {
+            Pace::Quick
+        };
+        let next = target.probe.interval.mul_f64(share);
+        target.at = target.at.saturating_add(millis(next));
         let due = (target.at, serial);
         self.due.insert(due);
-        let subject = self.serials.get(&serial)?;
-        self.entries.get_mut(subject)?.judge(subject)
+        self.count(now, serial, |target| {
+            target.counter.count(&target.probe, outcome);
+            target.set_output(&outcome.output)
+        })
+    }
+
+    /// Takes an outcome at its word: a report, a report that did not come, or somebody
+    /// else's health.
+    fn take(&mut self, now: u64, serial: u64, outcome: &Outcome) -> Option<Judgement> {
+        self.count(now, serial, |target| {
+            target.counter.take(outcome);
+            target.set_output(&outcome.output)
+        })
+    }
+
+    fn count(
+        &mut self,
+        now: u64,
+        serial: u64,
+        count: impl FnOnce(&mut Target) -> bool,
+    ) -> Option<Judgement> {
+        let subject = self.serials.get(&serial)?.clone();
+        let entry = self.entries.get_mut(&subject)?;
+        let target = entry.targets.iter_mut().find(|t| t.serial == serial)?;
+        let before = target.counter.verdict().cloned();
+        let is_heard = count(target);
+        let after = target.counter.verdict();
+        let health = |verdict: Option<&Verdict>| verdict.map(|verdict| verdict.health);
+        if health(before.as_ref()) != health(after) {
+            target.since = now;
+        }
+        if is_heard || before.as_ref() != after {
+            self.touched.insert(subject.clone());
+        }
+        let doom = target.doom;
+        target.doom = target.doom_at(now);
+        for (set, doom) in [(false, doom), (true, target.doom)] {
+            match (set, doom) {
+                (true, Some(doom)) => drop(self.doomed.insert((doom, serial))),
+                (false, Some(doom)) => drop(self.doomed.remove(&(doom, serial))),
+                (_, None) => {}
+            }
+        }
+        self.entries.get_mut(&subject)?.judge(&subject)
+    }
+
+    fn doom(&mut self, target: &mut Target, now: u64) {
+        target.doom = target.doom_at(now);
+        if let Some(doom) = target.doom {
+            self.doomed.insert((doom, target.serial));
+        }
+    }
+
+    /// The next instance that has been critical for longer than it asked to be.
+    pub(super) fn take_doomed(&mut self, now: u64) -> Option<Subject> {
+        loop {
+            let first = *self.doomed.first().filter(|(at, _)| *at <= now)?;
+            self.doomed.remove(&first);
+            let serial = first.1;
+            let again = now.saturating_add(millis(AGAIN));
+            let Some(target) = self.find(serial) else {
+                continue;
+            };
+            target.doom = Some(again);
+            self.doomed.insert((again, serial));
+            return self.serials.get(&serial).cloned();
+        }
+    }
+
+    /// Takes in what an instance says by its check of that id.
+    pub(super) fn report(
+        &mut self,
+        now: u64,
+        (subject, id): (&Subject, &str),
+        outcome: &Outcome,
+    ) -> Result<Option<Judgement>, ReportError> {
+        let entry = self.entries.get_mut(subject).ok_or(ReportError::Unknown)?;
+        let mut own = entry.targets.iter_mut();
+        let target = own
+            .find(|target| target.wish == Wish::Own && &*target.probe.id == id)
+            .ok_or(ReportError::Unknown)?;
+        let Means::Ttl(ttl) = target.probe.means else {
+            return Err(ReportError::NotReported);
+        };
+        let serial = target.serial;
+        self.due.remove(&(target.at, serial));
+        target.at = now.saturating_add(millis(ttl));
+        self.due.insert((target.at, serial));
+        Ok(self.take(now, serial, outcome))
+    }
+
+    /// Whose states changed since this was asked last.
+    pub(super) fn take_touched(&mut self) -> HashSet<Subject> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Which probes nobody wants any more, since this was asked last.
+    pub(super) fn take_gone(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.gone)
+    }
+
+    pub(super) fn targets(&self, subject: &Subject) -> &[Target] {
+        let entry = self.entries.get(subject);
+        entry.map_or(&[], |entry| entry.targets.as_slice())
     }
 
     fn find(&mut self, serial: u64) -> Option<&mut Target> {
@@ -203,147 +373,6 @@ impl Roster {
     }
 }
 
-impl Entry {
-    /// The worst that its checks found, if that is news.
-    fn judge(&mut self, subject: &Subject) -> Option<Judgement> {
-        let verdicts = self.targets.iter().filter_map(|t| t.counter.verdict());
-        let worst = verdicts.max_by_key(|verdict| verdict.health != Health::Passing);
-        if self.told.as_ref() == worst {
-            return None;
-        }
-        self.told = worst.cloned();
-        Some(Judgement {
-            subject: subject.clone(),
-            home: self.home,
-            verdict: self.told.clone(),
-        })
-    }
-}
-
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use portolan_model::{InstanceId, ServiceKey, route::Probe};
-
-    use super::*;
-
-    const HOME: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
-
-    fn subject(id: &str) -> Subject {
-        Subject {
-            key: ServiceKey::parse("orders").unwrap(),
-            id: InstanceId::parse(id).unwrap(),
-        }
-    }
-
-    fn check(interval: u64) -> Arc<Check> {
-        Arc::new(Check {
-            probe: Probe::Tcp,
-            interval: Duration::from_secs(interval),
-            timeout: Duration::from_secs(1),
-            rise: NonZeroU32::MIN,
-            fall: NonZeroU32::MIN,
-        })
-    }
-
-    fn roster() -> Roster {
-        Roster::new(Dice::new(1))
-    }
-
-    #[test]
-    fn an_own_check_is_due_at_once_and_then_every_interval_give_or_take() {
-        let mut roster = roster();
-        roster.set(5, &subject("a"), HOME, (Wish::Own, &[(HOME, check(10))]));
-        for begun in [5, 20_000, 40_000] {
-            let job = roster.take_due(begun).unwrap();
-            assert!(
-                roster.take_due(begun + 60_000).is_none(),
-                "one probe at a time"
-            );
-            roster.ended(job.serial, &Ok(()));
-            let next = roster.next_due().unwrap();
-            assert!((begun + 9000..=begun + 11_000).contains(&next), "{next}");
-        }
-    }
-
-    #[test]
-    fn the_checks_of_a_service_are_spread() {
-        let mut roster = roster();
-        for n in 0..100 {
-            let wanted = [(HOME, check(10))];
-            roster.set(0, &subject(&n.to_string()), HOME, (Wish::Upstream, &wanted));
-        }
-        let at_once = std::iter::from_fn(|| roster.take_due(10)).count();
-        assert!(at_once < 10, "{at_once}");
-        assert!(std::iter::from_fn(|| roster.take_due(1000)).count() > 80);
-    }
-
-    #[test]
-    fn the_worst_of_several_checks_is_told_and_told_once() {
-        let mut roster = roster();
-        roster.set(0, &subject("a"), HOME, (Wish::Own, &[(HOME, check(10))]));
-        let own = roster.take_due(0).unwrap().serial;
-        roster.set(
-            0,
-            &subject("a"),
-            HOME,
-            (Wish::Upstream, &[(HOME, check(20))]),
-        );
-        let other = roster.take_due(1000).unwrap().serial;
-        let health = |judgement: Option<Judgement>| {
-            judgement.map(|judgement| judgement.verdict.map(|verdict| verdict.health))
-        };
-        assert_eq!(
-            health(roster.ended(own, &Ok(()))),
-            Some(Some(Health::Passing))
-        );
-        let failed = Err("connection refused".into());
-        assert_eq!(
-            health(roster.ended(other, &failed)),
-            Some(Some(Health::Critical))
-        );
-        let gone = roster.set(0, &subject("a"), HOME, (Wish::Upstream, &[]));
-        assert_eq!(health(gone), Some(Some(Health::Passing)));
-        roster.set(0, &subject("a"), HOME, (Wish::Own, &[]));
-        assert_eq!(roster.next_due(), None);
-        assert!(roster.ended(own, &Ok(())).is_none());
-    }
-
-    #[test]
-    fn whoever_registers_anew_is_told_again_what_the_upstream_s_check_found() {
-        let mut roster = roster();
-        roster.set(
-            0,
-            &subject("a"),
-            HOME,
-            (Wish::Upstream, &[(HOME, check(10))]),
-        );
-        let job = roster.take_due(1000).unwrap();
-        let first = roster.ended(job.serial, &Ok(()));
-        let again = roster.set(0, &subject("a"), HOME, (Wish::Own, &[]));
-        assert_eq!(again, first);
-    }
-
-    #[test]
-    fn another_address_is_counted_anew() {
-        let mut roster = roster();
-        let elsewhere = SocketAddr::new(HOME.ip(), 2);
-        roster.set(0, &subject("a"), HOME, (Wish::Own, &[(HOME, check(10))]));
-        let job = roster.take_due(0).unwrap();
-        roster.ended(job.serial, &Ok(()));
-        let moved = roster.set(
-            1,
-            &subject("a"),
-            elsewhere,
-            (Wish::Own, &[(elsewhere, check(10))]),
-        );
-        assert_eq!(moved, None, "the registry has forgotten the verdict, too");
-        assert_eq!(roster.take_due(1).unwrap().address, elsewhere);
-    }
 }

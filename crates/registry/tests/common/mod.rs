@@ -15,6 +15,7 @@ use portolan_catalog::{
 use portolan_model::{InstanceId, Revision, RevisionClock, ServiceKey, SourceId};
 use portolan_registry::{
     Follow, Following, Orders, Parts, Published, Reader, Registry, Stored,
+    check::{Checks, Reports},
     core::Bounds,
     front::native::{self, Native},
     watch::Hub,
@@ -103,6 +104,8 @@ pub(crate) struct World {
     pub(crate) inboxes: InboxHub,
     pub(crate) drain: Drain,
     pub(crate) orders: Option<Orders>,
+    pub(crate) checks: Checks,
+    pub(crate) reports: Option<Reports>,
     tasks: Vec<Task>,
 }
 
@@ -132,10 +135,12 @@ impl World {
             stored,
         });
         let (watches, hub_task) = Hub::new(&*reader);
+        let (checks, reports) = Checks::new();
         let drain = Drain::new();
         let front = Native::new(native::Parts {
             registry: registry.clone(),
             hub: watches,
+            checks: checks.clone(),
             links: Arc::new(|key| Some(format!("http://localhost:8080/{}/", key.name))),
             drain: drain.watch(),
             env: env.clone(),
@@ -169,6 +174,8 @@ impl World {
             inboxes: hub,
             drain,
             orders: Some(orders),
+            checks,
+            reports: Some(reports),
             tasks,
         }
     }

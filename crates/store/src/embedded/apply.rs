@@ -20,14 +20,15 @@ pub(super) struct Group<'a, 't> {
     pub(super) tables: &'a mut Tables<'t>,
     /// What it says is only right if the transaction is committed.
     pub(super) log: &'a mut FactLog,
-    /// The highest revision so far.
+    /// The highest revision that was handed out so far.
     pub(super) revision: Revision,
+    /// The one that is stored.
+    pub(super) stored: Revision,
     pub(super) journal: Retention,
 }
 
 impl Group<'_, '_> {
     pub(super) fn apply(&mut self, jobs: &[Job]) -> Result<Vec<Done>, Error> {
-        let before = self.revision;
         let mut done = Vec::with_capacity(jobs.len());
         let (mut lines, mut newest) = (0, Timestamp::default());
         for job in jobs {
@@ -55,7 +56,7 @@ impl Group<'_, '_> {
         if lines > 0 {
             self.forget(newest, lines.saturating_mul(FORGOTTEN_PER_LINE_MAX))?;
         }
-        if self.revision > before {
+        if self.revision > self.stored {
             self.tables.meta.insert(REVISION, self.revision.as_u64())?;
         }
         Ok(done)

@@ -25,7 +25,7 @@ use crate::{Condition, StoreError};
 
 /// After a failure, how long commits are refused before one is tried again. A try opens and
 /// verifies the whole file, which takes a moment for a large one.
-pub(super) const RETRY_AFTER: Duration = Duration::from_secs(3);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How much room a disk must have to count as not full.
 const PROBE_BYTES: usize = 1 << 20;
@@ -36,6 +36,8 @@ pub(super) struct Committer {
     slot: Arc<Slot>,
     /// The highest revision that was committed, or handed out for a commit that failed.
     revision: Revision,
+    /// The highest one that was committed.
+    stored: Revision,
     journal: Retention,
     log: FactLog,
     condition: watch::Sender<Condition>,
@@ -61,6 +63,7 @@ impl Committer {
             disk,
             slot: Arc::new(slot),
             revision,
+            stored: revision,
             journal,
             log,
             condition,
@@ -163,6 +166,7 @@ impl Committer {
             tables: &mut tables,
             log: &mut self.log,
             revision: self.revision,
+            stored: self.stored,
             journal: self.journal,
         };
         let done = group.apply(jobs).map_err(engine)?;
@@ -172,6 +176,7 @@ impl Committer {
         transaction
             .commit()
             .map_err(|error| StoreError::of_engine(path, error))?;
+        self.stored = self.revision;
         Ok(done)
     }
 
@@ -204,6 +209,7 @@ impl Committer {
     fn reopen(&mut self) -> Result<(), StoreError> {
         let (opening, revision, log) = open(&mut *self.disk)?;
         self.revision = self.revision.max(revision);
+        self.stored = revision;
         self.log = log;
         self.slot.replace(Ok(opening.database));
         Ok(())

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use portolan_model::route::{Check, Probe};
+use portolan_model::route::{Check, HttpMeans, Means as Does, Place, Probe};
 
 use crate::consul::{CheckDefinition, CheckKind};
 
@@ -56,7 +56,13 @@ pub fn probe_of(check: &CheckDefinition, home: Option<SocketAddr>, host: &str) -
             address,
             tls: false,
         } => match authority(address, 0) {
-            Some((host, port)) => (host, port, Probe::Tcp),
+            Some((host, port)) => {
+                let tcp = Does::Tcp {
+                    at: Place::Home,
+                    tls: None,
+                };
+                (host, port, tcp)
+            }
             None => return Means::NotRun("its address is not a host and a port"),
         },
         CheckKind::Tcp { tls: true, .. } => return Means::NotRun("TLS is not probed"),
@@ -68,20 +74,21 @@ pub fn probe_of(check: &CheckDefinition, home: Option<SocketAddr>, host: &str) -
         | CheckKind::OsService(_)
         | CheckKind::Alias { .. } => return Means::NotRun("this type of check is not run"),
     };
-    let (named, port, probe) = target;
+    let (named, port, does) = target;
     let is_home = home.is_some_and(|home| home.port() == port && is_at(named, home.ip(), host));
     if !is_home {
         return Means::NotRun("only the service's own address and port are probed");
     }
     let interval = check.interval.unwrap_or(TIMEOUT);
     let in_a_row = |count: u32| NonZeroU32::MIN.saturating_add(count);
-    Means::Probe(Check {
-        probe,
+    Means::Probe(Check::from(Probe {
         interval: interval.clamp(INTERVAL_MIN, INTERVAL_MAX),
         timeout: check.timeout.unwrap_or(TIMEOUT).min(INTERVAL_MAX),
         rise: in_a_row(check.successes),
         fall: in_a_row(check.failures),
-    })
+        fall_warning: check.failures_to_warn.map(in_a_row),
+        ..Probe::new(check.id.as_str(), does)
+    }))
 }
 
 /// Whether a check's host is where the service is.
@@ -93,7 +100,7 @@ fn is_at(named: &str, ip: IpAddr, host: &str) -> bool {
     }
 }
 
-fn http_target(url: &str) -> Option<(&str, u16, Probe)> {
+fn http_target(url: &str) -> Option<(&str, u16, Does)> {
     let rest = url.strip_prefix("http://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host_port, tail) = rest.split_at(end);
@@ -106,11 +113,11 @@ fn http_target(url: &str) -> Option<(&str, u16, Probe)> {
     };
     let is_fine = path.bytes().all(|byte| byte.is_ascii_graphic())
         && host_port.bytes().all(|byte| byte.is_ascii_graphic());
-    let probe = Probe::Http {
-        path: path.into(),
+    let does = HttpMeans {
         host: Some(host_port.into()),
+        ..HttpMeans::get(&path)
     };
-    is_fine.then_some((host, port, probe))
+    is_fine.then(|| (host, port, Does::Http(Box::new(does))))
 }
 
 /// Host and port; port 0 as a default means that one must be named.
@@ -173,8 +180,9 @@ mod tests {
             let Means::Probe(found) = http(url) else {
                 panic!("{url} is not probed");
             };
+            let [found] = found.probes() else { panic!() };
             assert!(
-                matches!(found.probe, Probe::Http { path: ref p, .. } if &**p == path),
+                matches!(&found.means, Does::Http(http) if &*http.path == path),
                 "{url}"
             );
             assert_eq!((found.rise.get(), found.fall.get()), (2, 3));

@@ -5,6 +5,7 @@
 //! `application/problem+json` with a stable `cause`. `docs/reference/openapi.json`
 //! describes it all; a test holds it against [`ROUTES`].
 
+mod checks;
 mod events;
 mod filter;
 mod guard;
@@ -26,7 +27,7 @@ use portolan_wire::serve::{Answering, Body, Handler, Query, Request, Response, f
 use serde::Serialize;
 
 use self::path::{Place, ServicePlace};
-use crate::{Registry, RegistryError, core::Subject, watch::Hub};
+use crate::{Registry, RegistryError, check::Checks, core::Subject, watch::Hub};
 
 /// Every method and path that is served, with the parameters in braces. Each path under
 /// `/v1/services` exists under `/v1/namespaces/{namespace}/services`, too.
@@ -40,6 +41,15 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("patch", "/v1/services/{service}/instances/{id}"),
     ("delete", "/v1/services/{service}/instances/{id}"),
     ("put", "/v1/services/{service}/instances/{id}/heartbeat"),
+    ("get", "/v1/services/{service}/instances/{id}/checks"),
+    (
+        "get",
+        "/v1/services/{service}/instances/{id}/checks/{check}",
+    ),
+    (
+        "put",
+        "/v1/services/{service}/instances/{id}/checks/{check}",
+    ),
     ("get", "/v1/services/{service}/instances/{id}/override"),
     ("put", "/v1/services/{service}/instances/{id}/override"),
     ("delete", "/v1/services/{service}/instances/{id}/override"),
@@ -61,6 +71,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The watches.
     pub hub: Hub,
+    /// The checks.
+    pub checks: Checks,
     /// Where services are served.
     pub links: Links,
     /// Ends watches when the program drains.
@@ -141,6 +153,13 @@ impl Native {
             (ServicePlace::Instance(id), _) => read::instance(parts, &key, &id),
             (ServicePlace::Heartbeat(id), _) => {
                 write::heartbeat(parts, Subject { key, id }, request).await
+            }
+            (ServicePlace::Checks(id), _) => checks::list(parts, &Subject { key, id }),
+            (ServicePlace::Check(id, check), Method::PUT) => {
+                checks::report(parts, Subject { key, id }, &check, request).await
+            }
+            (ServicePlace::Check(id, check), _) => {
+                checks::show(parts, &Subject { key, id }, &check)
             }
             (ServicePlace::Override(id), Method::PUT) => {
                 overrides::set(parts, Subject { key, id }, request).await

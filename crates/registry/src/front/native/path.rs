@@ -28,6 +28,8 @@ pub(super) enum ServicePlace {
     Instance(InstanceId),
     Heartbeat(InstanceId),
     Override(InstanceId),
+    Checks(InstanceId),
+    Check(InstanceId, String),
 }
 
 impl Place {
@@ -76,11 +78,12 @@ impl Place {
             | Self::Watch
             | Self::Events
             | Self::Sources
-            | Self::Service(_, ServicePlace::Whole) => &["GET"],
+            | Self::Service(_, ServicePlace::Whole | ServicePlace::Checks(_)) => &["GET"],
             Self::Heartbeats | Self::Resolve => &["POST"],
             Self::Service(_, ServicePlace::Instances) => &["GET", "POST"],
             Self::Service(_, ServicePlace::Instance(_)) => &["GET", "PUT", "PATCH", "DELETE"],
             Self::Service(_, ServicePlace::Heartbeat(_)) => &["PUT"],
+            Self::Service(_, ServicePlace::Check(..)) => &["GET", "PUT"],
             Self::Service(_, ServicePlace::Override(_)) => &["GET", "PUT", "DELETE"],
         }
     }
@@ -93,6 +96,11 @@ impl ServicePlace {
             ["instances"] => Some(Self::Instances),
             ["instances", id] => Some(Self::Instance(InstanceId::parse(id)?)),
             ["instances", id, "heartbeat"] => Some(Self::Heartbeat(InstanceId::parse(id)?)),
+            ["instances", id, "checks"] => Some(Self::Checks(InstanceId::parse(id)?)),
+            ["instances", id, "checks", check] => {
+                let check = (*check).to_owned();
+                Some(Self::Check(InstanceId::parse(id)?, check))
+            }
             ["instances", id, "override"] => Some(Self::Override(InstanceId::parse(id)?)),
             _ => None,
         })

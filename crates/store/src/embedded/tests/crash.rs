@@ -147,6 +147,8 @@ struct Simulation {
     answered: Expected,
     /// What may be there as well: the group that was under way.
     pending: Option<Expected>,
+    /// The highest revision that any commit had, answered or not.
+    handed_out: Revision,
 }
 
 impl Simulation {
@@ -159,6 +161,7 @@ impl Simulation {
             seconds: 0,
             answered: Expected::new(),
             pending: None,
+            handed_out: Revision::FIRST,
         }
     }
 
@@ -178,7 +181,7 @@ impl Simulation {
     fn open(&mut self) -> Result<Committer, StoreError> {
         let (committer, start, _) = Committer::open(Box::new(self.disk.clone()), RETENTION)?;
         let found = Expected::found(&committer)?;
-        self.compare(&found);
+        self.compare(found);
         if let Start::Recovered { revision } = start {
             assert_eq!(revision, self.answered.revision);
         }
@@ -214,6 +217,7 @@ impl Simulation {
             replies.push((reply, done));
         }
         expected.forget();
+        self.handed_out = self.handed_out.max(expected.revision);
         committer.serve(jobs);
         let mut failed = false;
         for (mut reply, done) in replies {
@@ -234,22 +238,36 @@ impl Simulation {
         while !self.disk.state().is_dead {
             if let Ok(found) = Expected::found(committer) {
                 self.pending = Some(pending);
-                return self.compare(&found);
+                return self.compare(found);
             }
             committer.probe();
         }
         self.pending = Some(pending);
     }
 
-    fn compare(&mut self, found: &Expected) {
-        match self.pending.take() {
-            Some(pending) if pending == *found => self.answered = pending,
-            pending => assert!(
-                *found == self.answered,
-                "found {found:?}\nanswered {:?}\npending {pending:?}",
-                self.answered
-            ),
-        }
+    fn compare(&mut self, mut found: Expected) {
+        let reached = found.revision;
+        assert!(
+            self.answered.revision <= reached && reached <= self.handed_out,
+            "{reached} is not from {} to {}",
+            self.answered.revision,
+            self.handed_out
+        );
+        // A commit that failed may have raised the revision for the next one.
+        let mut is_like = |expected: &Expected| {
+            found.revision = expected.revision;
+            *expected == found && expected.revision <= reached
+        };
+        let pending = self.pending.take();
+        let is_pending = pending.as_ref().is_some_and(&mut is_like);
+        let is_answered = is_like(&self.answered);
+        assert!(
+            is_pending || is_answered,
+            "found {found:?}\nanswered {:?}\npending {pending:?}",
+            self.answered
+        );
+        found.revision = reached;
+        self.answered = found;
     }
 
     fn work(&mut self, at: Moment) -> Work {

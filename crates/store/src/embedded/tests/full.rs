@@ -109,6 +109,24 @@ fn a_store_without_work_finds_out_by_itself_that_there_is_room() {
 }
 
 #[test]
+fn a_revision_that_is_tried_again_is_remembered() {
+    let mut store = Store::new();
+    let revision = Revision::from_u64(70);
+    let mut attempt = |millis, fault| {
+        store.disk.state().write_fault = fault;
+        let mut batch = put("a", "v");
+        batch.reach(revision);
+        let (job, mut reply) = job(moment(millis), Work::Facts(batch));
+        store.committer.serve(vec![job]);
+        reply.try_recv().unwrap()
+    };
+    assert!(attempt(0, Some(ErrorKind::StorageFull)).is_err());
+    assert!(attempt(10 * SECOND, None).is_ok());
+    let transaction = store.committer.slot().begin_read().unwrap();
+    assert_eq!(read::revision(&transaction).unwrap(), revision);
+}
+
+#[test]
 fn a_failing_disk_is_shown_until_it_works() {
     let mut store = Store::new();
     store.commit("a", 0).unwrap();
