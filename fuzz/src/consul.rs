@@ -1,9 +1,10 @@
 //! What clients of Consul send.
 
+use portolan_access::Rules;
 use portolan_dialects::consul::{
     AclPolicyBody, AclTokenBody, CatalogDeparture, CatalogRegistration, CheckDefinition,
     CheckUpdate, Place, Record, Registered, SavedQuery, ServiceDefinition, SessionDefinition,
-    answer::HealthEntry, filter::Filter, parse_duration, read_txn, rules::Rules, write_duration,
+    answer::HealthEntry, filter::Filter, parse_duration, read_txn, write_duration,
 };
 use portolan_model::{Instance, SourceId};
 

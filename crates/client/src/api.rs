@@ -335,6 +335,17 @@ mod tests {
     }
 
     #[test]
+    fn explanations_are_passed_on_up_to_their_limit() {
+        for (given, passed) in [(DETAIL_CHARACTERS_MAX, DETAIL_CHARACTERS_MAX), (401, 400)] {
+            let detail = "x".repeat(given);
+            let body = format!(r#"{{"cause":"a","detail":"{detail}"}}"#).into();
+            let expected = format!("status 507: {}", "x".repeat(passed));
+            let told = refusal(StatusCode::INSUFFICIENT_STORAGE, &body);
+            assert_eq!(told, Refusal::Failed(expected.into()));
+        }
+    }
+
+    #[test]
     fn ids_are_encoded() {
         assert_eq!(encoded("127.0.0.1:80"), "127.0.0.1%3A80");
         assert_eq!(encoded("a?b#c%~"), "a%3Fb%23c%25~");

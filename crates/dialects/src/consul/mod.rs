@@ -20,7 +20,6 @@ mod map;
 mod parameters;
 mod path;
 mod refusal;
-pub mod rules;
 #[cfg(test)]
 mod tests;
 mod token;

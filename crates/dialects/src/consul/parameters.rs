@@ -62,9 +62,12 @@ impl Parameters {
     ///
     /// # Errors
     /// [`Refusal`]: 400, or 500 for another datacenter than `datacenter`.
-    pub fn read<'q>(all: impl Fn(&str) -> Vec<&'q str>, datacenter: &str) -> Result<Self, Refusal> {
-        let one = |name: &str| all(name).first().copied();
-        let has = |name: &str| one(name).is_some();
+    pub fn read<'q>(
+        all: impl Fn(&'static str) -> Vec<&'q str>,
+        datacenter: &str,
+    ) -> Result<Self, Refusal> {
+        let one = |name: &'static str| all(name).first().copied();
+        let has = |name: &'static str| one(name).is_some();
         check_scope(datacenter, one)?;
         let is_cached = has("cached");
         let consistency = match (has("stale"), has("consistent")) {
@@ -85,8 +88,8 @@ impl Parameters {
             None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
             Some(_) => return Err(Refusal::bad("Invalid value for ?passing")),
         };
-        let some = |name: &str| one(name).filter(|text| !text.is_empty());
-        let many = |name: &str| {
+        let some = |name: &'static str| one(name).filter(|text| !text.is_empty());
+        let many = |name: &'static str| {
             let values = all(name);
             if values.len() > VALUES_MAX {
                 let text = format!("`{name}` is given more than {VALUES_MAX} times");
@@ -122,7 +125,10 @@ impl Parameters {
 }
 
 /// There is one datacenter, one namespace and one partition.
-fn check_scope<'q>(datacenter: &str, one: impl Fn(&str) -> Option<&'q str>) -> Result<(), Refusal> {
+fn check_scope<'q>(
+    datacenter: &str,
+    one: impl Fn(&'static str) -> Option<&'q str>,
+) -> Result<(), Refusal> {
     let is_ours = |text: Option<&str>, ours: &str| {
         text.is_none_or(|text| text.is_empty() || text.eq_ignore_ascii_case(ours))
     };
@@ -166,13 +172,13 @@ impl KvParameters {
     ///
     /// # Errors
     /// [`Refusal`]: 400.
-    pub fn read<'q>(one: impl Fn(&str) -> Option<&'q str>) -> Result<Self, Refusal> {
-        let number = |name: &str| {
+    pub fn read<'q>(one: impl Fn(&'static str) -> Option<&'q str>) -> Result<Self, Refusal> {
+        let number = |name: &'static str| {
             let text = one(name).filter(|text| !text.is_empty());
             let parsed = text.map(str::parse).transpose();
             parsed.map_err(|_| Refusal::bad(format!("Invalid {name} value")))
         };
-        let some = |name: &str| one(name).map(str::to_owned);
+        let some = |name: &'static str| one(name).map(str::to_owned);
         let parameters = Self {
             raw: one("raw").is_some(),
             recurse: one("recurse").is_some(),
@@ -201,7 +207,7 @@ mod tests {
     use super::*;
 
     fn read(query: &'static [(&str, &str)]) -> Result<Parameters, Refusal> {
-        let all = |name: &str| {
+        let all = |name: &'static str| {
             let given = query.iter().filter(|(given, _)| *given == name);
             given.map(|(_, value)| *value).collect::<Vec<_>>()
         };
@@ -252,7 +258,7 @@ mod tests {
     #[test]
     fn parameters_repeat_up_to_a_limit() {
         let many = |count| {
-            let all = move |name: &str| match name {
+            let all = move |name: &'static str| match name {
                 "tag" => vec!["t"; count],
                 _ => Vec::new(),
             };
@@ -264,16 +270,16 @@ mod tests {
 
     #[test]
     fn conditions_of_a_write_exclude_each_other() {
-        let one = |name: &str| match name {
+        let one = |name: &'static str| match name {
             "cas" => Some("0"),
             "flags" => Some("42"),
             _ => None,
         };
         let parameters = KvParameters::read(one).unwrap();
         assert_eq!((parameters.cas, parameters.flags), (Some(0), 42));
-        let two = |name: &str| matches!(name, "cas" | "acquire").then_some("1");
+        let two = |name: &'static str| matches!(name, "cas" | "acquire").then_some("1");
         assert_eq!(KvParameters::read(two).unwrap_err().status, 400);
-        let bad = |name: &str| (name == "flags").then_some("x");
+        let bad = |name: &'static str| (name == "flags").then_some("x");
         assert_eq!(KvParameters::read(bad).unwrap_err().status, 400);
     }
 }

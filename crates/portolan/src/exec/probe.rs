@@ -266,6 +266,12 @@ mod tests {
             (b"\0\0\0\0\x02\x08\x02", "0", Err("not serving")),
             (b"\0\0\0\0\0", "0", Err("not serving")),
             (b"", "0", Err("the answer is no health check")),
+            (&[0; GRPC_BYTES_MAX], "0", Err("not serving")),
+            (
+                &[0; GRPC_BYTES_MAX + 1],
+                "0",
+                Err("the answer is no health check"),
+            ),
             (b"", "5", Err("the health service does not know it")),
             (b"", "12", Err("there is no health service")),
             (b"", "14", Err("gRPC status 14")),

@@ -1,4 +1,5 @@
 //! Fronts: one folder for each protocol that instances register by.
 
+pub mod consul;
 pub mod eureka;
 pub mod native;

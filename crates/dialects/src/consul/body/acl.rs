@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::consul::{
     Refusal,
     loose::{self, Fields},
-    rules::Rules,
 };
 
 /// The longest name of a policy.
@@ -84,7 +83,8 @@ impl AclTokenBody {
 }
 
 impl AclPolicyBody {
-    /// Reads the body; its rules are parsed, so that no policy is kept that says nothing.
+    /// Reads the body. Its rules are a language of their own, which whoever keeps the
+    /// policy reads.
     ///
     /// # Errors
     /// [`Refusal`]: 400.
@@ -110,7 +110,6 @@ impl AclPolicyBody {
                 return Err(Refusal::decode(text));
             }
         };
-        Rules::parse(&rules).map_err(|error| Refusal::bad(error.to_string()))?;
         Ok(Self {
             id: fields.text("ID")?,
             name,

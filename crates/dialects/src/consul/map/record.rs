@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Means, instance_id, probe_of, service_key};
 use crate::{
-    consul::{CheckDefinition, Maintenance, Refusal, ServiceDefinition, answer::status_name},
+    consul::{CheckDefinition, Refusal, ServiceDefinition, answer::status_name},
     native::Described,
 };
 
@@ -40,12 +40,6 @@ pub struct Record {
     /// Its checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Held>,
-    /// Why it is out of service, if it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub maintenance: Option<String>,
-    /// Why its whole node is out of service, if it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_maintenance: Option<String>,
 }
 
 /// A check and what was heard of it.
@@ -100,8 +94,6 @@ impl Record {
             node: node.map(|(name, _)| name.to_owned()),
             mirrored: Vec::new(),
             checks: checks.into_iter().map(Held::new).collect(),
-            maintenance: None,
-            node_maintenance: None,
         };
         record.settle();
         record
@@ -145,18 +137,8 @@ impl Record {
                 }
             }
         }
-        self.maintenance = before.maintenance;
-        self.node_maintenance = before.node_maintenance;
         self.settle();
         self
-    }
-
-    /// Takes it out of service or puts it back.
-    pub fn maintain(&mut self, maintenance: Maintenance) {
-        self.maintenance = match maintenance {
-            Maintenance::On(reason) => Some(reason),
-            Maintenance::Off => None,
-        };
     }
 
     /// The check of that id.
@@ -186,16 +168,6 @@ impl Record {
     /// None if nothing ever will be.
     #[must_use]
     pub fn report(&self) -> Option<(Health, Option<Arc<str>>)> {
-        let out = |reason: &str| {
-            let note = match reason {
-                "" => "maintenance".to_owned(),
-                reason => format!("maintenance: {reason}"),
-            };
-            Some((Health::Critical, Some(note.into())))
-        };
-        if let Some(reason) = self.maintenance.as_ref().or(self.node_maintenance.as_ref()) {
-            return out(reason);
-        }
         let worst = self.told().max_by_key(|held| held.status.severity())?;
         let note = match (worst.status, worst.output.as_str()) {
             (Health::Passing, _) => None,

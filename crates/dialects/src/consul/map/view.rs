@@ -233,11 +233,15 @@ impl Registered {
             });
         };
         let id = &self.record.service.id;
-        let reason = match (&self.record.maintenance, state.overridden) {
-            (Some(reason), _) => Some(reason.as_str()),
-            (None, Override::Drain) => Some("drained by an operator"),
-            (None, Override::Maintenance) => Some("taken out by an operator"),
-            (None, Override::None) => None,
+        let ruling = state.ruling.as_ref();
+        let reason = match (
+            state.overridden,
+            ruling.and_then(|ruling| ruling.reason.as_deref()),
+        ) {
+            (Override::None, _) => None,
+            (Override::Drain | Override::Maintenance, Some(reason)) => Some(reason),
+            (Override::Drain, None) => Some("drained by an operator"),
+            (Override::Maintenance, None) => Some("taken out by an operator"),
         };
         if let Some(reason) = reason {
             let name = "Service Maintenance Mode";
@@ -327,8 +331,6 @@ fn foreign(instance: &Instance) -> Record {
         ip,
         mirrored: Vec::new(),
         checks: Vec::new(),
-        maintenance: None,
-        node_maintenance: None,
     }
 }
 

@@ -5,6 +5,8 @@
 //! speak of the same name, `deny` wins, then the widest level.
 //! Source: the ACL rules reference of the Consul API.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 mod hcl;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,261 @@
+//! Under `catalog/`: reads, and registrations by hand.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use portolan_dialects::consul::{
+    CatalogDeparture, CatalogPlace, CatalogRegistration, Parameters, Record, Refusal,
+    ServiceDefinition,
+    answer::{CatalogRow, NodeServices, NodeView, ServiceView},
+};
+use portolan_wire::serve::Response;
+use serde_json::{Value, json};
+
+use super::{
+    Parts, answering,
+    clerk::Writing,
+    scene::{Scene, has_meta, has_tags},
+    terms::{Key, Touched},
+    waiting::{of_everything, of_service},
+    writing::wait_for,
+};
+
+pub(super) async fn answer(
+    parts: &Parts,
+    place: CatalogPlace,
+    parameters: &Parameters,
+) -> Result<Response, Refusal> {
+    match place {
+        CatalogPlace::Datacenters => answering::json(&[&parts.home.datacenter]),
+        CatalogPlace::Nodes => {
+            let filter = parameters.filter_on(&NodeView::SHAPE)?;
+            of_everything(parts, parameters, |scene| {
+                let mut nodes = nodes(scene, parameters);
+                if let Some(filter) = &filter {
+                    filter.keep(&mut nodes);
+                }
+                Ok(nodes)
+            })
+            .await
+        }
+        CatalogPlace::Services => {
+            of_everything(parts, parameters, |scene| services(scene, parameters)).await
+        }
+        CatalogPlace::Service(name) => {
+            let filter = parameters.filter_on(&CatalogRow::SHAPE)?;
+            of_service(parts, parameters, &name, |scene| {
+                let mut rows = rows(scene, &name, parameters)?;
+                if let Some(filter) = &filter {
+                    filter.keep(&mut rows);
+                }
+                Ok(rows)
+            })
+            .await
+        }
+        CatalogPlace::Connect(name) => {
+            let _filter = parameters.filter_on(&CatalogRow::SHAPE)?;
+            of_service(parts, parameters, &name, |_| Ok(Vec::<CatalogRow>::new())).await
+        }
+        CatalogPlace::Node(name) => {
+            of_everything(parts, parameters, |scene| node(scene, &name, parameters)).await
+        }
+        CatalogPlace::NodeServices(name) => {
+            of_everything(parts, parameters, |scene| {
+                let Some(node) = node(scene, &name, parameters)? else {
+                    return Ok(Value::Null);
+                };
+                let services: Vec<_> = node.services.into_values().collect();
+                Ok(json!({ "Node": node.node, "Services": services }))
+            })
+            .await
+        }
+        CatalogPlace::GatewayServices => answering::json(&Vec::<Value>::new()),
+        CatalogPlace::Register | CatalogPlace::Deregister => {
+            Err(Refusal::new(405, "method GET not allowed"))
+        }
+    }
+}
+
+fn nodes(scene: &Scene<'_>, parameters: &Parameters) -> Vec<NodeView> {
+    let others = scene.nodes.known.keys().map(|name| Some(name.as_str()));
+    let all = std::iter::once(None).chain(others);
+    let mut nodes: Vec<_> = all
+        .map(|node| scene.node(node))
+        .filter(|node| has_meta(node, &parameters.node_meta))
+        .collect();
+    nodes.sort_by(|a, b| a.node.cmp(&b.node));
+    if let Some(near) = &parameters.near {
+        // Nobody has measured the ways; oneself is nearest.
+        let near = if near == "_agent" {
+            &scene.home.node.name
+        } else {
+            near
+        };
+        nodes.sort_by_key(|node| *node.node != **near);
+    }
+    nodes
+}
+
+type Tags = BTreeSet<Arc<str>>;
+
+/// Services that have an instance, with the tags of all of them.
+fn services(scene: &Scene<'_>, parameters: &Parameters) -> Result<BTreeMap<String, Tags>, Refusal> {
+    let filter = parameters.filter_on(&CatalogRow::SHAPE)?;
+    let mut all = BTreeMap::new();
+    if filter.is_none() && parameters.node_meta.is_empty() {
+        all.insert("consul".to_owned(), Tags::new());
+    }
+    let needs_rows = filter.is_some() || !parameters.node_meta.is_empty();
+    for (seen, index) in scene.everybody() {
+        if needs_rows {
+            let row = row(scene, &seen, index);
+            let node = scene.node(seen.node());
+            let is_wanted = has_meta(&node, &parameters.node_meta)
+                && filter.as_ref().is_none_or(|filter| filter.chooses(&row));
+            if !is_wanted {
+                continue;
+            }
+        }
+        let service = seen.record.service;
+        all.entry(service.name).or_default().extend(service.tags);
+    }
+    Ok(all)
+}
+
+fn row(scene: &Scene<'_>, seen: &portolan_dialects::consul::Registered, index: u64) -> CatalogRow {
+    let node = scene.node(seen.node());
+    let service = seen.service(&node.address, index);
+    CatalogRow::new(node, service)
+}
+
+fn rows(
+    scene: &Scene<'_>,
+    name: &str,
+    parameters: &Parameters,
+) -> Result<Vec<CatalogRow>, Refusal> {
+    let Some(service) = scene.service(name)?.filter(|_| !parameters.has_peer) else {
+        return Ok(Vec::new());
+    };
+    let index = service.modified.as_u64();
+    let wanted = scene
+        .instances(service)
+        .filter(|seen| has_tags(seen, &parameters.tags));
+    let rows = wanted
+        .filter(|seen| has_meta(&scene.node(seen.node()), &parameters.node_meta))
+        .map(|seen| row(scene, &seen, index));
+    Ok(rows.collect())
+}
+
+/// A node and its services; none if there is no such node.
+fn node(
+    scene: &Scene<'_>,
+    name: &str,
+    parameters: &Parameters,
+) -> Result<Option<NodeServices>, Refusal> {
+    // The filter chooses among the services.
+    let filter = parameters.filter_on(&ServiceView::SHAPE)?;
+    let Ok(node) = scene.node_named(name) else {
+        return Ok(None);
+    };
+    let view = scene.node(node);
+    let on_it = scene.everybody().filter(|(seen, _)| seen.node() == node);
+    let views = on_it.map(|(seen, index)| seen.service(&view.address, index));
+    let chosen = views.filter(|view| filter.as_ref().is_none_or(|filter| filter.chooses(view)));
+    let services = chosen.map(|view| (Arc::clone(&view.id), view)).collect();
+    Ok(Some(NodeServices {
+        node: view,
+        services,
+    }))
+}
+
+pub(super) async fn register(
+    parts: &Parts,
+    body: &[u8],
+    caller: IpAddr,
+) -> Result<Response, Refusal> {
+    let (registration, datacenter) = CatalogRegistration::read(body)?;
+    check_datacenter(parts, datacenter.as_deref())?;
+    let CatalogRegistration {
+        node,
+        skip_node_update,
+        service,
+        checks,
+    } = registration;
+    let is_own = node.name.eq_ignore_ascii_case(&parts.home.node.name);
+    let name = (!is_own).then_some(node.name.as_str());
+    let index = parts.clerk.catalog().revision().as_u64();
+    let mut writings: Vec<Writing> = Vec::new();
+    if !is_own {
+        writings.extend(parts.clerk.change(|book, _| {
+            let is_known = book.nodes().known.contains_key(&node.name);
+            if is_known && skip_node_update {
+                return Ok(Touched::Nothing);
+            }
+            book.put_node(node.clone(), index)?;
+            Ok(Touched::Node)
+        })?);
+    }
+    if let Some(service) = service {
+        let at = name.map(|name| (name, node.address.as_str()));
+        writings.extend(put(parts, service, at, caller)?);
+    }
+    for check in checks {
+        writings.extend(
+            parts
+                .clerk
+                .change(|book, now| book.add_check(now, name, check))?,
+        );
+    }
+    wait_for(writings).await?;
+    answering::json(&true)
+}
+
+fn put(
+    parts: &Parts,
+    service: ServiceDefinition,
+    at: Option<(&str, &str)>,
+    caller: IpAddr,
+) -> Result<Vec<Writing>, Refusal> {
+    let record = Record::new(service, at, caller);
+    parts.clerk.register(record, false)
+}
+
+pub(super) async fn deregister(parts: &Parts, body: &[u8]) -> Result<Response, Refusal> {
+    let gone = CatalogDeparture::read(body)?;
+    check_datacenter(parts, gone.datacenter.as_deref())?;
+    let is_own = gone.node.eq_ignore_ascii_case(&parts.home.node.name);
+    let node = (!is_own).then_some(gone.node.as_str());
+    let mut writings = Vec::new();
+    if let Some(id) = &gone.service_id {
+        let key = Key::new(node, id);
+        writings.extend(parts.clerk.deregister(&key)?.unwrap_or_default());
+    } else if let Some(id) = &gone.check_id {
+        let key = Key::new(node, id);
+        writings.extend(parts.clerk.change(|book, _| {
+            let touched = book.remove_check(&key);
+            Ok(touched.unwrap_or(Touched::Nothing))
+        })?);
+    } else if let Some(name) = node {
+        let mut on_it = Vec::new();
+        writings.extend(parts.clerk.change(|book, _| {
+            on_it = book.remove_node(name);
+            Ok(Touched::Node)
+        })?);
+        for key in on_it {
+            writings.extend(parts.clerk.deregister(&key)?.unwrap_or_default());
+        }
+    }
+    wait_for(writings).await?;
+    answering::json(&true)
+}
+
+fn check_datacenter(parts: &Parts, named: Option<&str>) -> Result<(), Refusal> {
+    let ours = &*parts.home.datacenter;
+    if named.is_none_or(|named| named.eq_ignore_ascii_case(ours)) {
+        return Ok(());
+    }
+    Err(Refusal::no_path())
+}

@@ -1,0 +1,244 @@
+//! The HTTP API of Consul: programs that register with, or read from, a Consul agent do so
+//! with us unchanged.
+//!
+//! There is one agent for all callers and one node of its own; nodes that are registered
+//! by hand stand beside it. Reads show the merged catalogue of all sources, in Consul's
+//! shapes; writes are answered once they are visible. The [`book`] remembers what the
+//! catalogue does not, the [`clerk`] writes, the [`Keeper`] sees to time.
+//!
+//! Keys, sessions, transactions and prepared queries are answered 501 until there is a
+//! ledger; access control is off, and says so.
+
+mod agent;
+mod answering;
+mod book;
+mod catalog;
+mod clerk;
+mod events;
+mod health;
+mod keeper;
+mod sane;
+mod scene;
+mod terms;
+mod waiting;
+mod writing;
+
+use std::{fmt::Write as _, sync::Arc};
+
+use http::{HeaderValue, Method, header};
+use portolan_dialects::consul::{
+    CatalogPlace, Home, Parameters, Place, Refusal, answer::ItselfConfig,
+};
+use portolan_runtime::{Dice, Env, drain::DrainWatch};
+use portolan_wire::serve::{Answering, Handler, Query, Request, Response, decode};
+
+pub use self::keeper::Keeper;
+use self::{clerk::Clerk, events::Events};
+use crate::{Registry, watch::Hub};
+
+/// The version of Consul whose API this is.
+const VERSION: &str = "1.20.0";
+
+/// What the front is made of.
+pub struct Settings {
+    /// The registry.
+    pub registry: Registry,
+    /// The watches.
+    pub hub: Hub,
+    /// Ends blocking queries when the program drains.
+    pub drain: DrainWatch,
+    /// The clock.
+    pub env: Env,
+    /// The agent's node and datacenter.
+    pub home: Home,
+}
+
+struct Parts {
+    registry: Registry,
+    hub: Hub,
+    drain: DrainWatch,
+    env: Env,
+    home: Home,
+    clerk: Arc<Clerk>,
+    events: Events,
+}
+
+/// Consul's API as a handler.
+#[derive(Clone)]
+pub struct Consul(Arc<Parts>);
+
+impl Consul {
+    /// A front, and the task that looks after what registered through it.
+    #[must_use]
+    pub fn new(settings: Settings) -> (Self, Keeper) {
+        let Settings {
+            registry,
+            hub,
+            drain,
+            env,
+            home,
+        } = settings;
+        let clerk = Arc::new(Clerk::new(registry.clone(), env.clone()));
+        let keeper = Keeper {
+            clerk: Arc::clone(&clerk),
+            env: env.clone(),
+        };
+        let front = Self(Arc::new(Parts {
+            registry,
+            hub,
+            drain,
+            events: Events::new(&env),
+            env,
+            home,
+            clerk,
+        }));
+        (front, keeper)
+    }
+
+    async fn answer(self, request: Request) -> Response {
+        let answered = self.dispatch(request).await;
+        answering::finished(answered.unwrap_or_else(answering::refused))
+    }
+
+    async fn dispatch(&self, request: Request) -> Result<Response, Refusal> {
+        let bad = |error: portolan_wire::serve::BadEncoding| Refusal::bad(error.to_string());
+        let path = decode(request.uri().path()).map_err(bad)?.into_owned();
+        let place = Place::parse(&path)?;
+        let text = request.uri().query().unwrap_or_default().to_owned();
+        let query = Query::parse(&text).map_err(bad)?;
+        let method = match *request.method() {
+            Method::HEAD => Method::GET,
+            ref method => method.clone(),
+        };
+        let allowed = place.methods();
+        if !allowed.iter().any(|allowed| method == *allowed) {
+            return Ok(not_allowed(&method, allowed));
+        }
+        let parameters =
+            Parameters::read(|name| query.all(name).collect(), &self.0.home.datacenter)?;
+        if method == Method::GET {
+            self.read(place, &parameters, &query).await
+        } else {
+            self.write(place, &query, request).await
+        }
+    }
+
+    async fn read(
+        &self,
+        place: Place,
+        parameters: &Parameters,
+        query: &Query<'_>,
+    ) -> Result<Response, Refusal> {
+        let parts = &*self.0;
+        match place {
+            Place::Agent(place) => agent::read(parts, &place, parameters, query).await,
+            Place::Catalog(place) => catalog::answer(parts, place, parameters).await,
+            Place::Health(place) => health::answer(parts, place, parameters).await,
+            Place::Leader => answering::json(&leader(parts)),
+            Place::Peers => answering::json(&[leader(parts)]),
+            Place::Events => events::list(parts, parameters, query).await,
+            Place::Sane(sane) => sane::answer(parts, sane),
+            Place::Acl(_) => Err(agent::acl_disabled()),
+            Place::Kv(_) | Place::Session(..) | Place::Query(_) | Place::Txn | Place::Fire(_) => {
+                Err(no_ledger())
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        place: Place,
+        query: &Query<'_>,
+        request: Request,
+    ) -> Result<Response, Refusal> {
+        let parts = &*self.0;
+        let caller = writing::caller(&request);
+        match place {
+            Place::Agent(place) => {
+                let body = writing::body(request).await?;
+                agent::write(parts, place, (query, &body), caller).await
+            }
+            Place::Catalog(CatalogPlace::Register) => {
+                let body = writing::body(request).await?;
+                catalog::register(parts, &body, caller).await
+            }
+            Place::Catalog(CatalogPlace::Deregister) => {
+                let body = writing::body(request).await?;
+                catalog::deregister(parts, &body).await
+            }
+            Place::Fire(name) => {
+                let body = writing::body(request).await?;
+                let now = parts.clerk.catalog().revision().as_u64();
+                answering::json(&parts.events.fire(&name, (query, &body), now)?)
+            }
+            Place::Acl(_) => Err(agent::acl_disabled()),
+            Place::Sane(_) => Err(Refusal::failed(
+                "Portolan has no such part of Consul to change",
+            )),
+            Place::Kv(_)
+            | Place::Session(..)
+            | Place::Query(_)
+            | Place::Txn
+            | Place::Catalog(_)
+            | Place::Health(_)
+            | Place::Leader
+            | Place::Peers
+            | Place::Events => Err(no_ledger()),
+        }
+    }
+}
+
+impl Handler for Consul {
+    fn handle(&self, request: Request) -> Answering {
+        Box::pin(self.clone().answer(request))
+    }
+}
+
+fn no_ledger() -> Refusal {
+    Refusal::new(
+        501,
+        "Portolan has no key-value store, sessions or prepared queries yet",
+    )
+}
+
+fn not_allowed(method: &Method, allowed: &[&'static str]) -> Response {
+    let mut response = answering::text(405, format!("method {method} not allowed"));
+    if let Ok(value) = HeaderValue::from_str(&allowed.join(",")) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    response
+}
+
+/// Where the leader is: we are.
+fn leader(parts: &Parts) -> String {
+    format!("{}:8300", parts.home.node.address)
+}
+
+fn config(parts: &Parts) -> ItselfConfig {
+    ItselfConfig {
+        datacenter: Arc::clone(&parts.home.datacenter),
+        primary_datacenter: Arc::clone(&parts.home.datacenter),
+        node_name: parts.home.node.name.as_str().into(),
+        node_id: parts.home.node.id.as_str().into(),
+        server: true,
+        revision: "",
+        version: VERSION,
+    }
+}
+
+/// A new id in the form of a UUID (RFC 9562, version 4).
+pub(crate) fn uuid(dice: &mut Dice) -> Arc<str> {
+    let (high, low) = (dice.u64(), dice.u64());
+    let mut text = String::with_capacity(36);
+    // Writing to a string can't fail.
+    let _written = write!(
+        text,
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xfff,
+        (low >> 48) & 0x3fff | 0x8000,
+        low & 0xffff_ffff_ffff
+    );
+    text.into()
+}

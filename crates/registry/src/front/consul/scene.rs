@@ -1,0 +1,181 @@
+//! Everything that a read needs, at one moment: the catalogue, the nodes, and what was
+//! heard of checks since.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use portolan_catalog::{Catalog, Service};
+use portolan_dialects::consul::{
+    Home, NodeDefinition, NodeSeen, Refusal, Registered,
+    answer::{CheckView, HealthEntry, Indexes, NodeView},
+    service_key,
+};
+use portolan_model::{Health, ServiceKey};
+
+use super::{
+    clerk::Clerk,
+    terms::{Key, Nodes},
+};
+
+/// There is no such node.
+pub(super) struct NoNode;
+
+/// What is shown of a service's instance: its node, itself, its checks.
+pub(super) struct Scene<'a> {
+    pub(super) home: &'a Home,
+    pub(super) catalog: Catalog,
+    pub(super) nodes: Arc<Nodes>,
+    clerk: &'a Clerk,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn new(home: &'a Home, clerk: &'a Clerk) -> Self {
+        let nodes = clerk.book().nodes();
+        Self {
+            home,
+            catalog: clerk.catalog(),
+            nodes,
+            clerk,
+        }
+    }
+
+    /// The index of everything.
+    pub(super) fn index(&self) -> u64 {
+        self.catalog.revision().as_u64().max(self.nodes.index)
+    }
+
+    pub(super) fn service(&self, name: &str) -> Result<Option<&Arc<Service>>, Refusal> {
+        Ok(self.catalog.service(&service_key(name)?))
+    }
+
+    /// The services that clients of Consul see: those of the namespace that has no name
+    /// there, in order.
+    pub(super) fn services(&self) -> Vec<&Arc<Service>> {
+        let is_shown = |service: &&Arc<Service>| {
+            service.key.namespace.as_str() == ServiceKey::DEFAULT_NAMESPACE
+        };
+        let mut services: Vec<_> = self.catalog.services().filter(is_shown).collect();
+        services.sort_by(|a, b| a.key.cmp(&b.key));
+        services
+    }
+
+    /// A service's instances.
+    pub(super) fn instances<'s>(
+        &'s self,
+        service: &'s Service,
+    ) -> impl Iterator<Item = Registered> + 's {
+        let instances = service.instances.iter();
+        instances.map(|instance| self.clerk.seen(instance))
+    }
+
+    /// Every instance, and its service's index.
+    pub(super) fn everybody(&self) -> impl Iterator<Item = (Registered, u64)> + '_ {
+        self.services().into_iter().flat_map(move |service| {
+            let index = service.modified.as_u64();
+            self.instances(service).map(move |seen| (seen, index))
+        })
+    }
+
+    /// A node by its name; none stands for the agent's own. One that was forgotten while
+    /// a service still names it has no more than its name.
+    pub(super) fn node(&self, name: Option<&str>) -> NodeView {
+        let found = name.and_then(|name| self.nodes.known.get(name));
+        match (name, found) {
+            (Some(_), Some((node, index))) => self.home.view(&NodeSeen {
+                node,
+                index: *index,
+            }),
+            (Some(name), None) if name != self.home.node.name => {
+                let node = NodeDefinition {
+                    name: name.to_owned(),
+                    ..NodeDefinition::default()
+                };
+                self.home.view(&NodeSeen {
+                    node: &node,
+                    index: 1,
+                })
+            }
+            (Some(_) | None, _) => self.home.view(&NodeSeen {
+                node: &self.home.node,
+                index: 1,
+            }),
+        }
+    }
+
+    /// The node of that name; none stands for the agent's own.
+    pub(super) fn node_named<'n>(&self, name: &'n str) -> Result<Option<&'n str>, NoNode> {
+        if name.eq_ignore_ascii_case(&self.home.node.name) {
+            return Ok(None);
+        }
+        self.nodes
+            .known
+            .contains_key(name)
+            .then_some(Some(name))
+            .ok_or(NoNode)
+    }
+
+    /// The checks of a node itself.
+    pub(super) fn node_checks(&self, node: Option<&str>) -> Vec<CheckView> {
+        let name: Arc<str> = node.unwrap_or(&self.home.node.name).into();
+        let mut checks = Vec::new();
+        if node.is_none() {
+            checks.push(CheckView::alive(&name, Indexes::at(1)));
+        }
+        let all = self.nodes.checks.iter();
+        let of_it = all.filter(|(key, _)| key.node.as_deref() == node);
+        checks.extend(of_it.map(|(_, held)| CheckView::of_node(held, &name, self.nodes.index)));
+        checks
+    }
+
+    pub(super) fn entry(&self, seen: &Registered, index: u64) -> HealthEntry {
+        let node = self.node(seen.node());
+        let mut checks = self.node_checks(seen.node());
+        checks.extend(seen.checks(&node.node, index));
+        HealthEntry {
+            service: seen.service(&node.address, index),
+            node,
+            checks,
+        }
+    }
+
+    /// The service of that id, if it was registered through Consul.
+    pub(super) fn find(&self, id: &str) -> Option<(Registered, u64)> {
+        let key = Key::new(None, id);
+        let name = {
+            let book = self.clerk.book();
+            book.record(&key).map(|record| record.service.name.clone())
+        };
+        let service = self.service(&name?).ok()??;
+        let found = self
+            .instances(service)
+            .find(|seen| seen.is_ours && Key::of(&seen.record) == key);
+        found.map(|seen| (seen, service.modified.as_u64()))
+    }
+
+    /// The services that registered with the agent, by id.
+    pub(super) fn by_id(&self) -> BTreeMap<String, (Registered, u64)> {
+        let own = self
+            .everybody()
+            .filter(|(seen, _)| seen.is_ours && seen.node().is_none());
+        own.map(|(seen, index)| (seen.record.service.id.clone(), (seen, index)))
+            .collect()
+    }
+}
+
+/// Whether an instance has all of these tags; case does not matter.
+pub(super) fn has_tags(seen: &Registered, tags: &[String]) -> bool {
+    let given = &seen.record.service.tags;
+    tags.iter()
+        .all(|wanted| given.iter().any(|tag| tag.eq_ignore_ascii_case(wanted)))
+}
+
+/// Whether a node has all of these labels.
+pub(super) fn has_meta(node: &NodeView, wanted: &[(String, String)]) -> bool {
+    wanted
+        .iter()
+        .all(|(key, value)| node.meta.get(key.as_str()).is_some_and(|v| **v == **value))
+}
+
+/// Whether nothing is wrong with it at all.
+pub(super) fn is_passing(checks: &[CheckView]) -> bool {
+    Registered::worst(checks) == Health::Passing
+}

@@ -1,0 +1,129 @@
+//! Blocking queries: an answer is made anew whenever something that it may depend on has
+//! changed, and goes out when it differs from the one that the client has.
+
+use std::sync::Arc;
+
+use portolan_dialects::consul::{
+    Parameters, Refusal,
+    blocking::{Blocking, Verdict},
+    service_key,
+};
+use portolan_model::{Revision, ServiceKey};
+use portolan_wire::serve::Response;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{
+    Parts,
+    answering::{encoded, indexed, json_bytes},
+    scene::Scene,
+};
+use crate::watch::{Scope, Watcher};
+
+/// What a read shows: its bytes and its index.
+type Made = (Vec<u8>, u64);
+
+/// Answers a read of one service.
+pub(super) async fn of_service<T: Serialize>(
+    parts: &Parts,
+    parameters: &Parameters,
+    name: &str,
+    make: impl Fn(&Scene<'_>) -> Result<T, Refusal>,
+) -> Result<Response, Refusal> {
+    let key = service_key(name)?;
+    let seen = parameters.blocking.index;
+    let whole = |scene: &Scene<'_>| Ok((encoded(&make(scene)?)?, service_index(scene, &key, seen)));
+    answer(parts, parameters, Scope::Service(key.clone()), whole).await
+}
+
+/// Answers a read of everything.
+pub(super) async fn of_everything<T: Serialize>(
+    parts: &Parts,
+    parameters: &Parameters,
+    make: impl Fn(&Scene<'_>) -> Result<T, Refusal>,
+) -> Result<Response, Refusal> {
+    let whole = |scene: &Scene<'_>| Ok((encoded(&make(scene)?)?, scene.index()));
+    answer(parts, parameters, Scope::Everything, whole).await
+}
+
+/// The index of a service. One that is not there has not changed as long as it was not
+/// there at the index that the client has seen either.
+fn service_index(scene: &Scene<'_>, key: &ServiceKey, seen: Option<u64>) -> u64 {
+    let catalog = &scene.catalog;
+    let index = match (catalog.service(key), seen) {
+        (Some(service), _) => service.modified.as_u64(),
+        (None, Some(seen)) if seen <= scene.index() => {
+            let then = Revision::from_u64(seen).min(catalog.revision());
+            match catalog.instances_at(key, then) {
+                Ok(instances) if instances.is_empty() => seen,
+                Ok(_) | Err(_) => catalog.revision().as_u64(),
+            }
+        }
+        (None, _) => catalog.revision().as_u64(),
+    };
+    index.max(scene.nodes.index)
+}
+
+async fn answer(
+    parts: &Parts,
+    parameters: &Parameters,
+    scope: Scope,
+    make: impl Fn(&Scene<'_>) -> Result<Made, Refusal>,
+) -> Result<Response, Refusal> {
+    let blocking = parameters.blocking;
+    // Subscribing comes before reading, so that no change falls in between.
+    let nodes = parts.clerk.watch_nodes();
+    let revision = parts.clerk.catalog().revision();
+    let first = make(&Scene::new(&parts.home, &parts.clerk))?;
+    let answered = match blocking.verdict(first.1) {
+        Verdict::Answer => first,
+        Verdict::Wait => {
+            let reader = Arc::clone(parts.registry.reader());
+            let watcher = Watcher::new(&parts.hub, reader, scope, Some(revision)).await;
+            let watcher =
+                watcher.ok_or_else(|| Refusal::new(503, "the program is coming to its end"))?;
+            wait(parts, blocking, (watcher, nodes), first, make).await?
+        }
+    };
+    let response = json_bytes(answered.0);
+    Ok(indexed(response, answered.1, parameters.consistency))
+}
+
+async fn wait(
+    parts: &Parts,
+    blocking: Blocking,
+    (mut watcher, mut nodes): (Watcher, watch::Receiver<()>),
+    first: Made,
+    make: impl Fn(&Scene<'_>) -> Result<Made, Refusal>,
+) -> Result<Made, Refusal> {
+    let patience = blocking.patience(parts.env.dice().unit_f64());
+    let until = parts.env.instant() + patience;
+    let mut drain = parts.drain.clone();
+    let mut newest = first;
+    loop {
+        tokio::select! {
+            told = watcher.next() => {
+                if told.is_none() {
+                    return Ok(newest);
+                }
+                while watcher.has_news() {
+                    // What changed does not matter: the answer is made whole.
+                    let _told = watcher.next().await;
+                }
+            }
+            changed = nodes.changed() => {
+                if changed.is_err() {
+                    return Ok(newest);
+                }
+            }
+            () = drain.draining() => return Ok(newest),
+            () = parts.env.sleep_until(until) => return Ok(newest),
+        }
+        let again = make(&Scene::new(&parts.home, &parts.clerk))?;
+        if again.0 != newest.0 {
+            return Ok(again);
+        }
+        // Whoever comes back with this index has seen everything up to it.
+        newest = again;
+    }
+}
