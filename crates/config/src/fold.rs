@@ -156,6 +156,15 @@ impl Folding<'_> {
         self.report.has_errors() || self.given_twice.contains(object)
     }
 
+    /// Whether something was written there that is not what holds by default.
+    pub(crate) fn is_written(&self, object: &ObjectRef, pointer: &str) -> bool {
+        let place = self.places.get(object);
+        place.is_some_and(|place| {
+            let written = place.node.to_json_as_written();
+            written.pointer(pointer).is_some()
+        })
+    }
+
     /// Adds a finding about a part of an object that has been read.
     pub(crate) fn blame(
         &mut self,

@@ -36,8 +36,8 @@ pub use raw::{RawObjects, StoredObject};
 pub use reference::reference_markdown;
 pub use schema::schema;
 pub use settings::{
-    AccessLog, Admin, Automatic, Checks, ClientTimeouts, Gateway, Limits, Listener, ListenerTls,
-    LogFormat, LogPath, Protocols, ProxyHeader, Registry, Status,
+    AccessLog, Admin, Automatic, Checks, ClientTimeouts, Front, Gateway, Limits, Listener,
+    ListenerTls, LogFormat, LogPath, Protocols, ProxyHeader, Registry, Status,
 };
 pub use substitute::SCALAR_BYTES_MAX;
 pub use tree::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};

@@ -33,7 +33,7 @@ pub struct Plan {
     pub status: Option<Status>,
     /// Where access records go.
     pub access_log: AccessLog,
-    /// The registry's limits.
+    /// The registry's limits and foreign protocols.
     pub registry: Registry,
     /// The guard's settings.
     pub guard: GuardSettings,
@@ -118,7 +118,7 @@ pub struct PlannedSource {
 
 impl Plan {
     /// What runs without any configuration: the gateway on 127.0.0.1:8080 with the automatic
-    /// lane, and the admin listener on 127.0.0.1:9070.
+    /// lane, the admin listener on 127.0.0.1:9070, and Eureka's protocol on 127.0.0.1:8761.
     #[must_use]
     pub fn zero_config() -> Self {
         crate::fold::zero_config()

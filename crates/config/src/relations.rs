@@ -18,6 +18,7 @@ use crate::{
 /// Checks all relations. Listeners come first, since routes name them, and routes last.
 pub(crate) fn check(folding: &mut Folding<'_>) {
     addresses(folding);
+    fronts(folding);
     proxies(folding);
     loops(folding);
     for place in 0..folding.parts.routes.len() {
@@ -71,6 +72,35 @@ fn addresses(folding: &mut Folding<'_>) {
             .parts
             .listeners
             .retain(|listener| is_other(&listener.name));
+    }
+}
+
+/// A foreign registry's usual port gives way to a listener that was put there; another
+/// one is a mistake.
+fn fronts(folding: &mut Folding<'_>) {
+    let parts = &mut folding.parts;
+    let Some(front) = parts
+        .registry
+        .as_mut()
+        .map(|registry| &mut registry.eureka)
+        .filter(|front| front.is_enabled)
+    else {
+        return;
+    };
+    let admin = parts.admin.iter().map(|admin| admin.address);
+    let status = parts.status.iter().map(|status| status.address);
+    let listeners = parts.listeners.iter().map(|listener| listener.address);
+    let mut others = admin.chain(status).chain(listeners);
+    if !others.any(|other| overlap(front.address, other)) {
+        return;
+    }
+    front.is_enabled = false;
+    let address = front.address;
+    let registry = section("registry");
+    if folding.is_written(&registry, "/eureka/address") {
+        let problem = Problem::new("", format!("{address} is taken by another listener"))
+            .with_help("give it another port, or switch it off by `enabled: false`");
+        folding.blame(&registry, "/eureka/address", Severity::Error, problem);
     }
 }
 

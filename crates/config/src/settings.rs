@@ -170,7 +170,7 @@ pub enum LogPath {
     File(PathBuf),
 }
 
-/// The registry's limits.
+/// The registry: its limits and the foreign protocols that it speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registry {
     /// How long an instance that does not say may be silent.
@@ -181,8 +181,21 @@ pub struct Registry {
     pub ttl_max: Duration,
     /// Instances in all.
     pub instances_max: NonZeroUsize,
+    /// The listener for clients of Eureka.
+    pub eureka: Front,
     /// What checks may do.
     pub checks: Checks,
+}
+
+/// A listener for clients of a foreign registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Front {
+    /// Whether it is there.
+    pub is_enabled: bool,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Host names that it answers to besides localhost and addresses; lower-case, without port.
+    pub hosts: Vec<String>,
 }
 
 /// What health checks may do.

@@ -96,19 +96,19 @@ pub(crate) fn announce(exchange: &mut Exchange, connection: &Connection, pseudon
     let authority = head.authority.as_str();
     let scheme = connection.scheme.as_str();
     let mut add = |known: Known, before: Option<&str>, value: &[&str]| {
-        let comma = if before.is_some() { ", " } else { "" };
-        let mut parts = SmallVec::<[&[u8]; 8]>::new();
-        parts.push(before.unwrap_or_default().as_bytes());
-        parts.push(comma.as_bytes());
+        let mut parts = SmallVec::<[&[u8]; 6]>::new();
+        if let Some(before) = before {
+            parts.extend([before.as_bytes(), b", "]);
+        }
         parts.extend(value.iter().map(|part| part.as_bytes()));
         // What was there were values, and what is added is an address, a name or a word.
-        let _added = fields.push_parts(known, known.as_str(), &parts);
+        let _added = fields.push_known(known, &parts);
     };
     let texts = &connection.texts;
     add(
         Known::XForwardedFor,
         before.forwarded_for.as_deref(),
-        &[&texts.peer],
+        &[texts.peer()],
     );
     add(
         Known::XForwardedProto,
@@ -123,9 +123,9 @@ pub(crate) fn announce(exchange: &mut Exchange, connection: &Connection, pseudon
     add(
         Known::XForwardedPort,
         None,
-        &[before.port.as_deref().unwrap_or(&texts.port)],
+        &[before.port.as_deref().unwrap_or(texts.port())],
     );
-    let element = [&texts.forwarded, authority, "\";proto=", scheme];
+    let element = [texts.forwarded(), authority, "\";proto=", scheme];
     add(Known::Forwarded, before.forwarded.as_deref(), &element);
     add(Known::XRequestId, None, &[request_id]);
     let hop = [head.version.as_str(), " ", pseudonym];

@@ -134,10 +134,10 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
     let Some(total) = cluster.template.upstream.timeouts.total else {
         return dispatch(walk, (snapshot, cluster), chain, tally).await;
     };
-    let alarm = worker.ticker.alarm();
+    let alarm = worker.take_alarm();
     alarm.set(total);
     let mut dispatching = pin!(dispatch(walk, (snapshot, cluster), chain, tally));
-    poll_fn(|cx| {
+    let done = poll_fn(|cx| {
         if let Poll::Ready(done) = dispatching.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
@@ -145,8 +145,10 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
             let words = format!("service {}: the answer took too long", cluster.service);
             Err(Fault::new(Cause::TotalTimeout, words).into())
         })
-    })
-    .await
+    });
+    let done = done.await;
+    worker.give_alarm(alarm);
+    done
 }
 
 /// The lane's chain on the listener that the request came to.

@@ -12,7 +12,7 @@ use std::{
 use portolan_balance::{Board, Budget, WorkerGauges};
 use portolan_model::{Cause, http::ResponseHead};
 use portolan_policy::{Exchange, Fault};
-use portolan_runtime::{Dice, Env, Ticker};
+use portolan_runtime::{Alarm, Dice, Env, Ticker};
 use portolan_snapshot::{Template, View, WorkerView};
 use portolan_telemetry::{AccessLog, Meters, WorkerMeters};
 use portolan_wire::{
@@ -63,10 +63,13 @@ pub(crate) struct Worker {
     heads: RefCell<Vec<ResponseHead>>,
     /// Exchanges that have been used before and keep their memory.
     exchanges: RefCell<Vec<Exchange>>,
+    /// Alarms that have been used before.
+    alarms: RefCell<Vec<Alarm>>,
 }
 
-/// Heads and exchanges that are kept for the next requests.
-const SPARES_MAX: usize = 64;
+/// Heads, exchanges and alarms that are kept for the next requests: what a few busy HTTP/2
+/// clients have under way at a time. A head takes about a kilobyte.
+const SPARES_MAX: usize = 512;
 
 impl Worker {
     /// The worker of that number, on the current thread.
@@ -84,6 +87,7 @@ impl Worker {
             transports: RefCell::default(),
             heads: RefCell::default(),
             exchanges: RefCell::default(),
+            alarms: RefCell::default(),
             shared,
         })
     }
@@ -116,6 +120,21 @@ impl Worker {
         let mut exchanges = self.exchanges.borrow_mut();
         if exchanges.len() < SPARES_MAX {
             exchanges.push(exchange);
+        }
+    }
+
+    /// An alarm that is not set.
+    pub(crate) fn take_alarm(&self) -> Alarm {
+        let spare = self.alarms.borrow_mut().pop();
+        spare.unwrap_or_else(|| self.ticker.alarm())
+    }
+
+    /// Gives an alarm back; one that is not is only freed.
+    pub(crate) fn give_alarm(&self, alarm: Alarm) {
+        alarm.clear();
+        let mut alarms = self.alarms.borrow_mut();
+        if alarms.len() < SPARES_MAX {
+            alarms.push(alarm);
         }
     }
 

@@ -58,6 +58,12 @@ fn text(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run)
     parts.push(format!(
         "  admin     {admin:<26}registry, metrics, explanations\n"
     ));
+    if let Some(address) = control.eureka_address() {
+        let url = url(address, false);
+        parts.push(format!(
+            "  eureka    {url:<26}clients of Eureka, under /eureka\n"
+        ));
+    }
     if let Some(status) = &plan.status {
         let status = url(status.address, false);
         parts.push(format!("  status    {status:<26}/live and /ready\n"));

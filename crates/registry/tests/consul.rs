@@ -259,6 +259,8 @@ async fn answers_have_the_headers_and_shapes_of_consul() {
     assert_eq!(agent.get("catalog/datacenters").await.body, json!(["dc1"]));
     assert_eq!(agent.get("catalog/nodes").await.body[0]["Node"], "here");
     assert_eq!(agent.get("status/leader").await.text, "\"127.0.0.1:8300\"");
+    // py-consul refuses lists of coordinates without an index.
+    assert!(agent.get("coordinate/nodes").await.index() > 0);
     let itself = agent.get("agent/self").await.body;
     assert_eq!(itself["Config"]["NodeName"], "here");
     assert_eq!(agent.get("agent/members").await.body[0], itself["Member"]);

@@ -18,7 +18,7 @@ pub(crate) struct Parts {
     pub(crate) admin: Option<Admin>,
     pub(crate) status: Option<Status>,
     pub(super) access_log: Option<AccessLog>,
-    pub(super) registry: Option<Registry>,
+    pub(crate) registry: Option<Registry>,
     pub(super) guard: Option<GuardSettings>,
     pub(crate) policies: Vec<PlannedPolicy>,
     pub(crate) listeners: Vec<Listener>,

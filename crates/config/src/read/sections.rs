@@ -7,7 +7,8 @@ use portolan_model::Problem;
 
 use super::{Reader, any_text};
 use crate::{
-    AccessLog, Admin, Automatic, Checks, Gateway, LogFormat, LogPath, Registry, Status, leaf,
+    AccessLog, Admin, Automatic, Checks, Front, Gateway, LogFormat, LogPath, Registry, Status,
+    leaf,
     tree::{Node, Span},
 };
 
@@ -83,6 +84,7 @@ impl Reader<'_> {
             ttl_min: ttl.read("min", leaf::duration)?,
             ttl_max: ttl.read("max", leaf::duration)?,
             instances_max: std::num::NonZeroUsize::new(node.count("instances")?)?,
+            eureka: self.front(node, "eureka", at)?,
             checks: self.checks(node.get("checks")?, at)?,
         };
         if !(registry.ttl_min..=registry.ttl_max).contains(&registry.ttl_default) {
@@ -108,6 +110,27 @@ impl Reader<'_> {
             self.warn(node, "/scripts", at, problem);
         }
         Some(checks)
+    }
+}
+
+impl Reader<'_> {
+    /// A listener for clients of a foreign registry.
+    fn front(&mut self, node: &Node, name: &str, at: Span) -> Option<Front> {
+        let section = node.get(name)?;
+        let front = Front {
+            is_enabled: section.read("enabled", leaf::flag)?,
+            address: section.read("address", leaf::address)?,
+            hosts: section.read_all("hosts", leaf::host)?,
+        };
+        if front.is_enabled && !front.address.ip().is_loopback() {
+            let problem = Problem::new("", format!(
+                "the listener for clients of a foreign registry on {} is open to others, who may then register services",
+                front.address
+            ))
+            .with_help("keep it within the network of your services");
+            self.warn(node, &format!("/{name}/address"), at, problem);
+        }
+        Some(front)
     }
 }
 

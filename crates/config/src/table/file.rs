@@ -80,7 +80,7 @@ pub(crate) const FILE: Object = Object {
             "registry",
             Shape::Object(&REGISTRY),
             Default::Empty,
-            "The limits of Portolan's own registry.",
+            "Portolan's own registry: its limits and the foreign protocols that it speaks.",
         ),
         field(
             "guard",
@@ -216,7 +216,7 @@ const ACCESS_LOG: Object = Object {
 
 const REGISTRY: Object = Object {
     name: "registry",
-    doc: "The limits of Portolan's own registry.",
+    doc: "Portolan's own registry: its limits and the foreign protocols that it speaks.",
     fields: &[
         field(
             "ttl",
@@ -231,10 +231,42 @@ const REGISTRY: Object = Object {
             "Most instances in all; one more registration is refused.",
         ),
         field(
+            "eureka",
+            Shape::Object(&EUREKA),
+            Default::Empty,
+            "The listener for clients of Eureka.",
+        ),
+        field(
             "checks",
             Shape::Object(&CHECKS),
             Default::Empty,
             "What health checks may do.",
+        ),
+    ],
+    rules: &[],
+};
+
+const EUREKA: Object = Object {
+    name: "eureka",
+    doc: "The listener for clients of Eureka, under `/eureka`. Whoever reaches it can register services: keep it on loopback or within the network of your services. A port that is taken is reported and skipped.",
+    fields: &[
+        field(
+            "enabled",
+            FLAG,
+            Default::Text("true"),
+            "Whether it is there.",
+        ),
+        field(
+            "address",
+            ADDRESS,
+            Default::Text("127.0.0.1:8761"),
+            "Where it listens.",
+        ),
+        field(
+            "hosts",
+            Shape::List { of: &HOST, min: 0 },
+            Default::Absent,
+            "Host names that it answers to, besides `localhost` and IP addresses: those by which clients name it.",
         ),
     ],
     rules: &[],

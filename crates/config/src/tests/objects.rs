@@ -72,7 +72,7 @@ upstreams:
     check: [{tcp: {}}, {script: {command: [/bin/test, -e, /tmp]}}, {grpc: {port: 9, service: a.B}}]
 sources:
   edge: {still: {path: services.yaml}}
-registry: {ttl: {default: 10s, min: 2s, max: 1h}, instances: 1000, checks: {docker: /run/d.sock}}
+registry: {ttl: {default: 10s, min: 2s, max: 1h}, instances: 1000, eureka: {address: "127.0.0.1:8762", hosts: [eureka.internal]}, checks: {docker: /run/d.sock}}
 guard: {share: 20, hold: 0s}
 "#;
 
@@ -99,6 +99,9 @@ fn every_field_is_read() {
     );
     assert_eq!(plan.registry.ttl_max, Duration::from_hours(1));
     assert_eq!(plan.registry.instances_max.get(), 1000);
+    let eureka = &plan.registry.eureka;
+    assert_eq!(eureka.address.port(), 8762);
+    assert_eq!(eureka.hosts, ["eureka.internal"]);
     assert_eq!(
         (plan.guard.share_percent, plan.guard.hold),
         (20, Duration::ZERO)
@@ -258,6 +261,9 @@ fn zero_configuration_is_the_gateway_with_the_automatic_lane() {
     assert_eq!(listener.address.to_string(), "127.0.0.1:8080");
     assert!(listener.protocols.http1 && listener.protocols.http2 && listener.tls.is_none());
     assert_eq!(plan.admin.address.to_string(), "127.0.0.1:9070");
+    let eureka = &plan.registry.eureka;
+    assert_eq!(eureka.address.to_string(), "127.0.0.1:8761");
+    assert!(eureka.is_enabled && eureka.hosts.is_empty());
     assert!(plan.gateway.automatic.is_enabled);
     assert_eq!(plan.access_log.is_enabled, None);
     assert!(plan.routes.is_empty() && plan.status.is_none() && plan.findings.is_empty());

@@ -24,6 +24,24 @@ fn two_listeners_on_an_address_are_refused() {
 }
 
 #[test]
+fn a_foreign_registrys_port_gives_way_unless_it_was_asked_for() {
+    let is_on = |text: &str| plan(text).registry.eureka.is_enabled;
+    assert!(is_on(""));
+    assert!(!is_on("registry: {eureka: {enabled: false}}"));
+    let listener = "listeners: {a: {address: 127.0.0.1:8761}}";
+    assert!(!is_on(listener));
+    assert!(!is_on("admin: {address: 127.0.0.1:8761}"));
+    refused(
+        "listeners: {a: {address: 127.0.0.1:8762}}\nregistry: {eureka: {address: 127.0.0.1:8762}}",
+        "is taken by another listener",
+    );
+    warned(
+        "registry: {eureka: {address: 0.0.0.0:8761}}",
+        "open to others",
+    );
+}
+
+#[test]
 fn a_route_behind_an_equal_one_is_told() {
     let text = "routes:\n  a: {target: u, match: {exact: /x}}\n  b: {target: u, match: [{exact: /y}, {exact: /x}]}\n\
                 upstreams: {u: {service: s}}\n";

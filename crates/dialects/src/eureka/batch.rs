@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Format, InstanceInfo,
-    node::Unreadable,
-    read::{instance, number, root},
-    write::{document, fields},
+    node::{NODES_MAX, Unreadable},
+    read::{document, instance, number, root},
+    write::{self, fields},
 };
 
 /// Most items of a batch: what Eureka's own servers send at most.
@@ -83,14 +83,11 @@ pub struct Replicated {
 /// # Errors
 /// [`Unreadable`]: the sender's fault.
 pub fn read_batch(format: Format, bytes: &[u8]) -> Result<Vec<Replication>, Unreadable> {
-    let list = match format {
-        Format::Json => super::json::parse(bytes)?,
-        Format::Xml => super::xml::parse(bytes)?
-            .members
-            .pop()
-            .map(|(_, root)| root)
-            .unwrap_or_default(),
-    };
+    let mut list = document(format, bytes, NODES_MAX)?;
+    if format == Format::Xml {
+        // Whatever the root is called.
+        list = list.members.pop().map(|(_, root)| root).unwrap_or_default();
+    }
     let mut batch = Vec::new();
     for node in list.all("replicationList") {
         if batch.len() >= BATCH_MAX {
@@ -116,7 +113,7 @@ pub fn read_batch(format: Format, bytes: &[u8]) -> Result<Vec<Replication>, Unre
 /// The answer to a batch, item by item.
 #[must_use]
 pub fn write_replicated(format: Format, answers: &[Replicated]) -> Vec<u8> {
-    document(format, |out| {
+    write::document(format, |out| {
         if format == Format::Xml {
             out.open("replicationListResponse", None);
         }
@@ -144,7 +141,7 @@ pub fn write_replicated(format: Format, answers: &[Replicated]) -> Vec<u8> {
 /// [`Unreadable`]: the sender's fault.
 pub fn read_replicated(format: Format, bytes: &[u8]) -> Result<Vec<Replicated>, Unreadable> {
     let list = match format {
-        Format::Json => super::json::parse(bytes)?,
+        Format::Json => document(format, bytes, NODES_MAX)?,
         Format::Xml => root(format, bytes, "replicationListResponse")?,
     };
     let answers = list.all("responseList").map(|node| {

@@ -161,10 +161,11 @@ const fn overridden(status: Status) -> Option<Status> {
 fn numbers(info: &InstanceInfo) -> [(&'static str, Option<u64>); 10] {
     let lease = &info.lease;
     let unless = |number: u64, usual: u64| (number != usual).then_some(number);
+    let is_usual = info.secure_port == Port::SECURE && info.port.number > 0;
     let closed = |port: Port| (!port.is_enabled || port.number == 0).then(|| port.number.into());
     [
         ("port", closed(info.port)),
-        ("securePort", closed(info.secure_port)),
+        ("securePort", closed(info.secure_port).filter(|_| !is_usual)),
         ("countryId", unless(info.country_id.into(), 1)),
         (
             "renewalIntervalInSecs",

@@ -9,9 +9,9 @@ use super::{
     write::Out,
 };
 
-/// Reads a document.
-pub(super) fn parse(bytes: &[u8]) -> Result<Node, Unreadable> {
-    let mut budget = Budget::new();
+/// Reads a document of so many values at most.
+pub(super) fn parse(bytes: &[u8], nodes_max: usize) -> Result<Node, Unreadable> {
+    let mut budget = Budget::new(nodes_max);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let seed = Value {
         depth: 0,

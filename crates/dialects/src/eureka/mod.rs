@@ -31,7 +31,7 @@ pub use batch::{
 pub use format::{Format, accepts_gzip};
 pub use info::{Action, Application, Applications, DataCenter, InstanceInfo, Lease, Pages, Port};
 pub use map::{Kept, RESERVED, Rejection, app_of, check, describe, kept, show, status_of};
-pub use node::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX, Unreadable};
+pub use node::{DEPTH_MAX, INSTANCES_MAX, LIST_NODES_MAX, NODES_MAX, TEXT_BYTES_MAX, Unreadable};
 pub use path::Place;
 pub use read::{read_application, read_applications, read_instance};
 pub use status::{Counts, Sender, Status, resolve};

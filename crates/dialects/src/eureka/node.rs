@@ -7,8 +7,12 @@
 
 /// How deep a document may be nested. Replication batches need six.
 pub const DEPTH_MAX: usize = 16;
-/// Values in a document: some hundred instances of the largest size that is usual.
+/// Values in a document that a server takes: a batch of instances with all that they may say.
 pub const NODES_MAX: usize = 131_072;
+/// Values in a list that a client takes: those of [`INSTANCES_MAX`] instances.
+pub const LIST_NODES_MAX: usize = 10_000_000;
+/// Instances in a list that a client takes.
+pub const INSTANCES_MAX: usize = 100_000;
 /// The longest single text, in bytes.
 pub const TEXT_BYTES_MAX: usize = 16_384;
 
@@ -74,11 +78,13 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Budget {
     nodes: usize,
+    max: usize,
 }
 
 impl Budget {
-    pub(super) const fn new() -> Self {
-        Self { nodes: NODES_MAX }
+    /// For a document of so many values at most.
+    pub(super) const fn new(max: usize) -> Self {
+        Self { nodes: max, max }
     }
 
     /// Takes one more value in.
@@ -88,7 +94,7 @@ impl Budget {
                 self.nodes = left;
                 Ok(())
             }
-            None => Err(format!("more than {NODES_MAX} values")),
+            None => Err(format!("more than {} values", self.max)),
         }
     }
 }

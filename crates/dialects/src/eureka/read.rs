@@ -7,12 +7,9 @@ use super::{
     Status,
     info::{AMAZON, AMAZON_CLASS, DATA_CENTER_CLASS},
     json,
-    node::{Node, Unreadable},
+    node::{INSTANCES_MAX, LIST_NODES_MAX, NODES_MAX, Node, Unreadable},
     xml,
 };
-
-/// Instances in a list that a client takes in.
-const INSTANCES_MAX: usize = 100_000;
 
 /// Reads an instance: the body of a registration, or the answer about one.
 ///
@@ -35,7 +32,7 @@ pub fn read_application(format: Format, bytes: &[u8]) -> Result<Application, Unr
 /// # Errors
 /// [`Unreadable`]: the sender's fault.
 pub fn read_applications(format: Format, bytes: &[u8]) -> Result<Applications, Unreadable> {
-    let root = root(format, bytes, "applications")?;
+    let root = member(document(format, bytes, LIST_NODES_MAX)?, "applications")?;
     let applications: Vec<_> = root
         .all("application")
         .map(application)
@@ -55,14 +52,19 @@ pub fn read_applications(format: Format, bytes: &[u8]) -> Result<Applications, U
 
 /// Reads a document and goes down to the object that it is about.
 pub(super) fn root(format: Format, bytes: &[u8], name: &str) -> Result<Node, Unreadable> {
-    let mut document = match format {
-        Format::Json => json::parse(bytes)?,
-        Format::Xml => xml::parse(bytes)?,
-    };
-    let place = document
-        .members
-        .iter()
-        .position(|(given, _)| **given == *name);
+    member(document(format, bytes, NODES_MAX)?, name)
+}
+
+pub(super) fn document(format: Format, bytes: &[u8], nodes: usize) -> Result<Node, Unreadable> {
+    match format {
+        Format::Json => json::parse(bytes, nodes),
+        Format::Xml => xml::parse(bytes, nodes),
+    }
+}
+
+fn member(mut document: Node, name: &str) -> Result<Node, Unreadable> {
+    let mut members = document.members.iter();
+    let place = members.position(|(given, _)| **given == *name);
     match place {
         Some(place) => Ok(document.members.swap_remove(place).1),
         None => Err(Unreadable::Shape(format!("`{name}` is missing"))),

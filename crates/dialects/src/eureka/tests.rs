@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portolan_model::{Health, Instance, Override, SourceId, State, Timestamp};
+use portolan_model::{Health, Instance, Override, Revision, SourceId, State, Timestamp};
 use proptest::{
     collection::btree_map, option, prelude::*, sample::select, strategy::Strategy, test_runner,
 };
@@ -141,7 +141,7 @@ proptest! {
 
             let piece = application_piece(format, &name, &infos);
             let pieces = [piece.as_slice(), piece.as_slice()];
-            let bytes = write_applications(format, &counts.hash(), pieces);
+            let bytes = write_applications(format, Revision::FIRST, &counts.hash(), pieces);
             let read = read_applications(format, &bytes).unwrap();
             prop_assert_eq!(&read.version, "1");
             prop_assert_eq!(&read.hash, &counts.hash());
@@ -306,7 +306,7 @@ fn what_is_written_is_what_clients_expect() {
     );
     assert!(xml.contains("<port enabled=\"true\">80</port>"), "{xml}");
     assert!(xml.contains("<my__key>&lt;&amp;&gt;</my__key>"), "{xml}");
-    let empty = write_applications(Format::Json, "", []);
+    let empty = write_applications(Format::Json, Revision::FIRST, "", []);
     assert_eq!(
         String::from_utf8(empty).unwrap(),
         r#"{"applications":{"versions__delta":"1","apps__hashcode":"","application":[]}}"#
@@ -531,6 +531,17 @@ fn documents_are_bounded() {
     let many = |count: usize| format!("<instance>{}</instance>", "<a/>".repeat(count));
     assert!(read(Format::Xml, &many(NODES_MAX - 1)).is_ok());
     assert!(read(Format::Xml, &many(NODES_MAX)).is_err());
+}
+
+#[test]
+fn lists_are_bounded_in_instances() {
+    let list = |count: usize| {
+        let instances = vec!["{}"; count].join(",");
+        format!(r#"{{"applications":{{"application":{{"name":"A","instance":[{instances}]}}}}}}"#)
+    };
+    let read = |text: &str| read_applications(Format::Json, text.as_bytes());
+    assert!(read(&list(INSTANCES_MAX)).is_ok());
+    assert!(read(&list(INSTANCES_MAX + 1)).is_err());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use portolan_model::Revision;
+
 use super::{
     Action, DataCenter, Format, InstanceInfo, Pages,
     info::{AMAZON, AMAZON_CLASS, DATA_CENTER_CLASS},
@@ -11,8 +13,6 @@ use super::{
 
 /// The class by which Java clients read a map without entries.
 const EMPTY_MAP_CLASS: &str = "java.util.Collections$EmptyMap";
-/// The version of every list: nobody counts them, but clients read a number.
-const VERSION: &str = "1";
 
 /// What one format makes of a field.
 pub(super) trait Out {
@@ -80,16 +80,19 @@ pub fn application_piece(format: Format, name: &str, instances: &[InstanceInfo])
     }
 }
 
-/// Applications as a document: the hash over all instances that there are, and the pieces.
+/// Applications as a document: the revision of all of them, the hash over all instances
+/// that there are, and the pieces. Some clients look at nothing whose version and hash they
+/// have seen.
 pub fn write_applications<'p>(
     format: Format,
+    revision: Revision,
     hash: &str,
     pieces: impl IntoIterator<Item = &'p [u8]>,
 ) -> Vec<u8> {
     let mut pieces = pieces.into_iter();
     document(format, |out| {
         out.open("applications", None);
-        out.text("versions__delta", VERSION);
+        out.text("versions__delta", &revision.to_string());
         out.text("apps__hashcode", hash);
         out.open_list("application");
         for piece in pieces.by_ref() {

@@ -17,12 +17,13 @@ use super::{
     write::Out,
 };
 
-/// Reads a document: the root's name and what is in it, as one member.
-pub(super) fn parse(bytes: &[u8]) -> Result<Node, Unreadable> {
+/// Reads a document of so many values at most: the root's name and what is in it, as one
+/// member.
+pub(super) fn parse(bytes: &[u8], nodes_max: usize) -> Result<Node, Unreadable> {
     let text = std::str::from_utf8(bytes).map_err(|_| broken("it is not UTF-8"))?;
     let mut reader = Reader::from_str(text);
     let mut builder = Builder {
-        budget: Budget::new(),
+        budget: Budget::new(nodes_max),
         open: vec![Open::default()],
     };
     loop {
@@ -297,6 +298,10 @@ impl Out for XmlOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<Node, Unreadable> {
+        super::parse(bytes, 100)
+    }
 
     #[test]
     fn names_are_escaped_as_java_does() {

@@ -71,7 +71,7 @@ pub(crate) async fn connect(attempt: &mut Attempt<'_, '_>) -> Result<Connected, 
         },
         Dialled::Http2(client) => {
             if is_anonymous {
-                attempt.worker.pool.share(key, client.clone());
+                attempt.worker.pool.share(key, &client);
             }
             Connected::Http2(client)
         }

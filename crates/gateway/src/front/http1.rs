@@ -1,6 +1,11 @@
 //! An HTTP/1 connection of a client.
 
-use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use portolan_model::Cause;
 use portolan_policy::{Exchange, Fault};
@@ -10,7 +15,7 @@ use portolan_wire::{
         BodyDecoder, Framing, HeadLimits, Parsed, Persistence, Refusal, RequestInfo, Wanted,
         parse_request,
     },
-    io::{Inlet, Link, LinkError, Relay},
+    io::{Inlet, Link, LinkError, Relay, Stream},
 };
 
 use crate::{
@@ -29,41 +34,107 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How much of it is read.
 const LINGER_BYTES_MAX: usize = 256 << 10;
 
+/// How long a connection stays as it is after an answer, for the next request that follows
+/// soon. One that is idle for longer gives its memory back.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Serves requests until the connection ends.
 pub(crate) async fn serve(worker: &Rc<Worker>, connection: Rc<Connection>, link: Link) {
-    let alarm = worker.ticker.alarm();
-    let limits = connection.head_limits();
-    let mut exchange = Exchange::new(connection.peer.ip());
+    let alarm = worker.take_alarm();
+    alarm.set(connection.head_timeout());
     let mut is_first = true;
-    loop {
-        exchange.clear();
-        let expected = Expected {
-            limits: &limits,
-            is_first,
-        };
-        let head = (&mut exchange, &alarm);
-        let info = match read_head(worker, &connection, &link, head, expected).await {
-            Heard::Request(info) => info,
-            Heard::Nothing => break,
-            Heard::Refused(refusal) => {
-                refuse(worker, &connection, &link, &alarm, (&exchange, refusal)).await;
-                break;
-            }
-        };
-        is_first = false;
-        if !answer_one(worker, &connection, &link, (&mut exchange, &alarm), info).await {
-            break;
+    while begins(worker, &link, &alarm).await {
+        // In a box, because what a request needs is large and an idle connection is to be small.
+        let serving = serve_busy(worker, &connection, &link, (&alarm, is_first));
+        match Box::pin(serving).await {
+            After::Rest => alarm.set(connection.idle_timeout().saturating_sub(QUIET)),
+            After::End => break,
+            After::Close => return worker.give_alarm(alarm),
         }
-        link.rest();
+        is_first = false;
     }
     end(&link, &alarm).await;
+    worker.give_alarm(alarm);
+}
+
+/// What becomes of a connection.
+enum After {
+    /// It is quiet, and may go on at some time.
+    Rest,
+    /// It ends, and the client may not know that yet.
+    End,
+    /// The client has said that it ends here, and has its answer.
+    Close,
+}
+
+/// Waits for the first bytes of a request. Says whether there are any.
+async fn begins(worker: &Worker, link: &Link, alarm: &Alarm) -> bool {
+    poll_fn(|cx| {
+        if link.has_unread() {
+            return Poll::Ready(true);
+        }
+        match link.poll_parse(cx, |_| Ok(Some(((), 0)))) {
+            Poll::Ready(some) => Poll::Ready(some.is_ok()),
+            Poll::Pending if worker.draining.get() => Poll::Ready(false),
+            Poll::Pending => alarm.poll_passed(cx).map(|()| false),
+        }
+    })
+    .await
+}
+
+/// Serves requests as long as they follow each other soon.
+async fn serve_busy(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    link: &Link,
+    (alarm, is_first): (&Alarm, bool),
+) -> After {
+    let limits = connection.head_limits();
+    let mut exchange = worker.take_exchange(connection.peer.ip());
+    let mut expected = Expected {
+        limits: &limits,
+        is_first,
+    };
+    let after = loop {
+        let head = (&mut exchange, alarm);
+        let info = match read_head(worker, connection, link, head, expected).await {
+            Heard::Request(info) => info,
+            Heard::Nothing => break After::End,
+            Heard::Quiet => break After::Rest,
+            Heard::Refused(refusal) => {
+                refuse(worker, connection, link, alarm, (&exchange, refusal)).await;
+                break After::End;
+            }
+        };
+        expected.is_first = false;
+        let wants_more = info.persistence == Persistence::KeepAlive;
+        let is_answered = answer_one(worker, connection, link, (&mut exchange, alarm), info).await;
+        match is_answered {
+            Answered::Keep => {}
+            Answered::Whole if !wants_more && is_over(link) => break After::Close,
+            Answered::Whole | Answered::Broken => break After::End,
+        }
+        link.rest();
+        exchange.clear();
+    };
+    worker.give_exchange(exchange);
+    after
+}
+
+/// Whether nothing is left to say on a connection that the client wanted to end with its request:
+/// such a one need not be waited for. Under TLS both sides say goodbye.
+fn is_over(link: &Link) -> bool {
+    let is_plain = link.with_stream(|stream| matches!(stream, Stream::Plain(_)));
+    let mut cx = Context::from_waker(Waker::noop());
+    is_plain && !link.has_unread() && link.poll_gone(&mut cx, 1).is_pending() && !link.has_unread()
 }
 
 /// What a head may be like, and how long to wait for it.
 #[derive(Clone, Copy)]
 struct Expected<'a> {
     limits: &'a HeadLimits,
-    /// The first head of a connection has the head's time, a later one may also be long in coming.
+    /// The first head of a connection has the head's time, which runs already; a later one may
+    /// also be long in coming.
     is_first: bool,
 }
 
@@ -71,6 +142,8 @@ struct Expected<'a> {
 enum Heard {
     Request(RequestInfo),
     Nothing,
+    /// Nothing so far, and the connection may rest.
+    Quiet,
     Refused(Refusal),
 }
 
@@ -83,11 +156,13 @@ async fn read_head(
 ) -> Heard {
     let head_timeout = connection.head_timeout();
     let mut is_begun = link.has_unread() || is_first;
-    alarm.set(if is_begun {
-        head_timeout
-    } else {
-        connection.idle_timeout()
-    });
+    if !is_first {
+        alarm.set(if is_begun {
+            head_timeout
+        } else {
+            connection.idle_timeout().min(QUIET)
+        });
+    }
     let heard = poll_fn(|cx| {
         let parsed = link.poll_parse(cx, |input| {
             let parsed = parse_request(input, limits, connection.scheme, &mut exchange.head)?;
@@ -124,6 +199,8 @@ async fn read_head(
                     cause: Cause::RequestTimeout,
                     detail,
                 })
+            } else if connection.idle_timeout() > QUIET {
+                Heard::Quiet
             } else {
                 Heard::Nothing
             }
@@ -132,14 +209,24 @@ async fn read_head(
     heard.await
 }
 
-/// Answers one request. Says whether the connection may carry another.
+/// How a request was answered.
+enum Answered {
+    /// Whole, and the connection may carry another.
+    Keep,
+    /// Whole, request and answer, but the connection ends.
+    Whole,
+    /// Not whole.
+    Broken,
+}
+
+/// Answers one request.
 async fn answer_one(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     link: &Link,
     (exchange, alarm): (&mut Exchange, &Alarm),
     info: RequestInfo,
-) -> bool {
+) -> Answered {
     let started = worker.instant();
     alarm.clear();
     let mut tally = Tally::new(worker, connection, &exchange.head, started);
@@ -158,7 +245,7 @@ async fn answer_one(
         let fault = Fault::new(refusal.cause, refusal.detail);
         tally.failed(&fault);
         tell(&mut responder, &fault, exchange, (&mut tally, alarm)).await;
-        return false;
+        return Answered::Broken;
     }
     let request = RequestShape {
         framing: info.framing,
@@ -175,10 +262,16 @@ async fn answer_one(
         alarm,
     };
     let walked = walk(walking, &mut tally).await;
-    let Responder::Link(responder) = walked.responder else {
-        return false;
-    };
-    walked.is_whole && responder.keep && walked.body.is_read()
+    match walked.responder {
+        Responder::Link(responder) if walked.is_whole && walked.body.is_read() => {
+            if responder.keep {
+                Answered::Keep
+            } else {
+                Answered::Whole
+            }
+        }
+        Responder::Link(_) | Responder::Stream(_) => Answered::Broken,
+    }
 }
 
 /// A body that declares more than the limit is refused before a byte of it is read.

@@ -1,6 +1,6 @@
 //! An HTTP/2 connection of a client.
 
-use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{cell::Cell, future::poll_fn, io, rc::Rc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use h2::{
@@ -13,7 +13,7 @@ use portolan_policy::{Exchange, Fault};
 use portolan_runtime::Dice;
 use portolan_wire::{
     h1::Framing,
-    http2::{BadRequest, Watched, read_request},
+    http2::{BadRequest, Hold, Watched, read_request},
     io::Stream,
 };
 
@@ -55,18 +55,18 @@ pub(crate) async fn serve(
         .max_local_error_reset_streams(Some(limits.resets_max.get() as usize))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .enable_connect_protocol();
-    let (watched, goodbye) = Watched::new(early, stream);
+    let (watched, hold) = Watched::new(early, stream, Rc::clone(&worker.buffers));
     let handshake = builder.handshake::<_, Bytes>(watched);
     let timeout = connection.head_timeout();
     match worker.shared.env.timeout(timeout, handshake).await {
-        Ok(Ok(http2)) => accept(worker, &connection, http2).await,
+        Ok(Ok(http2)) => accept(worker, &connection, http2, &hold).await,
         Ok(Err(error)) => tracing::debug!(%error, "http2 handshake failed"),
         Err(_) => tracing::debug!("http2 handshake took too long"),
     }
-    if let Some(reason) = goodbye.violation() {
+    if let Some(reason) = hold.violation() {
         worker.meters.refuse(Cause::RequestMalformed);
         tracing::debug!(%reason, "an http2 client broke a rule");
-        let _told = worker.shared.env.timeout(GOODBYE, goodbye.say()).await;
+        let _told = worker.shared.env.timeout(GOODBYE, hold.say_goodbye()).await;
     }
 }
 
@@ -104,7 +104,9 @@ async fn accept(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     mut http2: Http2<Watched, Bytes>,
+    hold: &Hold,
 ) {
+    hold.gather();
     let alarm = worker.ticker.alarm();
     let streams = Streams::default();
     let wasted_max = connection.listener.limits.resets_max.get();
@@ -117,6 +119,10 @@ async fn accept(
             }
             if let Poll::Ready(next) = http2.poll_accept(cx) {
                 return Poll::Ready(Next::Stream(next));
+            }
+            // Everybody who was woken has had a turn by now: one write for all of them.
+            if let Poll::Ready(Err(error)) = hold.poll_send(cx) {
+                return Poll::Ready(Next::Broken(error));
             }
             if worker.draining.get() && !is_leaving {
                 return Poll::Ready(Next::Leave);
@@ -148,6 +154,10 @@ async fn accept(
             }
             Next::Stream(Some(Err(error))) => {
                 tracing::debug!(%error, "http2 connection failed");
+                return;
+            }
+            Next::Broken(error) => {
+                tracing::debug!(%error, "http2 connection broke");
                 return;
             }
             Next::Stream(None) | Next::End => return,
@@ -213,6 +223,8 @@ type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 )]
 enum Next {
     Stream(Option<Result<Accepted, h2::Error>>),
+    /// Nothing more can be sent.
+    Broken(io::Error),
     Leave,
     /// The client resets too many streams.
     Flood,
@@ -227,7 +239,7 @@ async fn answer(
     streams: Streams,
 ) {
     let started = worker.instant();
-    let alarm = worker.ticker.alarm();
+    let alarm = worker.take_alarm();
     let (parts, stream) = request.into_parts();
     let mut exchange = worker.take_exchange(connection.peer.ip());
     let target_max = connection.listener.limits.uri_max.as_usize();
@@ -288,4 +300,5 @@ async fn answer(
     let lived = worker.instant().saturating_duration_since(started);
     streams.leave(is_whole, lived);
     worker.give_exchange(exchange);
+    worker.give_alarm(alarm);
 }

@@ -40,15 +40,9 @@ pub(crate) async fn open(
         return refuse(&worker, &settings, Cause::Overloaded, detail);
     };
     worker.meters.count(Count::ConnectionAccepted);
-    let limit = settings.listener.timeouts.head;
-    let opening = prepare(&settings, socket, peer);
-    match worker.shared.env.timeout(limit, opening).await {
-        Ok(Ok((connection, stream))) => serve(&worker, connection, stream).await,
-        Ok(Err((cause, detail))) => refuse(&worker, &settings, cause, &detail),
-        Err(_) => {
-            let detail = "it took too long to open";
-            refuse(&worker, &settings, Cause::RequestTimeout, detail);
-        }
+    match prepare(&worker, &state, &settings, (socket, peer)).await {
+        Ok((connection, stream)) => serve(&worker, connection, stream).await,
+        Err((cause, detail)) => refuse(&worker, &settings, cause, &detail),
     }
     worker.meters.count(Count::ConnectionClosed);
 }
@@ -64,39 +58,65 @@ fn refuse(worker: &Worker, settings: &Settings, cause: Cause, detail: &str) {
 type Refused = (Cause, String);
 
 async fn prepare(
+    worker: &Worker,
+    state: &ListenerState,
     settings: &Settings,
-    mut socket: TcpStream,
-    peer: SocketAddr,
+    (socket, peer): (TcpStream, SocketAddr),
 ) -> Result<(Rc<Connection>, Stream), Refused> {
-    let text = |error: std::io::Error| (Cause::ClientGone, error.to_string());
-    socket.set_nodelay(true).map_err(text)?;
-    let mut ends = (peer, socket.local_addr().map_err(text)?);
+    let bound = state.address();
+    let local = if bound.ip().is_unspecified() {
+        let text = |error: std::io::Error| (Cause::ClientGone, error.to_string());
+        socket.local_addr().map_err(text)?
+    } else {
+        bound
+    };
     let proxies = &settings.trusted_proxies;
-    let mut trusted = is_trusted(proxies, peer.ip());
+    let trusted = is_trusted(proxies, peer.ip());
     let wanted = settings.listener.proxy_protocol;
     if wanted == ProxyHeader::Required && !trusted {
         let detail = "a PROXY header is required, and the peer is no trusted proxy";
         return Err((Cause::Denied, detail.to_owned()));
     }
-    if wanted != ProxyHeader::Off && trusted {
-        let header = read_proxy_header(&mut socket, wanted).await;
-        let bad = |detail| (Cause::RequestMalformed, detail);
-        if let Some(addresses) = header.map_err(bad)? {
-            ends = addresses;
-            // From here on the client's own word counts, not the proxy's.
-            trusted = is_trusted(proxies, ends.0.ip());
-        }
-    }
-    let mut connection = Connection {
+    let connection = Connection {
         listener: Arc::clone(&settings.listener),
-        peer: ends.0,
-        local: ends.1,
+        peer,
+        local,
         trusted,
         scheme: Scheme::Http,
         tls: None,
         trusted_proxies: Arc::clone(proxies),
-        texts: Texts::new(ends.0.ip(), ends.1),
+        texts: Texts::new(peer.ip(), local),
     };
+    let has_header = wanted != ProxyHeader::Off && trusted;
+    if !has_header && settings.tls.is_none() {
+        return Ok((Rc::new(connection), Stream::Plain(socket)));
+    }
+    // In a box: what it takes to greet is large, and soon done with.
+    let greeting = Box::pin(greet(settings, socket, (connection, has_header)));
+    let limit = settings.listener.timeouts.head;
+    let greeted = worker.shared.env.timeout(limit, greeting).await;
+    greeted.unwrap_or_else(|_| {
+        let detail = "it took too long to open";
+        Err((Cause::RequestTimeout, detail.to_owned()))
+    })
+}
+
+/// Reads what comes before HTTP: a PROXY header, a TLS handshake.
+async fn greet(
+    settings: &Settings,
+    mut socket: TcpStream,
+    (mut connection, has_header): (Connection, bool),
+) -> Result<(Rc<Connection>, Stream), Refused> {
+    if has_header {
+        let header = read_proxy_header(&mut socket, settings.listener.proxy_protocol).await;
+        let bad = |detail| (Cause::RequestMalformed, detail);
+        if let Some((peer, local)) = header.map_err(bad)? {
+            (connection.peer, connection.local) = (peer, local);
+            // From here on the client's own word counts, not the proxy's.
+            connection.trusted = is_trusted(&settings.trusted_proxies, peer.ip());
+            connection.texts = Texts::new(peer.ip(), local);
+        }
+    }
     let Some(tls) = &settings.tls else {
         return Ok((Rc::new(connection), Stream::Plain(socket)));
     };
@@ -148,12 +168,14 @@ async fn read_proxy_header(
     }
 }
 
+/// Serves a connection by what is spoken on it. HTTP/2 is in a box, because a connection of
+/// HTTP/1 is to be small while it is idle.
 async fn serve(worker: &Rc<Worker>, connection: Rc<Connection>, stream: Stream) {
     let protocols = connection.listener.protocols;
     if connection.tls.is_some() {
         let is_http2 = stream.alpn() == Some(ALPN_HTTP2) || !protocols.http1;
         if is_http2 {
-            return http2::serve(worker, connection, stream, Vec::new()).await;
+            return Box::pin(http2::serve(worker, connection, stream, Vec::new())).await;
         }
     } else if protocols.http2 {
         let link = Link::new(stream, Rc::clone(&worker.buffers));
@@ -161,7 +183,7 @@ async fn serve(worker: &Rc<Worker>, connection: Rc<Connection>, stream: Stream) 
             return http1_or_end(worker, connection, link).await;
         }
         let (stream, early) = link.into_parts();
-        return http2::serve(worker, connection, stream, early).await;
+        return Box::pin(http2::serve(worker, connection, stream, early)).await;
     }
     let link = Link::new(stream, Rc::clone(&worker.buffers));
     http1_or_end(worker, connection, link).await;

@@ -133,6 +133,7 @@ const fn slot(name: &[u8]) -> usize {
 #[derive(Clone, Copy)]
 struct Line {
     name_start: u32,
+    /// 0 if the name is that of `known`, spelt in lower case.
     name_bytes: u16,
     known: Known,
     value_start: u32,
@@ -158,8 +159,12 @@ pub struct Fields {
     lines: Vec<Line>,
 }
 
+/// Most bytes of a field's name.
+pub const NAME_BYTES_MAX: usize = 256;
 /// Most bytes that one head's fields may take together; far above any sane limit.
 const TEXT_BYTES_MAX: usize = 16 << 20;
+/// Fields of a usual head.
+const USUAL_LINES: usize = 16;
 
 impl Fields {
     /// Forgets all fields and keeps the memory.
@@ -213,44 +218,72 @@ impl Fields {
         name: &str,
         value: &[u8],
     ) -> Result<(), FieldError> {
-        self.push_parts(known, name, &[value])
+        let line = self.line(known, name.len(), value.len())?;
+        self.names.push_str(name);
+        self.values.extend_from_slice(value);
+        self.lines.push(line);
+        Ok(())
     }
 
-    /// Adds a field like [`Self::push_recognised`], whose value comes in parts.
+    /// Adds a field of a known name, spelt in lower case, whose value comes in parts that were
+    /// checked. A field of [`Known::Other`] has no name to add, and is not.
     ///
     /// # Errors
     /// [`FieldError::TooLarge`] when the sum is out of bounds.
-    pub fn push_parts(
+    pub fn push_known(&mut self, known: Known, value: &[&[u8]]) -> Result<(), FieldError> {
+        if known == Known::Other {
+            return Err(FieldError::Name);
+        }
+        let bytes = value.iter().map(|part| part.len()).sum();
+        // The name is where it is for all: nothing is copied.
+        let line = self.line(known, 0, bytes)?;
+        for part in value {
+            self.values.extend_from_slice(part);
+        }
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// The line of a field that comes next.
+    fn line(
         &mut self,
         known: Known,
-        name: &str,
-        value: &[&[u8]],
-    ) -> Result<(), FieldError> {
-        let bytes: usize = value.iter().map(|part| part.len()).sum();
+        name_bytes: usize,
+        value_bytes: usize,
+    ) -> Result<Line, FieldError> {
+        if self.lines.len() == self.lines.capacity() {
+            self.make_room();
+        }
         let (name_start, value_start) = (self.names.len(), self.values.len());
-        if name_start + value_start + name.len() + bytes > TEXT_BYTES_MAX {
+        if name_start + value_start + name_bytes + value_bytes > TEXT_BYTES_MAX {
             return Err(FieldError::TooLarge);
         }
         let (Ok(name_start), Ok(name_bytes), Ok(value_start), Ok(value_bytes)) = (
             u32::try_from(name_start),
-            u16::try_from(name.len()),
+            u16::try_from(name_bytes),
             u32::try_from(value_start),
-            u32::try_from(bytes),
+            u32::try_from(value_bytes),
         ) else {
             return Err(FieldError::TooLarge);
         };
-        self.names.push_str(name);
-        for part in value {
-            self.values.extend_from_slice(part);
-        }
-        self.lines.push(Line {
+        Ok(Line {
             name_start,
             name_bytes,
             known,
             value_start,
             value_bytes,
-        });
-        Ok(())
+        })
+    }
+
+    /// Takes memory for a usual head at once, or twice as much.
+    #[cold]
+    fn make_room(&mut self) {
+        if self.lines.capacity() > 0 {
+            return self.lines.reserve(self.lines.len());
+        }
+        self.lines.reserve(USUAL_LINES);
+        self.names.reserve(USUAL_LINES * 16);
+        self.values.reserve(USUAL_LINES * 32);
     }
 
     /// Removes every field of that name and adds one.
@@ -336,7 +369,10 @@ impl Fields {
 fn field_of<'a>(names: &'a str, values: &'a [u8], line: &Line) -> Field<'a> {
     let (name, value) = (line.name_start as usize, line.value_start as usize);
     Field {
-        name: &names[name..name + usize::from(line.name_bytes)],
+        name: match line.name_bytes {
+            0 => line.known.as_str(),
+            bytes => &names[name..name + usize::from(bytes)],
+        },
         value: &values[value..value + line.value_bytes as usize],
         known: line.known,
     }
@@ -383,7 +419,7 @@ pub(super) fn is_token(text: &[u8]) -> bool {
                     | b'~'
             )
     }
-    !text.is_empty() && text.len() <= 256 && text.iter().all(|byte| tchar(*byte))
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.iter().all(|byte| tchar(*byte))
 }
 
 /// Whether `value` may stand in a field: no control character but tab, and no
@@ -423,6 +459,25 @@ mod tests {
         for name in ["", "a", "Hosts", "x-forwarded-fox", "\u{e4}\u{20ac}"] {
             assert_eq!(Known::of(name), Known::Other, "{name}");
         }
+    }
+
+    #[test]
+    fn a_known_field_is_added_without_its_name() {
+        let mut fields = Fields::default();
+        fields.push("X-A", b"1").unwrap();
+        fields.push_known(Known::Via, &[b"2 ", b"", b"us"]).unwrap();
+        fields.push("x-b", b"2").unwrap();
+        let lines: Vec<_> = fields
+            .iter()
+            .map(|field| (field.name, field.value))
+            .collect();
+        let expected: [(&str, &[u8]); 3] = [("X-A", b"1"), ("via", b"2 us"), ("x-b", b"2")];
+        assert_eq!(lines, expected);
+        assert_eq!(fields.get("Via"), Some(&b"2 us"[..]));
+        assert!(fields.remove("VIA"));
+        let nameless = fields.push_known(Known::Other, &[b"1"]);
+        assert_eq!(nameless, Err(FieldError::Name));
+        assert_eq!(fields.len(), 2);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod request;
 mod response;
 mod target;
 
-pub use fields::{Field, FieldError, Fields, Known};
+pub use fields::{Field, FieldError, Fields, Known, NAME_BYTES_MAX};
 pub use method::Method;
 pub use request::{RequestHead, Scheme, Version};
 pub use response::{ResponseHead, Status};

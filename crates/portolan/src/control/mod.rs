@@ -3,6 +3,7 @@
 //! Everything here runs on the control runtime; the workers see none of it but
 //! snapshots.
 
+mod foreign;
 mod listener;
 mod ports;
 
@@ -25,6 +26,7 @@ use portolan_telemetry::{AccessLog, Meters};
 use portolan_wire::serve::Hosts;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use foreign::Foreign;
 use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 
@@ -73,6 +75,7 @@ pub(crate) struct Control {
     readiness: Readiness,
     admin: Listener,
     status: Listener,
+    eureka: Foreign,
     checks: watch::Sender<Arc<[ServiceCheck]>>,
     reach: watch::Sender<ReachSettings>,
     /// Where the gateway serves services by name; none if it does not.
@@ -146,14 +149,15 @@ impl Control {
             registry: Arc::new(native),
         });
         let status = Status::new(view.clone(), readiness.clone());
-        let tasks = vec![
-            env.spawn("registry", desk.run()),
-            env.spawn("watches", watching.run()),
-            env.spawn("prober", prober.run()),
-        ];
         Self {
             admin: Listener::new("admin", Arc::new(admin), env.clone()),
             status: Listener::new("status", Arc::new(status), env.clone()),
+            eureka: Foreign::eureka(&registry, &env),
+            _tasks: vec![
+                env.spawn("registry", desk.run()),
+                env.spawn("watches", watching.run()),
+                env.spawn("prober", prober.run()),
+            ],
             env,
             view,
             registry,
@@ -164,7 +168,6 @@ impl Control {
             gateway,
             reloads,
             drain,
-            _tasks: tasks,
         }
     }
 
@@ -179,7 +182,9 @@ impl Control {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let (admin, status) = wanted(plan);
         self.admin.follow(Some(admin), sockets)?;
-        self.status.follow(status, sockets)
+        self.status.follow(status, sockets)?;
+        self.eureka.follow(&plan.registry.eureka, sockets);
+        Ok(())
     }
 
     /// Puts a new plan in force; a listener that can't be opened stays as it was.
@@ -202,6 +207,7 @@ impl Control {
                 );
             }
         }
+        self.eureka.follow(&plan.registry.eureka, sockets);
     }
 
     /// Says where the gateway serves services by their names; none if it does not.
@@ -212,6 +218,9 @@ impl Control {
     /// Says whether traffic should come.
     pub(crate) fn set_ready(&self, is_ready: bool) {
         self.readiness.set(is_ready);
+        if is_ready {
+            self.eureka.set_warm();
+        }
     }
 
     /// Waits until all of those sources have said something, or that they do not know.
@@ -245,8 +254,9 @@ impl Control {
     /// Stops accepting and gives away what is only in memory: from now on, the registry
     /// takes no writes, so that none is lost that was answered.
     pub(crate) async fn stop_and_export(&mut self) -> Vec<u8> {
-        self.admin.stop_accepting();
-        self.status.stop_accepting();
+        for listener in self.listeners() {
+            listener.stop_accepting();
+        }
         let handed = self.registry.export().await.unwrap_or_default();
         // The successor opens the store: two processes can't.
         let _ended = self.registry.attach(None).await;
@@ -293,12 +303,13 @@ impl Control {
     /// Ends watches and lets the answers that have begun come to their end.
     pub(crate) async fn close(&mut self) {
         self.drain.start();
-        for listener in [&mut self.admin, &mut self.status] {
+        for listener in self.listeners() {
             listener.stop_accepting();
         }
         let ended = async {
             self.admin.ended().await;
             self.status.ended().await;
+            self.eureka.listener().ended().await;
         };
         // Whoever takes longer is cut.
         let _cut = self.env.timeout(CLOSING, ended).await;
@@ -308,6 +319,15 @@ impl Control {
     /// Where the admin API is.
     pub(crate) fn admin_address(&self) -> Option<std::net::SocketAddr> {
         self.admin.address()
+    }
+
+    /// Where clients of Eureka are served, if they are.
+    pub(crate) fn eureka_address(&self) -> Option<std::net::SocketAddr> {
+        self.eureka.address()
+    }
+
+    fn listeners(&mut self) -> [&mut Listener; 3] {
+        [&mut self.admin, &mut self.status, self.eureka.listener()]
     }
 }
 

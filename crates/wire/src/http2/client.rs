@@ -2,7 +2,9 @@
 
 use std::{
     cell::{Cell, OnceCell},
+    error::Error,
     future::poll_fn,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
@@ -12,7 +14,11 @@ use h2::{RecvStream, SendStream, client};
 use http::Response;
 use portolan_runtime::{Env, Task};
 
-use crate::{io::Stream, upstream::Berth};
+use super::pipe::Pipe;
+use crate::{
+    io::{Buffers, Stream},
+    upstream::Berth,
+};
 
 /// Window of a connection: what many streams share.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
@@ -61,18 +67,24 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]: the other side does not speak HTTP/2.
-    pub async fn connect(stream: Stream, berth: Berth, env: &Env) -> Result<Self, ClientError> {
+    pub async fn connect(
+        stream: Stream,
+        buffers: &Rc<Buffers>,
+        berth: Berth,
+        env: &Env,
+    ) -> Result<Self, ClientError> {
         let unsent = |source| ClientError {
             source,
             unsent: true,
         };
+        let pipe = Pipe::new(stream, Rc::clone(buffers));
         let (send, connection) = client::Builder::new()
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .initial_window_size(STREAM_WINDOW_BYTES)
             .max_header_list_size(HEAD_BYTES_MAX)
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .enable_push(false)
-            .handshake::<_, Bytes>(stream)
+            .handshake::<_, Bytes>(pipe.clone())
             .await
             .map_err(unsent)?;
         let shared = Rc::new(Shared {
@@ -83,8 +95,7 @@ impl Client {
         });
         let watch = Rc::downgrade(&shared);
         let driver = env.spawn_local("http2 upstream", async move {
-            let end = connection.await;
-            if let Err(error) = end {
+            if let Err(error) = drive(connection, &pipe).await {
                 tracing::debug!(%error, "upstream connection ended");
             }
             if let Some(shared) = watch.upgrade() {
@@ -108,10 +119,10 @@ impl Client {
         self.shared.open.get()
     }
 
-    /// Most requests that the other side allows at a time.
+    /// Whether the other side allows another request at this time.
     #[must_use]
-    pub fn open_max(&self) -> usize {
-        self.send.current_max_send_streams()
+    pub fn has_room(&self) -> bool {
+        (self.open() as usize) < self.send.current_max_send_streams()
     }
 
     /// Whether the other side has said that it takes an extended CONNECT (RFC 8441).
@@ -150,6 +161,24 @@ impl Client {
     }
 }
 
+/// Runs a connection to its end. What it has to say to the wakes of one turn goes out together.
+async fn drive(
+    mut connection: client::Connection<Pipe, Bytes>,
+    pipe: &Pipe,
+) -> Result<(), Box<dyn Error>> {
+    pipe.gather();
+    poll_fn(|cx| {
+        if let Poll::Ready(end) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(end.map_err(Into::into));
+        }
+        match pipe.poll_send(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
 impl Reply {
     /// The answer's head, or an interim one.
     ///
@@ -163,7 +192,7 @@ impl Reply {
             let interim = interim.map_err(failed)?;
             return Poll::Ready(Ok(interim.map(|()| None)));
         }
-        let response = ready!(std::pin::Pin::new(&mut self.response).poll(cx)).map_err(failed)?;
+        let response = ready!(Pin::new(&mut self.response).poll(cx)).map_err(failed)?;
         Poll::Ready(Ok(response.map(Some)))
     }
 }

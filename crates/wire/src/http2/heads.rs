@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, request, response};
 use portolan_model::{
     Cause,
     http::{
-        BadTarget, Fields, Known, Method, RequestHead, ResponseHead, Scheme, Status, Version,
-        normalise_authority,
+        BadTarget, Fields, Known, Method, NAME_BYTES_MAX, RequestHead, ResponseHead, Scheme,
+        Status, Version, normalise_authority,
     },
 };
 
@@ -70,9 +70,6 @@ pub fn read_request(
     }
     head.target.set(target.as_bytes()).map_err(bad_target)?;
     read_authority(parts, head)?;
-    if parts.headers.values().any(is_padded) {
-        return Err(refuse("a field's value begins or ends with a blank"));
-    }
     let declared = read_fields(&parts.headers, &mut head.fields)?;
     join_cookies(&mut head.fields);
     Ok(match (declared, has_body) {
@@ -122,6 +119,9 @@ fn read_authority(parts: &request::Parts, head: &mut RequestHead) -> Result<(), 
 fn read_fields(map: &HeaderMap, fields: &mut Fields) -> Result<Option<u64>, Refusal> {
     let mut declared = None;
     for (name, value) in map {
+        if is_padded(value) {
+            return Err(refuse("a field's value begins or ends with a blank"));
+        }
         match *name {
             http::header::HOST | http::header::TE | http::header::EXPECT => {}
             http::header::CONTENT_LENGTH => {
@@ -130,12 +130,20 @@ fn read_fields(map: &HeaderMap, fields: &mut Fields) -> Result<Option<u64>, Refu
                     return Err(refuse("there are two lengths"));
                 }
             }
-            _ => fields
-                .push(name.as_str(), value.as_bytes())
-                .map_err(|_| refuse("a field has a bad name or value"))?,
+            _ => copy_field(name.as_str(), value.as_bytes(), fields)?,
         }
     }
     Ok(declared)
+}
+
+/// Copies a field. The types of the `http` crate admit the same characters in names and values
+/// as we do, and longer names.
+fn copy_field(name: &str, value: &[u8], fields: &mut Fields) -> Result<(), Refusal> {
+    let bad = refuse("a field has a bad name or value");
+    if name.len() > NAME_BYTES_MAX {
+        return Err(bad);
+    }
+    fields.push_checked(name, value).map_err(|_| bad)
 }
 
 /// Blanks around a value, which HTTP/2 does not allow (RFC 9113, section 8.2.1).

@@ -4,6 +4,7 @@ mod client;
 mod frames;
 mod heads;
 mod names;
+mod pipe;
 mod watched;
 
 pub use client::{Client, ClientError, Reply};
@@ -11,4 +12,4 @@ pub use heads::{
     BadRequest, fields_from_map, map_from_fields, read_request, read_response, write_request,
     write_response,
 };
-pub use watched::{Goodbye, Watched};
+pub use watched::{Hold, Watched};

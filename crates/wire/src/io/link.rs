@@ -13,13 +13,16 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Buffers, Stream};
+use super::{Buffers, Stream, buffers::SCRATCH_BYTES};
 use crate::{h1::Refusal, upstream::Berth};
 
 /// Bytes gathered before they are written, when more may follow at once.
 const GATHER_BYTES: usize = 16 << 10;
 /// Pieces from this size on are written from where they are.
 const LARGE_BYTES: usize = 4 << 10;
+/// From this size on, what is left of a read is kept where it is, and not copied: a quarter of
+/// the scratch that the connection then holds.
+const KEPT_BYTES: usize = SCRATCH_BYTES / 4;
 
 /// Why nothing more can be read from, or written to, a link.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +52,10 @@ pub struct Link {
 #[derive(Debug)]
 struct Io {
     stream: Stream,
+    /// Only a part of it is unread, all of it is initialised.
     unread: Vec<u8>,
     unread_from: usize,
+    unread_to: usize,
     /// Unread bytes that a parser has seen and found too few.
     seen: usize,
     unsent: Vec<u8>,
@@ -65,6 +70,7 @@ impl Link {
             stream,
             unread: Vec::new(),
             unread_from: 0,
+            unread_to: 0,
             seen: 0,
             unsent: Vec::new(),
             unsent_from: 0,
@@ -89,7 +95,9 @@ impl Link {
     #[must_use]
     pub fn with_unread(stream: Stream, unread: Vec<u8>, buffers: Rc<Buffers>) -> Self {
         let link = Self::new(stream, buffers);
-        link.io.borrow_mut().unread = unread;
+        let mut io = link.io.borrow_mut();
+        (io.unread_to, io.unread) = (unread.len(), unread);
+        drop(io);
         link
     }
 
@@ -97,6 +105,7 @@ impl Link {
     #[must_use]
     pub fn into_parts(self) -> (Stream, Vec<u8>) {
         let mut io = self.io.into_inner();
+        io.unread.truncate(io.unread_to);
         io.unread.drain(..io.unread_from);
         (io.stream, io.unread)
     }
@@ -110,7 +119,7 @@ impl Link {
     #[must_use]
     pub fn has_unread(&self) -> bool {
         let io = self.io.borrow();
-        io.unread.len() > io.unread_from
+        io.unread_to > io.unread_from
     }
 
     /// Lets `parse` look at what is unread, reading more until it has enough. It answers with a
@@ -145,7 +154,13 @@ impl Link {
                     return Poll::Ready(Ok(value));
                 }
             } else if let Some((value, used)) = parse(fresh)? {
-                io.keep(fresh.get(used..).unwrap_or_default(), &self.buffers);
+                let read = fresh.len();
+                if read.saturating_sub(used) < KEPT_BYTES {
+                    io.keep(fresh.get(used..).unwrap_or_default(), &self.buffers);
+                } else {
+                    io.unread = std::mem::replace(scratch, self.buffers.take_scratch());
+                    (io.unread_from, io.unread_to) = (used, read);
+                }
                 return Poll::Ready(Ok(value));
             } else {
                 io.keep(fresh, &self.buffers);
@@ -248,7 +263,7 @@ impl Link {
         let io = &mut *self.io.borrow_mut();
         if io.unread().is_empty() {
             self.buffers.give(std::mem::take(&mut io.unread));
-            (io.unread_from, io.seen) = (0, 0);
+            (io.unread_from, io.unread_to, io.seen) = (0, 0, 0);
         }
         if io.unsent().is_empty() {
             self.buffers.give(std::mem::take(&mut io.unsent));
@@ -259,7 +274,8 @@ impl Link {
 
 impl Io {
     fn unread(&self) -> &[u8] {
-        self.unread.get(self.unread_from..).unwrap_or_default()
+        let unread = self.unread.get(self.unread_from..self.unread_to);
+        unread.unwrap_or_default()
     }
 
     fn unsent(&self) -> &[u8] {
@@ -273,7 +289,9 @@ impl Io {
         if self.unread.capacity() == 0 {
             self.unread = buffers.take();
         }
+        self.unread.truncate(self.unread_to);
         self.unread.extend_from_slice(fresh);
+        self.unread_to = self.unread.len();
     }
 
     fn parse_unread<T>(
@@ -289,7 +307,7 @@ impl Io {
         self.unread_from = self.unread_from.saturating_add(used);
         if self.unread().is_empty() {
             buffers.give(std::mem::take(&mut self.unread));
-            self.unread_from = 0;
+            (self.unread_from, self.unread_to) = (0, 0);
         }
         Ok(Some(value))
     }
@@ -332,5 +350,64 @@ impl Io {
                 sent = sent.saturating_sub(from_part);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    /// Reads a head of four bytes with so much behind it; the rest is read whole afterwards. Says
+    /// whether the scratch that it came in was kept until then.
+    async fn is_kept(body: usize) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut far, buffers) = (far.unwrap().0, Buffers::new());
+        let link = Link::new(Stream::Plain(near.unwrap()), Rc::clone(&buffers));
+        let sent: Vec<u8> = (0..=250).cycle().take(body).collect();
+        let whole = [b"head", sent.as_slice()].concat();
+        far.write_all(&whole).await.unwrap();
+        // All of it is with the system before the first look.
+        let peeked = std::future::poll_fn(|cx| {
+            let mut room = vec![0; whole.len()];
+            let seen = link.with_stream(|stream| {
+                let mut room = ReadBuf::new(&mut room);
+                stream.socket().poll_peek(cx, &mut room)
+            });
+            match seen {
+                Poll::Ready(Ok(seen)) if seen < whole.len() => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                seen @ (Poll::Ready(_) | Poll::Pending) => seen,
+            }
+        });
+        peeked.await.unwrap();
+        let head = std::future::poll_fn(|cx| {
+            link.poll_parse(cx, |input| {
+                Ok(input.first_chunk::<4>().map(|head| (*head, 4)))
+            })
+        });
+        assert_eq!(&head.await.unwrap(), b"head");
+        let is_kept = link.io.borrow().unread.len() == SCRATCH_BYTES;
+        let rest = std::future::poll_fn(|cx| {
+            link.poll_parse(cx, |input| Ok(Some((input.to_vec(), input.len()))))
+        });
+        assert_eq!(rest.await.unwrap(), sent);
+        assert!(!link.has_unread());
+        assert_eq!(buffers.scratch.borrow().len(), SCRATCH_BYTES);
+        is_kept
+    }
+
+    #[tokio::test]
+    async fn what_is_read_with_a_head_is_copied_if_it_is_little() {
+        assert!(!is_kept(KEPT_BYTES - 1).await);
+        assert!(is_kept(KEPT_BYTES).await);
     }
 }

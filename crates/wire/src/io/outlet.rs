@@ -79,7 +79,18 @@ impl Outlet<'_> {
         }
     }
 
-    pub(super) fn push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), BodyError> {
+    /// Whether what is pushed waits in a queue, and is not written by us.
+    pub(super) const fn is_queue(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// Sends data, and with `is_last` the end with it where the protocol can say so.
+    pub(super) fn push(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        is_last: bool,
+    ) -> Result<(), BodyError> {
         if data.is_empty() {
             return Ok(());
         }
@@ -95,22 +106,32 @@ impl Outlet<'_> {
                 link.gather(|unsent| write_chunk_head(unsent, data.len()));
                 Ok(link.push(cx, [data, CHUNK_TAIL, &[]])?)
             }
-            Self::Stream(stream) => Ok(stream.send_data(Bytes::copy_from_slice(data), false)?),
+            Self::Stream(_) => self.push_shared(cx, Bytes::copy_from_slice(data), is_last),
             Self::Nowhere => Ok(()),
         }
     }
 
+    /// Like [`Self::push`], without a copy where one can be spared.
     pub(super) fn push_shared(
         &mut self,
         cx: &mut Context<'_>,
         data: Bytes,
+        is_last: bool,
     ) -> Result<(), BodyError> {
         match self {
-            Self::Stream(stream) if !data.is_empty() => Ok(stream.send_data(data, false)?),
-            Self::Stream(_) | Self::Link { .. } | Self::Nowhere => self.push(cx, &data),
+            Self::Stream(stream) if !data.is_empty() => {
+                stream.send_data(data, is_last)?;
+                if is_last {
+                    // Nothing may follow, and nothing does.
+                    *self = Self::Nowhere;
+                }
+                Ok(())
+            }
+            Self::Stream(_) | Self::Link { .. } | Self::Nowhere => self.push(cx, &data, is_last),
         }
     }
 
+    /// Says that the body has ended, unless it was said with the last of its data.
     pub(super) fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), BodyError> {
         match self {
             Self::Nowhere | Self::Link { chunked: false, .. } => Ok(()),

@@ -143,11 +143,12 @@ impl<'a> Relay<'a> {
     fn poll_phases(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, RelayError> {
         self.is_waiting = false;
         while self.phase == Phase::Moving {
-            if self
-                .outlet
-                .poll_room(cx)
-                .map_err(RelayError::Outlet)?
-                .is_pending()
+            if self.needs_room()
+                && self
+                    .outlet
+                    .poll_room(cx)
+                    .map_err(RelayError::Outlet)?
+                    .is_pending()
             {
                 return Ok(Poll::Pending);
             }
@@ -180,6 +181,17 @@ impl<'a> Relay<'a> {
         Ok(Poll::Ready(()))
     }
 
+    /// Whether to wait for room before anything is read. What is in memory anyway may as well lie
+    /// in the queue of a stream: the rest of an HTTP/1 read, or the first frame of a stream.
+    fn needs_room(&self) -> bool {
+        let is_at_hand = match &self.inlet {
+            Inlet::Empty | Inlet::Full(_) => true,
+            Inlet::Link(link, _) => link.has_unread(),
+            Inlet::Stream { .. } => self.bytes == 0,
+        };
+        !(is_at_hand && self.outlet.is_queue())
+    }
+
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Result<Poll<Step>, RelayError> {
         match &mut self.inlet {
             Inlet::Empty => {
@@ -193,7 +205,7 @@ impl<'a> Relay<'a> {
                 let body = std::mem::take(body);
                 let bytes = body.len();
                 self.outlet
-                    .push_shared(cx, body)
+                    .push_shared(cx, body, true)
                     .map_err(RelayError::Outlet)?;
                 self.outlet.finish(None).map_err(RelayError::Outlet)?;
                 Ok(Poll::Ready(Step { bytes, end: true }))
@@ -224,7 +236,9 @@ fn poll_link(
                 let part = decoder.decode(rest)?;
                 let data = rest.get(part.data.clone()).unwrap_or_default();
                 bytes = usize::saturating_add(bytes, data.len());
-                if let Err(error) = outlet.push(&mut waker, data) {
+                // Trailers, if there are any, have come by the time that the end has.
+                let is_last = part.end && decoder.trailers().is_empty();
+                if let Err(error) = outlet.push(&mut waker, data, is_last) {
                     failure = Some(error);
                 }
                 used = used.saturating_add(part.consumed);
@@ -271,13 +285,15 @@ fn poll_stream(
             let data = data.map_err(inlet)?;
             let bytes = data.len();
             take_room(room, bytes)?;
-            outlet.push_shared(cx, data).map_err(RelayError::Outlet)?;
+            // Without trailers, the end may be known by now.
+            let end = stream.is_end_stream();
+            outlet
+                .push_shared(cx, data, end)
+                .map_err(RelayError::Outlet)?;
             stream
                 .flow_control()
                 .release_capacity(bytes)
                 .map_err(inlet)?;
-            // Whether this was all shows at the next poll; `is_end_stream` spares a frame.
-            let end = stream.is_end_stream();
             if end {
                 outlet.finish(None).map_err(RelayError::Outlet)?;
             }

@@ -119,7 +119,7 @@ pub async fn dial(
             let link = Link::new(stream, Rc::clone(buffers));
             return Ok(Dialled::Http1(link.at(berth)));
         }
-        let client = Client::connect(stream, berth, env)
+        let client = Client::connect(stream, buffers, berth, env)
             .await
             .map_err(|error| DialError {
                 cause: Cause::ResponseMalformed,

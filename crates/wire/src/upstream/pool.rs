@@ -12,8 +12,9 @@ use portolan_balance::Slot;
 
 use crate::{http2::Client, io::Link};
 
-/// Most idle HTTP/1 connections of one worker to one endpoint.
-pub const IDLE_MAX: usize = 256;
+/// Most idle HTTP/1 connections of one worker to one endpoint: what a few busy HTTP/2 clients
+/// have under way at a time, so that they need not dial anew all the while.
+pub const IDLE_MAX: usize = 1024;
 /// Most HTTP/2 connections of one worker to one endpoint.
 const SHARED_MAX: usize = 8;
 /// How long a connection may be idle. Below the 75 s and 60 s after which common servers close,
@@ -83,17 +84,24 @@ impl Pool {
         if kept.shared.iter().any(Client::is_closed) {
             kept.shared.retain(|client| !client.is_closed());
         }
-        let full = kept.shared.len() >= SHARED_MAX;
-        // The least busy is the one with room, if any has some; asking for room costs a lock.
-        let least = kept.shared.iter().min_by_key(|client| client.open())?;
-        let is_free = full || (least.open() as usize) < least.open_max();
-        is_free.then(|| least.clone())
+        // The oldest that has room: requests that go together share their writes.
+        if let Some(client) = kept.shared.iter().find(|client| client.has_room()) {
+            return Some(client.clone());
+        }
+        let is_full = kept.shared.len() >= SHARED_MAX;
+        let least = kept.shared.iter().min_by_key(|client| client.open());
+        least.filter(|_| is_full).cloned()
     }
 
-    /// Shares a connection with the requests that follow.
-    pub fn share(&self, key: PoolKey, client: Client) {
+    /// Shares a connection with the requests that follow, unless one that is shared already has
+    /// room for them: many requests may have dialled at a time. It then ends with its own.
+    pub fn share(&self, key: PoolKey, client: &Client) {
         let mut shelves = self.shelves.borrow_mut();
-        shelves.entry(key).or_default().shared.push(client);
+        let shared = &mut shelves.entry(key).or_default().shared;
+        shared.retain(|client| !client.is_closed());
+        if shared.len() < SHARED_MAX && !shared.iter().any(Client::has_room) {
+            shared.push(client.clone());
+        }
     }
 
     /// Closes connections that have been idle for too long or whose endpoint `is_gone`. Shared

@@ -137,7 +137,11 @@ impl Consul {
             Place::Leader => answering::json(&leader(parts)),
             Place::Peers => answering::json(&[leader(parts)]),
             Place::Events => events::list(parts, parameters, query).await,
-            Place::Sane(sane) => sane::answer(parts, sane),
+            Place::Sane(sane) => {
+                let index = parts.clerk.catalog().revision().as_u64();
+                let response = sane::answer(parts, sane)?;
+                Ok(answering::indexed(response, index, parameters.consistency))
+            }
             Place::Acl(_) => Err(agent::acl_disabled()),
             Place::Kv(_) | Place::Session(..) | Place::Query(_) | Place::Txn | Place::Fire(_) => {
                 Err(no_ledger())

@@ -144,7 +144,7 @@ impl All {
             counts.merge(&piece.counts);
         }
         let pieces = pieces.into_iter().map(|piece| &*piece.bytes);
-        write_applications(format, &counts.hash(), pieces).into()
+        write_applications(format, catalog.revision(), &counts.hash(), pieces).into()
     }
 }
 
@@ -177,7 +177,8 @@ async fn encode_delta(catalog: &Catalog, touched: &[Touched], format: Format) ->
     }
     // That of everything, as of the same catalogue.
     let hash = counts(catalog).hash();
-    write_applications(format, &hash, pieces.iter().map(Vec::as_slice)).into()
+    let pieces = pieces.iter().map(Vec::as_slice);
+    write_applications(format, catalog.revision(), &hash, pieces).into()
 }
 
 fn told(touched: &Touched) -> InstanceInfo {
