@@ -14,7 +14,6 @@ pub mod answer;
 pub mod blocking;
 mod body;
 mod duration;
-pub mod filter;
 mod loose;
 mod map;
 mod parameters;
@@ -23,6 +22,8 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 mod token;
+
+pub use portolan_expression::bexpr as filter;
 
 pub use self::{
     body::{

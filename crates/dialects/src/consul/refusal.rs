@@ -66,8 +66,8 @@ impl Refusal {
     }
 }
 
-impl From<super::filter::FilterError> for Refusal {
-    fn from(error: super::filter::FilterError) -> Self {
+impl From<portolan_expression::bexpr::FilterError> for Refusal {
+    fn from(error: portolan_expression::bexpr::FilterError) -> Self {
         Self::bad(format!(
             "Failed to create boolean expression evaluator: {error}"
         ))

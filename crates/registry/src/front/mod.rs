@@ -1,5 +1,4 @@
 //! Fronts: one folder for each protocol that instances register by.
 
-pub mod consul;
 pub mod eureka;
 pub mod native;

@@ -23,7 +23,7 @@ use super::{
     clerk::subject,
     terms::{Key, Nodes, Touched},
 };
-use crate::core::Subject;
+use portolan_registry::core::Subject;
 
 /// Most nodes that are registered by hand.
 const NODES_MAX: usize = 65_536;

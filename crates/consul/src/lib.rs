@@ -34,7 +34,7 @@ use portolan_wire::serve::{Answering, Handler, Query, Request, Response, decode}
 
 pub use self::keeper::Keeper;
 use self::{clerk::Clerk, events::Events};
-use crate::{Registry, watch::Hub};
+use portolan_registry::{Registry, watch::Hub};
 
 /// The version of Consul whose API this is.
 const VERSION: &str = "1.20.0";

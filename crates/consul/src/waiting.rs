@@ -18,7 +18,7 @@ use super::{
     answering::{encoded, indexed, json_bytes},
     scene::Scene,
 };
-use crate::watch::{Scope, Watcher};
+use portolan_registry::watch::{Scope, Watcher};
 
 /// What a read shows: its bytes and its index.
 type Made = (Vec<u8>, u64);

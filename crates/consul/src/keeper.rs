@@ -10,7 +10,7 @@ use super::{
     clerk::{Clerk, Writing},
     terms::Key,
 };
-use crate::core::Subject;
+use portolan_registry::core::Subject;
 
 /// How often leases are renewed and the book is held against the catalogue.
 const ROUND: Duration = Duration::from_secs(20);
@@ -84,7 +84,7 @@ impl Keeper {
         for some in subjects.chunks(RENEWED_MAX) {
             match self.clerk.registry().renew_all(some.to_vec()).await {
                 Ok(missing) => self.drop_missing(&missing),
-                Err(crate::RegistryError::Stopped) => return false,
+                Err(portolan_registry::RegistryError::Stopped) => return false,
                 // A successor has them; if it fails, the next round finds them here.
                 Err(_) => {}
             }

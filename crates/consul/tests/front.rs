@@ -5,6 +5,8 @@
     reason = "helpers of tests, too, fail by panicking"
 )]
 
+// The same world as the registry's own tests.
+#[path = "../../registry/tests/common/mod.rs"]
 mod common;
 
 use std::{
@@ -15,15 +17,13 @@ use std::{
 };
 
 use common::World;
+use portolan_consul::{Consul, Settings as Front};
 use portolan_dialects::{
     consul::{Home, NodeDefinition},
     native::Registration,
 };
 use portolan_model::{ServiceKey, SourceId};
-use portolan_registry::{
-    front::consul::{Consul, Settings as Front},
-    watch::Hub,
-};
+use portolan_registry::watch::Hub;
 use portolan_runtime::Env;
 use portolan_wire::serve::{Hosts, Limits, Settings, serve};
 use serde_json::{Value, json};

@@ -25,7 +25,7 @@ use super::{
     book::{Book, millis},
     terms::{Key, Touched},
 };
-use crate::{
+use portolan_registry::{
     Registry, RegistryError,
     core::{self, Subject},
 };

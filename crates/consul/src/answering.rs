@@ -5,7 +5,7 @@ use portolan_dialects::consul::{Consistency, Refusal, blocking::shown};
 use portolan_wire::serve::{Response, full};
 use serde::Serialize;
 
-use crate::RegistryError;
+use portolan_registry::RegistryError;
 
 pub(super) fn json(value: &impl Serialize) -> Result<Response, Refusal> {
     encoded(value).map(json_bytes)
@@ -72,7 +72,7 @@ const fn name(text: &'static str) -> HeaderName {
 
 /// What the registry refuses, as a client of Consul is told.
 pub(super) fn refusal(error: &RegistryError) -> Refusal {
-    use crate::core::Refusal as Refused;
+    use portolan_registry::core::Refusal as Refused;
     let status = match error {
         RegistryError::Unknown | RegistryError::NoRuling => 404,
         RegistryError::Refused(Refused::Misfit(_)) => 400,
