@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 7] = [
     &[
         "snapshot", "sources", "policies", "ai", "registry", "ledger",
     ],
-    &["gateway", "dns", "admin", "client", "consul"],
+    &["gateway", "dns", "admin", "client", "consul", "eureka"],
     &["portolan"],
 ];
 /// For tests of every crate; stands on the lowest two floors itself.

@@ -9,10 +9,8 @@ use std::{
 };
 
 use portolan_config::Front;
-use portolan_registry::{
-    Registry,
-    front::eureka::{Eureka, Parts},
-};
+use portolan_eureka::{Eureka, Parts};
+use portolan_registry::Registry;
 use portolan_runtime::{Env, sockets::Sockets};
 use portolan_wire::serve::Hosts;
 

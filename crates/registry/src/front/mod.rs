@@ -1,4 +1,3 @@
 //! Fronts: one folder for each protocol that instances register by.
 
-pub mod eureka;
 pub mod native;

@@ -21,7 +21,7 @@ use super::{
     read::{find, key_of},
     text_of,
 };
-use crate::{
+use portolan_registry::{
     RegistryError,
     core::{Refusal as Refused, Subject},
 };

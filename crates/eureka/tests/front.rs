@@ -5,6 +5,8 @@
     reason = "helpers of tests, too, fail by panicking"
 )]
 
+// The same world as the registry's own tests.
+#[path = "../../registry/tests/common/mod.rs"]
 mod common;
 
 use std::{
@@ -24,8 +26,8 @@ use portolan_dialects::eureka::{
     Action, Applications, Counts, Format, InstanceInfo, Status, read_application,
     read_applications, read_instance,
 };
+use portolan_eureka::{Eureka, Parts};
 use portolan_model::{Change, SourceId};
-use portolan_registry::front::eureka::{Eureka, Parts};
 use portolan_runtime::Env;
 use portolan_wire::serve::{Hosts, Limits, Settings, serve};
 use serde_json::{Value, json};

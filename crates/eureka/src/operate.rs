@@ -19,7 +19,7 @@ use super::{
     read::find,
     write::{Beat, actor, enter, subject, told},
 };
-use crate::{RegistryError, core::Subject};
+use portolan_registry::{RegistryError, core::Subject};
 
 /// The reason of rulings that came by this protocol, which a deregistration takes back.
 const REASON: &str = "status override over Eureka";

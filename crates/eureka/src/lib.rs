@@ -25,7 +25,7 @@ use portolan_runtime::Env;
 use portolan_wire::serve::{Answering, Handler, Query, Request, Response, empty, full};
 
 use self::{bodies::Bodies, turns::Turns};
-use crate::{Registry, RegistryError};
+use portolan_registry::{Registry, RegistryError};
 
 /// Set by a peer that tells what it was told.
 const REPLICATION: HeaderName = HeaderName::from_static("x-netflix-discovery-replication");
@@ -234,7 +234,7 @@ impl Refusal {
 
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
-        use crate::core::Refusal as Refused;
+        use portolan_registry::core::Refusal as Refused;
         let status = match &error {
             RegistryError::Unknown | RegistryError::NoRuling => return Self::not_found(),
             RegistryError::Refused(Refused::Ttl { .. }) => StatusCode::BAD_REQUEST,
