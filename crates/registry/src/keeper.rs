@@ -108,7 +108,7 @@ impl Keeper {
         self.ghosts.retain(|ghost| {
             let is_held = is_held(ghost);
             if !is_held {
-                batch.remove(self.kinds.key(&self.kinds.lease, ghost));
+                batch.remove(key_of(&self.kinds.lease, ghost));
             }
             is_held
         });
@@ -169,7 +169,7 @@ impl Keeper {
         }
         batch.reach(revision);
         if self.facts.commit(batch).await.is_ok() {
-            tracing::info!(facts = written, "the store holds what is in memory again");
+            tracing::info!(written, "the store holds what is in memory again");
         }
     }
 
@@ -183,15 +183,15 @@ impl Keeper {
     }
 }
 
-impl Kinds {
-    fn key(&self, kind: &Name, subject: &Subject) -> FactKey {
-        FactKey {
-            kind: kind.clone(),
-            service: subject.key.clone(),
-            id: Some(subject.id.clone()),
-        }
+fn key_of(kind: &Name, subject: &Subject) -> FactKey {
+    FactKey {
+        kind: kind.clone(),
+        service: subject.key.clone(),
+        id: Some(subject.id.clone()),
     }
+}
 
+impl Kinds {
     fn owns(&self, key: &FactKey) -> bool {
         key.kind == self.lease || key.kind == self.ruling
     }
@@ -201,14 +201,14 @@ impl Kinds {
         match fact {
             Fact::Lease(record) => {
                 let value = serde_json::to_vec(record).unwrap_or_default();
-                (self.key(&self.lease, &record.subject()), Some(value.into()))
+                (key_of(&self.lease, &record.subject()), Some(value.into()))
             }
             Fact::Ruling(record) => {
                 let value = serde_json::to_vec(record).unwrap_or_default();
-                (self.key(&self.ruling, &record.subject), Some(value.into()))
+                (key_of(&self.ruling, &record.subject), Some(value.into()))
             }
-            Fact::NoLease(subject, _) => (self.key(&self.lease, subject), None),
-            Fact::NoRuling(subject) => (self.key(&self.ruling, subject), None),
+            Fact::NoLease(subject, _) => (key_of(&self.lease, subject), None),
+            Fact::NoRuling(subject) => (key_of(&self.ruling, subject), None),
         }
     }
 }

@@ -1,5 +1,10 @@
 //! The guard as the native API shows it, and what resolves holds.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, fail by panicking"
+)]
+
 mod common;
 
 use std::time::Duration;

@@ -49,11 +49,11 @@ impl Shelf {
         }
     }
 
-    fn stored(self: &Arc<Self>) -> Option<Stored> {
-        Some(Stored {
+    fn stored(self: &Arc<Self>) -> Stored {
+        Stored {
             facts: Arc::clone(self) as _,
             loaded: self.loaded(),
-        })
+        }
     }
 
     fn keys(&self) -> Vec<String> {
@@ -98,7 +98,7 @@ impl Facts for Shelf {
 #[tokio::test]
 async fn a_restart_finds_everybody_and_refuses_no_heartbeat() {
     let shelf = Shelf::new();
-    let world = World::over(Env::system(), shelf.stored());
+    let world = World::over(Env::system(), Some(shelf.stored()));
     let body =
         r#"{"port": 9001, "version": "v1", "ttl": "1m", "status": "warning", "note": "slow"}"#;
     world.call("PUT", A, body).await;
@@ -107,7 +107,7 @@ async fn a_restart_finds_everybody_and_refuses_no_heartbeat() {
     let (_, before) = world.call("GET", A, "").await;
     drop(world);
 
-    let world = World::over(Env::system(), shelf.stored());
+    let world = World::over(Env::system(), Some(shelf.stored()));
     let (status, body) = world.call("PUT", &format!("{A}/heartbeat"), "").await;
     assert_eq!((status, &body["ttl"]), (200, &json!("1m")), "{body}");
     let (_, after) = world.call("GET", A, "").await;
@@ -117,7 +117,7 @@ async fn a_restart_finds_everybody_and_refuses_no_heartbeat() {
 #[tokio::test]
 async fn who_left_stays_away_after_a_restart() {
     let shelf = Shelf::new();
-    let world = World::over(Env::system(), shelf.stored());
+    let world = World::over(Env::system(), Some(shelf.stored()));
     world.call("PUT", A, r#"{"port": 9001}"#).await;
     world
         .call("PUT", &format!("{A}/override"), r#"{"weight": 5}"#)
@@ -131,7 +131,7 @@ async fn who_left_stays_away_after_a_restart() {
 #[tokio::test]
 async fn a_heartbeat_writes_nothing() {
     let shelf = Shelf::new();
-    let world = World::over(Env::system(), shelf.stored());
+    let world = World::over(Env::system(), Some(shelf.stored()));
     world.call("PUT", A, r#"{"port": 9001}"#).await;
     let commits = shelf.commits();
     for _ in 0..3 {
@@ -145,7 +145,7 @@ async fn a_heartbeat_writes_nothing() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_made_up_for() {
     let shelf = Shelf::new();
-    let world = World::over(Env::system(), shelf.stored());
+    let world = World::over(Env::system(), Some(shelf.stored()));
     world.call("PUT", A, r#"{"port": 9001}"#).await;
     shelf.condition.send_replace(Condition::Full);
     let b = "/v1/services/orders/instances/b";
@@ -170,21 +170,21 @@ async fn a_full_disk_is_told_and_made_up_for() {
 #[tokio::test]
 async fn another_store_holds_what_is_in_memory() {
     let first = Shelf::new();
-    let world = World::over(Env::system(), first.stored());
+    let world = World::over(Env::system(), Some(first.stored()));
     world.call("PUT", A, r#"{"port": 9001}"#).await;
     world.registry.attach(None).await.unwrap();
     let b = "/v1/services/orders/instances/b";
     world.call("PUT", b, r#"{"port": 9002}"#).await;
     assert_eq!(first.keys(), ["lease:a"]);
     let second = Shelf::new();
-    world.registry.attach(second.stored()).await.unwrap();
+    world.registry.attach(Some(second.stored())).await.unwrap();
     assert_eq!(second.keys(), ["lease:a", "lease:b"]);
 }
 
 #[tokio::test]
 async fn a_record_that_can_not_be_read_keeps_nobody_else_away() {
     let shelf = Shelf::new();
-    let world = World::over(Env::system(), shelf.stored());
+    let world = World::over(Env::system(), Some(shelf.stored()));
     world.call("PUT", A, r#"{"port": 9001}"#).await;
     let b = "/v1/services/orders/instances/b";
     world.call("PUT", b, r#"{"port": 9002}"#).await;
@@ -195,7 +195,7 @@ async fn a_record_that_can_not_be_read_keeps_nobody_else_away() {
         .lock()
         .unwrap()
         .insert(broken, Bytes::from_static(b"{"));
-    let world = World::over(Env::system(), shelf.stored());
+    let world = World::over(Env::system(), Some(shelf.stored()));
     let (_, body) = world.call("GET", "/v1/services/orders", "").await;
     assert_eq!(
         (&body["instances"], &body["members"][0]["id"]),

@@ -47,6 +47,7 @@ fields! {
     "upstream": "an upstream's name";
     "version": "a version of the program";
     "worker": "a worker's number";
+    "written": "how many records were written to the store";
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 //! a kept connection allocates nothing.
 
 mod fields;
+mod known;
 mod method;
 mod request;
 mod response;
 mod target;
 
-pub use fields::{Field, FieldError, Fields, Known, NAME_BYTES_MAX};
+pub use fields::{Field, FieldError, Fields, NAME_BYTES_MAX};
+pub use known::Known;
 pub use method::Method;
 pub use request::{RequestHead, Scheme, Version};
 pub use response::{ResponseHead, Status};

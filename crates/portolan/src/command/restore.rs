@@ -14,15 +14,15 @@ pub(crate) fn restore(arguments: &cli::Restore) -> ExitCode {
     let to = arguments.data_dir.join(store::FILE);
     match portolan_store::restore(&arguments.file, &to) {
         Ok(restored) => {
-            let mut text = format!(
-                "{} holds revision {} with {} facts\n",
+            let aside = restored.set_aside.map_or_else(String::new, |aside| {
+                format!("what was there is {} now\n", aside.display())
+            });
+            let text = format!(
+                "{} holds revision {} with {} facts\n{aside}",
                 to.display(),
                 restored.revision,
                 restored.facts
             );
-            if let Some(aside) = restored.set_aside {
-                text.push_str(&format!("what was there is {} now\n", aside.display()));
-            }
             say(&text);
             ExitCode::SUCCESS
         }

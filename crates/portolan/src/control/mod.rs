@@ -6,6 +6,7 @@
 mod foreign;
 mod listener;
 mod ports;
+mod probing;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -15,13 +16,12 @@ use portolan_config::Plan;
 use portolan_model::{Revision, SourceId};
 use portolan_registry::{
     Parts as RegistryParts, Reader, Registry, Stored,
-    check::{Checks, Parts as ProberParts, Prober, Reach, ReachSettings, ServiceCheck},
     core::Bounds,
     front::native::{Native, Parts as NativeParts},
     watch::Hub,
 };
 use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
-use portolan_snapshot::{View, services_of};
+use portolan_snapshot::View;
 use portolan_telemetry::{AccessLog, Meters};
 use portolan_wire::serve::Hosts;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -29,6 +29,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use foreign::Foreign;
 use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
+use probing::Probing;
 
 use crate::store::{self, Store};
 
@@ -76,8 +77,7 @@ pub(crate) struct Control {
     admin: Listener,
     status: Listener,
     eureka: Foreign,
-    checks: watch::Sender<Arc<[ServiceCheck]>>,
-    reach: watch::Sender<ReachSettings>,
+    probing: Probing,
     /// Where the gateway serves services by name; none if it does not.
     gateway: watch::Sender<Option<String>>,
     reloads: mpsc::Receiver<Asked>,
@@ -101,29 +101,20 @@ impl Control {
             stored,
         } = parts;
         let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
+        let inbox = hub.open(&SourceId::new(REGISTRY), Turn::First);
         let (registry, desk, orders) = Registry::new(RegistryParts {
             env: env.clone(),
-            inbox: hub.open(&SourceId::new(REGISTRY), Turn::First),
+            inbox,
             bounds: bounds(&plan),
             witness,
             reader: Arc::clone(&reader),
             stored,
         });
         let (watches, watching) = Hub::new(&*reader);
-        let checks = watch::Sender::new(service_checks(&plan));
-        let reach = watch::Sender::new(reach_settings(&plan));
-        let (check_states, reports) = Checks::new();
-        let prober = Prober::new(ProberParts {
-            errands: Arc::new(Reach::new(env.clone(), reach.subscribe())),
-            env: env.clone(),
-            registry: registry.clone(),
-            orders,
-            checks: checks.subscribe(),
-            bench: Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair))),
-            reports,
-        });
-        let drain = Drain::new();
-        let gateway = watch::Sender::new(None);
+        let probing = Probing::new(&plan);
+        let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
+        let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
+        let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -134,37 +125,32 @@ impl Control {
         });
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
+        let metrics = Metrics::new(&env, &view, meters, (access, store.condition()));
         let admin = Admin::new(portolan_admin::Parts {
             view: view.clone(),
             readiness: readiness.clone(),
-            metrics: Arc::new(Metrics {
-                started: env.now(),
-                meters,
-                view: view.clone(),
-                access,
-                store: store.condition(),
-            }),
+            metrics: Arc::new(metrics),
             reload: Arc::new(Asker(asker)),
             backup: Arc::new(store.backups()),
             registry: Arc::new(native),
         });
-        let status = Status::new(view.clone(), readiness.clone());
+        let tasks = vec![
+            env.spawn("registry", desk.run()),
+            env.spawn("watches", watching.run()),
+            env.spawn("prober", prober.run()),
+        ];
+        let status = Arc::new(Status::new(view.clone(), readiness.clone()));
         Self {
             admin: Listener::new("admin", Arc::new(admin), env.clone()),
-            status: Listener::new("status", Arc::new(status), env.clone()),
+            status: Listener::new("status", status, env.clone()),
             eureka: Foreign::eureka(&registry, &env),
-            _tasks: vec![
-                env.spawn("registry", desk.run()),
-                env.spawn("watches", watching.run()),
-                env.spawn("prober", prober.run()),
-            ],
+            _tasks: tasks,
             env,
             view,
             registry,
             store,
             readiness,
-            checks,
-            reach,
+            probing,
             gateway,
             reloads,
             drain,
@@ -189,13 +175,7 @@ impl Control {
 
     /// Puts a new plan in force; a listener that can't be opened stays as it was.
     pub(crate) async fn apply(&mut self, plan: &Plan, sockets: &mut Sockets) {
-        self.checks.send_if_modified(|checks| {
-            let wanted = service_checks(plan);
-            let differs = *checks != wanted;
-            *checks = wanted;
-            differs
-        });
-        self.reach.send_replace(reach_settings(plan));
+        self.probing.apply(plan);
         // A registry that has ended ends with the program.
         let _ended = self.registry.rebound(bounds(plan)).await;
         let (admin, status) = wanted(plan);
@@ -352,30 +332,4 @@ fn bounds(plan: &Plan) -> Bounds {
         ttl_max: registry.ttl_max,
         instances_max: registry.instances_max.get(),
     }
-}
-
-fn reach_settings(plan: &Plan) -> ReachSettings {
-    let checks = &plan.registry.checks;
-    ReachSettings {
-        runs_programs: checks.runs_programs,
-        docker: checks.docker.clone(),
-        ca: checks.ca.clone(),
-    }
-}
-
-/// The checks that upstreams ask for, by service.
-fn service_checks(plan: &Plan) -> Arc<[ServiceCheck]> {
-    let upstreams = plan.upstreams.iter().map(|planned| &planned.upstream);
-    let checks = upstreams.flat_map(|upstream| {
-        let services = upstream.check.iter().flat_map(|_| services_of(upstream));
-        services.filter_map(|key| {
-            Some(ServiceCheck {
-                key,
-                port: upstream.port.clone(),
-                subset: upstream.subset.clone(),
-                check: upstream.check.clone()?,
-            })
-        })
-    });
-    checks.collect()
 }

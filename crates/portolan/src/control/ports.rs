@@ -11,6 +11,7 @@ use portolan_registry::{
     core::Subject,
     front::native::Links,
 };
+use portolan_runtime::Env;
 use portolan_snapshot::View;
 use portolan_store::Condition;
 use portolan_telemetry::{AccessLog, Facts, GuardFacts, Meters, Usage};
@@ -88,12 +89,29 @@ impl Reload for Asker {
 
 /// Writes the metrics.
 pub(super) struct Metrics {
-    pub(super) started: Timestamp,
-    pub(super) meters: Arc<Meters>,
-    pub(super) view: View,
-    pub(super) access: Option<AccessLog>,
+    started: Timestamp,
+    meters: Arc<Meters>,
+    view: View,
+    access: Option<AccessLog>,
     /// How the store is.
-    pub(super) store: watch::Receiver<Condition>,
+    store: watch::Receiver<Condition>,
+}
+
+impl Metrics {
+    pub(super) fn new(
+        env: &Env,
+        view: &View,
+        meters: Arc<Meters>,
+        (access, store): (Option<AccessLog>, watch::Receiver<Condition>),
+    ) -> Self {
+        Self {
+            started: env.now(),
+            meters,
+            view: view.clone(),
+            access,
+            store,
+        }
+    }
 }
 
 impl Expose for Metrics {
