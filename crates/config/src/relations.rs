@@ -79,28 +79,35 @@ fn addresses(folding: &mut Folding<'_>) {
 /// one is a mistake.
 fn fronts(folding: &mut Folding<'_>) {
     let parts = &mut folding.parts;
-    let Some(front) = parts
-        .registry
-        .as_mut()
-        .map(|registry| &mut registry.eureka)
-        .filter(|front| front.is_enabled)
-    else {
+    let Some(registry) = &mut parts.registry else {
         return;
     };
     let admin = parts.admin.iter().map(|admin| admin.address);
     let status = parts.status.iter().map(|status| status.address);
     let listeners = parts.listeners.iter().map(|listener| listener.address);
-    let mut others = admin.chain(status).chain(listeners);
-    if !others.any(|other| overlap(front.address, other)) {
-        return;
+    let mut taken: Vec<_> = admin.chain(status).chain(listeners).collect();
+    let mut crowded = Vec::new();
+    for (name, front) in [
+        ("eureka", &mut registry.eureka),
+        ("consul", &mut registry.consul),
+    ] {
+        if !front.is_enabled {
+            continue;
+        }
+        if taken.iter().any(|other| overlap(front.address, *other)) {
+            front.is_enabled = false;
+            crowded.push((format!("/{name}/address"), front.address));
+        } else {
+            taken.push(front.address);
+        }
     }
-    front.is_enabled = false;
-    let address = front.address;
     let registry = section("registry");
-    if folding.is_written(&registry, "/eureka/address") {
-        let problem = Problem::new("", format!("{address} is taken by another listener"))
-            .with_help("give it another port, or switch it off by `enabled: false`");
-        folding.blame(&registry, "/eureka/address", Severity::Error, problem);
+    for (pointer, address) in crowded {
+        if folding.is_written(&registry, &pointer) {
+            let problem = Problem::new("", format!("{address} is taken by another listener"))
+                .with_help("give it another port, or switch it off by `enabled: false`");
+            folding.blame(&registry, &pointer, Severity::Error, problem);
+        }
     }
 }
 

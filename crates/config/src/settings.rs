@@ -183,6 +183,8 @@ pub struct Registry {
     pub instances_max: NonZeroUsize,
     /// The listener for clients of Eureka.
     pub eureka: Front,
+    /// The listener for clients of Consul.
+    pub consul: Front,
     /// What checks may do.
     pub checks: Checks,
 }

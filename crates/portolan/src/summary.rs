@@ -64,6 +64,12 @@ fn text(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run)
             "  eureka    {url:<26}clients of Eureka, under /eureka\n"
         ));
     }
+    if let Some(address) = control.consul_address() {
+        let url = url(address, false);
+        parts.push(format!(
+            "  consul    {url:<26}clients of Consul, under /v1\n"
+        ));
+    }
     if let Some(status) = &plan.status {
         let status = url(status.address, false);
         parts.push(format!("  status    {status:<26}/live and /ready\n"));

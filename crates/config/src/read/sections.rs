@@ -85,6 +85,7 @@ impl Reader<'_> {
             ttl_max: ttl.read("max", leaf::duration)?,
             instances_max: std::num::NonZeroUsize::new(node.count("instances")?)?,
             eureka: self.front(node, "eureka", at)?,
+            consul: self.front(node, "consul", at)?,
             checks: self.checks(node.get("checks")?, at)?,
         };
         if !(registry.ttl_min..=registry.ttl_max).contains(&registry.ttl_default) {

@@ -237,6 +237,12 @@ const REGISTRY: Object = Object {
             "The listener for clients of Eureka.",
         ),
         field(
+            "consul",
+            Shape::Object(&CONSUL),
+            Default::Empty,
+            "The listener for clients of Consul.",
+        ),
+        field(
             "checks",
             Shape::Object(&CHECKS),
             Default::Empty,
@@ -262,12 +268,35 @@ const EUREKA: Object = Object {
             Default::Text("127.0.0.1:8761"),
             "Where it listens.",
         ),
+        FRONT_HOSTS,
+    ],
+    rules: &[],
+};
+
+const FRONT_HOSTS: super::Field = field(
+    "hosts",
+    Shape::List { of: &HOST, min: 0 },
+    Default::Absent,
+    "Host names that it answers to, besides `localhost` and IP addresses: those by which clients name it.",
+);
+
+const CONSUL: Object = Object {
+    name: "consul",
+    doc: "The listener for clients of Consul, under `/v1`. Whoever reaches it can register services: keep it on loopback or within the network of your services. A port that is taken is reported and skipped.",
+    fields: &[
         field(
-            "hosts",
-            Shape::List { of: &HOST, min: 0 },
-            Default::Absent,
-            "Host names that it answers to, besides `localhost` and IP addresses: those by which clients name it.",
+            "enabled",
+            FLAG,
+            Default::Text("true"),
+            "Whether it is there.",
         ),
+        field(
+            "address",
+            ADDRESS,
+            Default::Text("127.0.0.1:8500"),
+            "Where it listens.",
+        ),
+        FRONT_HOSTS,
     ],
     rules: &[],
 };

@@ -72,7 +72,7 @@ upstreams:
     check: [{tcp: {}}, {script: {command: [/bin/test, -e, /tmp]}}, {grpc: {port: 9, service: a.B}}]
 sources:
   edge: {still: {path: services.yaml}}
-registry: {ttl: {default: 10s, min: 2s, max: 1h}, instances: 1000, eureka: {address: "127.0.0.1:8762", hosts: [eureka.internal]}, checks: {docker: /run/d.sock}}
+registry: {ttl: {default: 10s, min: 2s, max: 1h}, instances: 1000, eureka: {address: "127.0.0.1:8762", hosts: [eureka.internal]}, consul: {address: "127.0.0.1:8502"}, checks: {docker: /run/d.sock}}
 guard: {share: 20, hold: 0s}
 "#;
 
@@ -264,6 +264,9 @@ fn zero_configuration_is_the_gateway_with_the_automatic_lane() {
     let eureka = &plan.registry.eureka;
     assert_eq!(eureka.address.to_string(), "127.0.0.1:8761");
     assert!(eureka.is_enabled && eureka.hosts.is_empty());
+    let consul = &plan.registry.consul;
+    assert_eq!(consul.address.to_string(), "127.0.0.1:8500");
+    assert!(consul.is_enabled && consul.hosts.is_empty());
     assert!(plan.gateway.automatic.is_enabled);
     assert_eq!(plan.access_log.is_enabled, None);
     assert!(plan.routes.is_empty() && plan.status.is_none() && plan.findings.is_empty());

@@ -35,6 +35,12 @@ fn a_foreign_registrys_port_gives_way_unless_it_was_asked_for() {
         "listeners: {a: {address: 127.0.0.1:8762}}\nregistry: {eureka: {address: 127.0.0.1:8762}}",
         "is taken by another listener",
     );
+    refused(
+        "registry: {eureka: {address: 127.0.0.1:8762}, consul: {address: 127.0.0.1:8762}}",
+        "is taken by another listener",
+    );
+    let both = plan("listeners: {a: {address: 127.0.0.1:8500}}");
+    assert!(both.registry.eureka.is_enabled && !both.registry.consul.is_enabled);
     warned(
         "registry: {eureka: {address: 0.0.0.0:8761}}",
         "open to others",

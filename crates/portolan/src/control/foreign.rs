@@ -1,4 +1,4 @@
-//! A foreign registry's protocol on its own port.
+//! Foreign registries' protocols, each on its own port.
 
 use std::{
     net::SocketAddr,
@@ -8,50 +8,65 @@ use std::{
     },
 };
 
-use portolan_config::Front;
+use portolan_config::{Front, Registry as RegistrySettings};
+use portolan_consul::{Consul, Keeper, Settings};
+use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_eureka::{Eureka, Parts};
-use portolan_registry::Registry;
-use portolan_runtime::{Env, sockets::Sockets};
-use portolan_wire::serve::Hosts;
+use portolan_registry::{Registry, watch::Hub};
+use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
+use portolan_wire::serve::{Handler, Hosts};
+use rustix::system::uname;
 
 use super::listener::{Listener, Wanted};
 
-/// A foreign protocol, and whether its lists may be told.
-pub(super) struct Foreign {
-    listener: Listener,
+/// The datacenter that clients of Consul are told.
+const DATACENTER: &str = "dc1";
+
+/// All foreign protocols.
+pub(super) struct Fronts {
+    eureka: Foreign,
+    consul: Foreign,
     /// Everything that there was to know at the start is known.
     is_warm: Arc<AtomicBool>,
 }
 
-impl Foreign {
-    /// Eureka's protocol.
-    pub(super) fn eureka(registry: &Registry, env: &Env) -> Self {
+/// A foreign protocol's listener.
+struct Foreign(Listener);
+
+impl Fronts {
+    /// All of them, with no listener open yet, and the task behind Consul's.
+    pub(super) fn new(
+        registry: &Registry,
+        hub: &Hub,
+        drain: DrainWatch,
+        env: &Env,
+    ) -> (Self, Keeper) {
         let is_warm = Arc::new(AtomicBool::new(false));
         let warm = Arc::clone(&is_warm);
-        let front = Eureka::new(Parts {
+        let eureka = Eureka::new(Parts {
             registry: registry.clone(),
             env: env.clone(),
             is_warm: Arc::new(move || warm.load(Ordering::Relaxed)),
         });
-        Self {
-            listener: Listener::new("eureka", Arc::new(front), env.clone()),
+        let (consul, keeper) = Consul::new(Settings {
+            registry: registry.clone(),
+            hub: hub.clone(),
+            drain,
+            env: env.clone(),
+            home: home(),
+        });
+        let fronts = Self {
+            eureka: Foreign::new("eureka", Arc::new(eureka), env),
+            consul: Foreign::new("consul", Arc::new(consul), env),
             is_warm,
-        }
+        };
+        (fronts, keeper)
     }
 
-    /// Opens, closes or moves the listener. Another registry may well run beside us: a port
-    /// that is taken is left to it.
-    pub(super) fn follow(&mut self, front: &Front, sockets: &mut Sockets) {
-        let wanted = front.is_enabled.then(|| Wanted {
-            address: front.address,
-            hosts: Hosts::Named(front.hosts.clone()),
-        });
-        if let Err(error) = self.listener.follow(wanted, sockets) {
-            tracing::warn!(
-                error = crate::load::chain(&*error),
-                "a foreign registry's protocol is not served"
-            );
-        }
+    /// Opens, closes or moves the listeners as the configuration says.
+    pub(super) fn follow(&mut self, settings: &RegistrySettings, sockets: &mut Sockets) {
+        self.eureka.follow(&settings.eureka, sockets);
+        self.consul.follow(&settings.consul, sockets);
     }
 
     /// From now on lists are told, also while the program drains.
@@ -59,11 +74,87 @@ impl Foreign {
         self.is_warm.store(true, Ordering::Relaxed);
     }
 
-    pub(super) const fn listener(&mut self) -> &mut Listener {
-        &mut self.listener
+    pub(super) const fn listeners(&mut self) -> [&mut Listener; 2] {
+        [&mut self.eureka.0, &mut self.consul.0]
     }
 
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.listener.address()
+    /// Where clients of Eureka are served, if they are.
+    pub(super) fn eureka_address(&self) -> Option<SocketAddr> {
+        self.eureka.0.address()
+    }
+
+    /// Where clients of Consul are served, if they are.
+    pub(super) fn consul_address(&self) -> Option<SocketAddr> {
+        self.consul.0.address()
+    }
+}
+
+impl Foreign {
+    fn new(name: &'static str, handler: Arc<dyn Handler>, env: &Env) -> Self {
+        Self(Listener::new(name, handler, env.clone()))
+    }
+
+    /// Opens, closes or moves the listener. Another registry may well run beside us: a port
+    /// that is taken is left to it.
+    fn follow(&mut self, front: &Front, sockets: &mut Sockets) {
+        let wanted = front.is_enabled.then(|| Wanted {
+            address: front.address,
+            hosts: Hosts::Named(front.hosts.clone()),
+        });
+        if let Err(error) = self.0.follow(wanted, sockets) {
+            tracing::warn!(
+                error = crate::load::chain(&*error),
+                "a foreign registry's protocol is not served"
+            );
+        }
+    }
+}
+
+/// The one agent and its node, named as the machine is.
+fn home() -> Home {
+    let name = uname();
+    let name = name.nodename().to_str().unwrap_or_default();
+    let name = if name.is_empty() { "portolan" } else { name };
+    Home {
+        node: NodeDefinition {
+            id: node_id(name),
+            name: name.to_owned(),
+            address: "127.0.0.1".to_owned(),
+            ..NodeDefinition::default()
+        },
+        datacenter: DATACENTER.into(),
+    }
+}
+
+/// A UUID that stays the same for a name (RFC 9562, section 5.8).
+fn node_id(name: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_ref()[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = data_encoding::HEXLOWER.encode(&bytes);
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_its_id_and_it_is_a_uuid() {
+        let id = node_id("here");
+        assert_eq!(id, node_id("here"));
+        assert_ne!(id, node_id("there"));
+        let parts: Vec<_> = id.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12]);
+        assert_eq!(id.as_bytes()[14], b'8', "the version of RFC 9562");
     }
 }

@@ -26,7 +26,7 @@ use portolan_telemetry::{AccessLog, Meters};
 use portolan_wire::serve::Hosts;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use foreign::Foreign;
+use foreign::Fronts;
 use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
@@ -76,7 +76,7 @@ pub(crate) struct Control {
     readiness: Readiness,
     admin: Listener,
     status: Listener,
-    eureka: Foreign,
+    fronts: Fronts,
     probing: Probing,
     /// Where the gateway serves services by name; none if it does not.
     gateway: watch::Sender<Option<String>>,
@@ -115,6 +115,7 @@ impl Control {
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
+        let (fronts, keeper) = Fronts::new(&registry, &watches, drain.watch(), &env);
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -138,12 +139,13 @@ impl Control {
             env.spawn("registry", desk.run()),
             env.spawn("watches", watching.run()),
             env.spawn("prober", prober.run()),
+            env.spawn("consul", keeper.run()),
         ];
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
         Self {
             admin: Listener::new("admin", Arc::new(admin), env.clone()),
             status: Listener::new("status", status, env.clone()),
-            eureka: Foreign::eureka(&registry, &env),
+            fronts,
             _tasks: tasks,
             env,
             view,
@@ -169,7 +171,7 @@ impl Control {
         let (admin, status) = wanted(plan);
         self.admin.follow(Some(admin), sockets)?;
         self.status.follow(status, sockets)?;
-        self.eureka.follow(&plan.registry.eureka, sockets);
+        self.fronts.follow(&plan.registry, sockets);
         Ok(())
     }
 
@@ -187,7 +189,7 @@ impl Control {
                 );
             }
         }
-        self.eureka.follow(&plan.registry.eureka, sockets);
+        self.fronts.follow(&plan.registry, sockets);
     }
 
     /// Says where the gateway serves services by their names; none if it does not.
@@ -199,7 +201,7 @@ impl Control {
     pub(crate) fn set_ready(&self, is_ready: bool) {
         self.readiness.set(is_ready);
         if is_ready {
-            self.eureka.set_warm();
+            self.fronts.set_warm();
         }
     }
 
@@ -286,13 +288,15 @@ impl Control {
         for listener in self.listeners() {
             listener.stop_accepting();
         }
+        let env = self.env.clone();
+        let listeners = self.listeners();
         let ended = async {
-            self.admin.ended().await;
-            self.status.ended().await;
-            self.eureka.listener().ended().await;
+            for listener in listeners {
+                listener.ended().await;
+            }
         };
         // Whoever takes longer is cut.
-        let _cut = self.env.timeout(CLOSING, ended).await;
+        let _cut = env.timeout(CLOSING, ended).await;
         self.store.close().await;
     }
 
@@ -303,11 +307,17 @@ impl Control {
 
     /// Where clients of Eureka are served, if they are.
     pub(crate) fn eureka_address(&self) -> Option<std::net::SocketAddr> {
-        self.eureka.address()
+        self.fronts.eureka_address()
     }
 
-    fn listeners(&mut self) -> [&mut Listener; 3] {
-        [&mut self.admin, &mut self.status, self.eureka.listener()]
+    /// Where clients of Consul are served, if they are.
+    pub(crate) fn consul_address(&self) -> Option<std::net::SocketAddr> {
+        self.fronts.consul_address()
+    }
+
+    fn listeners(&mut self) -> [&mut Listener; 4] {
+        let [eureka, consul] = self.fronts.listeners();
+        [&mut self.admin, &mut self.status, eureka, consul]
     }
 }
 
