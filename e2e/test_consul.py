@@ -30,7 +30,8 @@ class Agent:
             data = None if body is None else json.dumps(body)
             connection.request(method, path, data)
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read().decode()
+            fields = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, fields, answer.read().decode()
         finally:
             connection.close()
 
@@ -126,7 +127,7 @@ def test_the_agent_is_one_that_clients_accept(agent):
     assert me["Config"]["Datacenter"] == "dc1" and me["Config"]["NodeName"]
     assert ":" in agent.client.status.leader()
     status, headers, _ = agent.call("GET", "/v1/catalog/services")
-    assert status == 200 and int(headers["X-Consul-Index"]) > 0
+    assert status == 200 and int(headers["x-consul-index"]) > 0
 
 
 def test_what_is_not_there_says_so(agent):

@@ -132,7 +132,7 @@ def small_disk(tmp_path):
     """A data folder on a disk of its own with room for little."""
     folder = tmp_path / "gateway" / "data"
     folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(folder)]
     subprocess.run(mount, check=True)
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
@@ -145,7 +145,7 @@ def test_a_full_disk_keeps_serving_and_says_so(small_disk, start, origin):
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], check=False, capture_output=True)
     room = {"metadata": {f"k{number}": "x" * 4000 for number in range(40)}}
     refused = None
-    for number in range(40):
+    for number in range(200):
         path = f"{SERVICE}/instances/b{number}"
         status, answer = gateway.admin("PUT", path, {"address": "127.0.0.1", "port": 9001, "ttl": "10m"} | room)
         if status == 507:
@@ -159,8 +159,8 @@ def test_a_full_disk_keeps_serving_and_says_so(small_disk, start, origin):
 
     held = set(members(gateway))
     filler.unlink()
+    until(lambda: gateway.metric("portolan_store_healthy") == 1, "the store to be healthy", 20)
     gateway.register("orders", "later", 9003, ttl="10m")
-    until(lambda: gateway.metric("portolan_store_healthy") == 1, "the store to be healthy")
     gateway.kill()
     gateway = start(gateway.settings)
     until(lambda: set(members(gateway)) == held | {"later"}, "everybody to be back")

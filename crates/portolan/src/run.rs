@@ -63,10 +63,12 @@ async fn live(arguments: &cli::Run) -> Outcome {
     // The signals are listened to first: whatever comes while starting is then not lost.
     let mut signals = Signals::listen()?;
     let _children = collect_children(&env)?;
-    let plan = Arc::new(first_plan(arguments)?);
+    let plan = Arc::new(apart(|| first_plan(arguments))?);
     let start = Start::find(arguments, &env).await?;
     let mut program = Program::build(arguments, &env, plan, start)?;
     program.open().await?;
+    // What the first plan left behind goes back by the end of another thread.
+    drop(apart(|| Box::new(0_u64)));
     loop {
         match program.next(&mut signals).await {
             Next::Signal(Request::Stop) => break,
@@ -93,6 +95,16 @@ async fn live(arguments: &cli::Run) -> Outcome {
     }
     program.end(&mut signals).await;
     Ok(())
+}
+
+/// Reads on a thread that ends: a large file leaves much free memory behind, and the
+/// allocator gives back what a thread had when it ends, where it would keep it for a thread
+/// that goes on.
+fn apart<T: Send>(read: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(read).join() {
+        Ok(read) => read,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 fn first_plan(arguments: &cli::Run) -> Result<Plan, LoadError> {
