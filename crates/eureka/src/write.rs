@@ -160,6 +160,7 @@ pub(super) fn told(instance: &Instance, kept: Kept) -> InstanceInfo {
     InstanceInfo {
         status: kept.status,
         overridden: kept.overridden.unwrap_or(Status::Unknown),
+        last_updated: kept.last_updated,
         ..show(instance)
     }
 }

@@ -260,6 +260,9 @@ pub struct Kept {
     pub status: Status,
     /// The override that was set by this protocol.
     pub overridden: Option<Status>,
+    /// When it was told last, in milliseconds since the Unix epoch. [`show`] has the
+    /// later of this and the time at which the registry took it in.
+    pub last_updated: u64,
 }
 
 /// What an instance keeps; `None` if it registered by another protocol.
@@ -277,6 +280,7 @@ pub fn kept(instance: &Instance) -> Option<Kept> {
     Some(Kept {
         status: worded(Status::of(&own), instance),
         overridden: extras.status("overriddenStatus"),
+        last_updated: extras.number("lastUpdatedTimestamp").unwrap_or(0),
     })
 }
 

@@ -450,6 +450,7 @@ fn a_word_that_health_has_none_for_holds_as_long_as_the_health_it_came_with() {
     let own = Kept {
         status: Status::OutOfService,
         overridden: Some(Status::Up),
+        last_updated: 0,
     };
     assert_eq!(kept(&instance), Some(own), "the operator's word is his own");
     instance.state = State {
@@ -458,6 +459,20 @@ fn a_word_that_health_has_none_for_holds_as_long_as_the_health_it_came_with() {
     };
     instance.state.health = Health::Passing;
     assert_eq!(show(&instance).status, Status::Up);
+}
+
+#[test]
+fn what_was_told_keeps_its_time_though_it_was_taken_in_later() {
+    let mut info = minimal(
+        Format::Json,
+        r#"{"instance": {"hostName": "h", "app": "a", "ipAddr": "10.0.0.1"}}"#,
+    );
+    info.last_updated = 7;
+    let described = describe(&info, &SourceId::new("registry")).unwrap();
+    let mut instance = published(described, 0);
+    instance.state.since = Timestamp::from_millis(8);
+    assert_eq!(show(&instance).last_updated, 8);
+    assert_eq!(kept(&instance).unwrap().last_updated, 7);
 }
 
 #[test]
