@@ -236,11 +236,12 @@ impl Desk {
             let _prober = self.orders.send(order);
         }
         let mut ticket = None;
-        for change in step.changes {
-            ticket = Some(self.inbox.post(actor.clone(), change).await?);
-        }
+        // Before the instances: nobody may be seen for a moment without what was ruled.
         for ruled in step.rulings {
             ticket = Some(self.inbox.rule(actor.clone(), ruled).await?);
+        }
+        for change in step.changes {
+            ticket = Some(self.inbox.post(actor.clone(), change).await?);
         }
         if let Some(bequest) = step.bequest {
             ticket = Some(self.inbox.bequeath(bequest).await?);

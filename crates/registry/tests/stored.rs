@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use common::World;
-use portolan_model::Revision;
+use portolan_model::{Revision, ServiceKey};
 use portolan_registry::Stored;
 use portolan_runtime::Env;
 use portolan_store::{Batch, Condition, FactKey, Facts, Later, Loaded, StoreError};
@@ -201,4 +201,28 @@ async fn a_record_that_can_not_be_read_keeps_nobody_else_away() {
         (&body["instances"], &body["members"][0]["id"]),
         (&json!(1), &json!("b"))
     );
+}
+
+#[tokio::test]
+async fn nobody_is_seen_without_what_was_ruled() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), Some(shelf.stored()));
+    world.call("PUT", A, r#"{"port": 9001}"#).await;
+    world
+        .call("PUT", &format!("{A}/override"), r#"{"override": "drain"}"#)
+        .await;
+    drop(world);
+    let world = World::over(Env::system(), Some(shelf.stored()));
+    world.call("GET", "/v1/overrides", "").await;
+    let catalog = world.reader.catalog();
+    let key = ServiceKey::parse("orders").unwrap();
+    assert_eq!(catalog.service(&key).unwrap().instances.len(), 1);
+    let journal = catalog.journal();
+    for event in journal.since(journal.oldest()).unwrap() {
+        let at = catalog.instances_at(&key, event.revision).unwrap();
+        let open = at
+            .iter()
+            .filter(|instance| instance.state.traffic().is_open());
+        assert_eq!(open.count(), 0, "{event:?}");
+    }
 }
