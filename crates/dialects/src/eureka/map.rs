@@ -260,18 +260,14 @@ pub struct Kept {
     pub status: Status,
     /// The override that was set by this protocol.
     pub overridden: Option<Status>,
-    /// When it was told last, in milliseconds since the Unix epoch. [`show`] has the
-    /// later of this and the time at which the registry took it in.
+    /// When it was told last, in milliseconds since the Unix epoch.
     pub last_updated: u64,
 }
 
 /// What an instance keeps; `None` if it registered by another protocol.
 #[must_use]
 pub fn kept(instance: &Instance) -> Option<Kept> {
-    let extras = Extras::of(&instance.metadata);
-    if extras.is_empty() {
-        return None;
-    }
+    let extras = Some(Extras::of(&instance.metadata)).filter(|extras| !extras.is_empty())?;
     let own = State {
         overridden: portolan_model::Override::None,
         leaving: false,
