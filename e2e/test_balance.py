@@ -28,7 +28,9 @@ def test_every_instance_gets_its_share(start, origin, balance):
     gateway = start(config(**to_origin(*origins, balance=balance)))
     with Client(gateway.port()) as client:
         shares = Counter(told(client.request("GET", "/"))["origin"] for _ in range(300))
-    assert len(shares) == 3 and min(shares.values()) > 20, shares
+    # By latency, one that was slow for a moment rightly gets less for a while.
+    least = 5 if balance == "latency" else 20
+    assert len(shares) == 3 and min(shares.values()) > least, shares
 
 
 def test_weights_are_respected(start, origin):

@@ -9,7 +9,7 @@ use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Seen, Sign, Ticket}
 use portolan_model::{Change, Departure, Health, SourceId};
 use portolan_runtime::Env;
 use portolan_store::Later;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Parts, Reader, Stored,
@@ -73,6 +73,7 @@ impl Desk {
             let done = tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(Command::Ask(asked)) => self.take(asked).await,
+                    Some(Command::CatchUp(reply)) => self.catch_up(reply).await,
                     Some(Command::Attach(stored, done)) => {
                         self.attach(stored).await;
                         // Whoever asked may have gone away.
@@ -91,6 +92,14 @@ impl Desk {
                 return;
             }
         }
+    }
+
+    /// Says nothing, but once that is visible, so is all that was said before.
+    async fn catch_up(&self, reply: oneshot::Sender<Ticket>) -> Result<(), InboxClosed> {
+        let ticket = self.inbox.bequeath(Bequest::default()).await?;
+        // Whoever asked may have gone away.
+        let _asked = reply.send(ticket);
+        Ok(())
     }
 
     fn next_deadline(&self) -> Instant {

@@ -96,6 +96,8 @@ pub struct Left {
 
 pub(crate) enum Command {
     Ask(Asked),
+    /// Resolves with a ticket of all that was said before.
+    CatchUp(oneshot::Sender<Ticket>),
     /// Another store, or none; resolves when it holds what is in memory.
     Attach(Option<Stored>, oneshot::Sender<()>),
 }
@@ -312,6 +314,15 @@ impl Registry {
     pub(crate) async fn judge(&self, input: Input) {
         // A registry that has stopped needs no verdicts.
         let _stopped = self.ask(None, input).await;
+    }
+
+    /// Resolves when all that the registry has taken in by now is visible.
+    pub(crate) async fn caught_up(&self) -> Result<(), RegistryError> {
+        let (reply, ticket) = oneshot::channel();
+        let sent = self.commands.send(Command::CatchUp(reply)).await;
+        sent.map_err(|_| RegistryError::Stopped)?;
+        let ticket = ticket.await.map_err(|_| RegistryError::Stopped)?;
+        ticket.await.map(|_| ()).map_err(|_| RegistryError::Stopped)
     }
 
     async fn write(&self, actor: Option<Arc<str>>, input: Input) -> Result<Kept, RegistryError> {

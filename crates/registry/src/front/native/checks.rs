@@ -49,6 +49,8 @@ pub(super) async fn report(
     };
     let reported = parts.checks.report(subject.clone(), id.into(), verdict);
     reported.await?;
+    // As any other write: answered once every reader sees it.
+    parts.registry.caught_up().await?;
     show(parts, &subject, id)
 }
 
