@@ -6,7 +6,7 @@ use std::{
 };
 
 use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Seen, Sign, Ticket};
-use portolan_model::{Change, Departure, Health, SourceId};
+use portolan_model::{Change, Departure, Health, Instance, SourceId};
 use portolan_runtime::Env;
 use portolan_store::Later;
 use tokio::sync::{mpsc, oneshot};
@@ -138,6 +138,10 @@ impl Desk {
     /// is in memory.
     async fn attach(&mut self, stored: Option<Stored>) {
         self.keeper = stored.and_then(|stored| Keeper::new(stored.facts));
+        let held = self.held(&self.reader.catalog());
+        if let Some(keeper) = &mut self.keeper {
+            keeper.spare(held.iter().map(|instance| Subject::of(instance)));
+        }
         self.rewrite().await;
     }
 
@@ -266,19 +270,26 @@ impl Desk {
     async fn export_catalogue(&self, handed: &mut Handed) -> Result<(), InboxClosed> {
         // It says nothing, but once it is visible, so is all that was said before.
         self.inbox.bequeath(Bequest::default()).await?.await?;
-        let source = self.inbox.source();
         let catalog = self.reader.catalog();
-        for service in catalog.services() {
-            let held = service.instances.iter().filter(|instance| {
-                let subject = Subject::of(instance);
-                instance.source == *source && !self.engine.has(&subject)
-            });
-            handed.suspects.extend(held.cloned());
-            if service.instances.is_empty() {
-                handed.services.push(service.key.clone());
-            }
-        }
+        handed.suspects.extend(self.held(&catalog));
+        let empty = catalog
+            .services()
+            .filter(|service| service.instances.is_empty());
+        handed
+            .services
+            .extend(empty.map(|service| service.key.clone()));
         Ok(())
+    }
+
+    /// Our instances whose lease has ended, and that the guard holds.
+    fn held(&self, catalog: &Catalog) -> Vec<Arc<Instance>> {
+        let all = catalog
+            .services()
+            .flat_map(|service| service.instances.iter());
+        let held = all.filter(|instance| {
+            instance.source == *self.inbox.source() && !self.engine.has(&Subject::of(instance))
+        });
+        held.cloned().collect()
     }
 
     /// Whether the instance's lease has ended, but the guard still holds it.

@@ -97,6 +97,11 @@ impl Keeper {
         Some(self.facts.commit(batch))
     }
 
+    /// Leaves in the store what it holds of these, whose lease has ended.
+    pub(crate) fn spare(&mut self, held: impl Iterator<Item = Subject>) {
+        self.ghosts.extend(held);
+    }
+
     /// Whether somebody has to look after ghosts.
     pub(crate) fn has_ghosts(&self) -> bool {
         !self.ghosts.is_empty()

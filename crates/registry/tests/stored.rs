@@ -10,6 +10,7 @@ mod common;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -225,4 +226,20 @@ async fn nobody_is_seen_without_what_was_ruled() {
             .filter(|instance| instance.state.traffic().is_open());
         assert_eq!(open.count(), 0, "{event:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_store_keeps_who_is_held() {
+    let env = Env::virtual_time(1);
+    let shelf = Shelf::new();
+    let world = World::over(env.clone(), Some(shelf.stored()));
+    world.call("PUT", A, r#"{"port": 9001, "ttl": "1s"}"#).await;
+    env.sleep(Duration::from_secs(3)).await;
+    let (_, body) = world.call("GET", A, "").await;
+    assert_eq!(body["guard"], "suspect", "{body}");
+    assert_eq!(shelf.keys(), ["lease:a"]);
+    world.registry.attach(Some(shelf.stored())).await.unwrap();
+    assert_eq!(shelf.keys(), ["lease:a"]);
+    world.call("DELETE", A, "").await;
+    assert_eq!(shelf.keys(), [""; 0]);
 }
