@@ -49,7 +49,7 @@ pub(super) fn check(
     };
     if !is_ours(authority.host(), names) {
         let detail = format!(
-            "`{}` is not a host name of this listener; use an address or localhost, or name it in `admin.hosts`",
+            "`{}` is not a host name of this listener; use an address or localhost, or name it in the listener's `hosts`",
             authority.host()
         );
         return refuse(StatusCode::MISDIRECTED_REQUEST, "host_foreign", &detail);
