@@ -230,6 +230,12 @@ impl Book {
         self.held(check).is_none()
     }
 
+    /// The service that a check is of; none of a check of a node.
+    pub(super) fn service_of(&self, check: &Key) -> Option<&Record> {
+        let service = self.checks.get(check)?;
+        self.record(service)
+    }
+
     fn held(&self, check: &Key) -> Option<&Held> {
         match self.checks.get(check) {
             Some(service) => {

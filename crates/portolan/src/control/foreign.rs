@@ -17,7 +17,10 @@ use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
 use portolan_wire::serve::{Handler, Hosts};
 use rustix::system::uname;
 
-use super::listener::{Listener, Wanted};
+use super::{
+    gates::Gates,
+    listener::{Listener, Wanted},
+};
 
 /// The datacenter that clients of Consul are told.
 const DATACENTER: &str = "dc1";
@@ -39,7 +42,7 @@ impl Fronts {
         registry: &Registry,
         hub: &Hub,
         drain: DrainWatch,
-        env: &Env,
+        (env, gates): (&Env, &Gates),
     ) -> (Self, Keeper) {
         let is_warm = Arc::new(AtomicBool::new(false));
         let warm = Arc::clone(&is_warm);
@@ -54,10 +57,11 @@ impl Fronts {
             drain,
             env: env.clone(),
             home: home(),
+            access: gates.access().clone(),
         });
         let fronts = Self {
-            eureka: Foreign::new("eureka", Arc::new(eureka), env),
-            consul: Foreign::new("consul", Arc::new(consul), env),
+            eureka: Foreign::new("eureka", Arc::new(gates.eureka(Arc::new(eureka))), env),
+            consul: Foreign::new("consul", Arc::new(gates.consul(Arc::new(consul))), env),
             is_warm,
         };
         (fronts, keeper)
@@ -100,6 +104,7 @@ impl Foreign {
         let wanted = front.is_enabled.then(|| Wanted {
             address: front.address,
             hosts: Hosts::Named(front.hosts.clone()),
+            security: Some(front.security.clone()),
         });
         if let Err(error) = self.0.follow(wanted, sockets) {
             tracing::warn!(
