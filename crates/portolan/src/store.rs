@@ -6,7 +6,7 @@ use portolan_admin::{Backed, BackingUp, Backup};
 use portolan_model::Name;
 use portolan_registry::Stored;
 use portolan_runtime::Env;
-use portolan_store::{Condition, Embedded, Facts, Settings, Start, StoreError};
+use portolan_store::{Condition, Embedded, Facts, Ledger, Settings, Start, StoreError};
 use tokio::sync::watch;
 
 use crate::load::chain;
@@ -68,6 +68,12 @@ impl Store {
         let facts = Arc::new(embedded.clone());
         self.embedded.send_replace(Some(embedded));
         Ok(Stored { facts, loaded })
+    }
+
+    /// What must be compare-and-swap, while the store is open.
+    pub(crate) fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        let embedded = self.embedded.borrow().clone()?;
+        Some(Arc::new(embedded))
     }
 
     /// Commits what waits and lets go of the file.

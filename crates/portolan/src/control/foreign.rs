@@ -12,9 +12,10 @@ use portolan_config::{Front, Registry as RegistrySettings};
 use portolan_consul::{Consul, Keeper, Settings};
 use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_eureka::{Eureka, Parts};
+use portolan_ledger::Ledger;
 use portolan_registry::{Registry, watch::Hub};
 use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
-use portolan_wire::serve::{Handler, Hosts};
+use portolan_wire::serve::{Handler, Hosts, Limits};
 use rustix::system::uname;
 
 use super::listener::{Listener, Wanted};
@@ -36,7 +37,7 @@ struct Foreign(Listener);
 impl Fronts {
     /// All of them, with no listener open yet, and the task behind Consul's.
     pub(super) fn new(
-        registry: &Registry,
+        (registry, ledger): (&Registry, &Ledger),
         hub: &Hub,
         drain: DrainWatch,
         env: &Env,
@@ -51,13 +52,14 @@ impl Fronts {
         let (consul, keeper) = Consul::new(Settings {
             registry: registry.clone(),
             hub: hub.clone(),
+            ledger: ledger.clone(),
             drain,
             env: env.clone(),
             home: home(),
         });
         let fronts = Self {
-            eureka: Foreign::new("eureka", Arc::new(eureka), env),
-            consul: Foreign::new("consul", Arc::new(consul), env),
+            eureka: Foreign::new("eureka", Arc::new(eureka), Limits::default(), env),
+            consul: Foreign::new("consul", Arc::new(consul), consul_limits(), env),
             is_warm,
         };
         (fronts, keeper)
@@ -90,8 +92,8 @@ impl Fronts {
 }
 
 impl Foreign {
-    fn new(name: &'static str, handler: Arc<dyn Handler>, env: &Env) -> Self {
-        Self(Listener::new(name, handler, env.clone()))
+    fn new(name: &'static str, handler: Arc<dyn Handler>, limits: Limits, env: &Env) -> Self {
+        Self(Listener::new(name, handler, env.clone()).with(limits))
     }
 
     /// Opens, closes or moves the listener. Another registry may well run beside us: a port
@@ -107,6 +109,14 @@ impl Foreign {
                 "a foreign registry's protocol is not served"
             );
         }
+    }
+}
+
+/// A snapshot that comes back is large; everything else the front bounds itself.
+fn consul_limits() -> Limits {
+    Limits {
+        body: portolan_consul::BODY_MAX,
+        ..Limits::default()
     }
 }
 

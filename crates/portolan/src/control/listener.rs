@@ -16,6 +16,7 @@ pub(super) struct Wanted {
 pub(super) struct Listener {
     name: &'static str,
     handler: Arc<dyn Handler>,
+    limits: Limits,
     env: Env,
     open: Option<Open>,
 }
@@ -34,9 +35,15 @@ impl Listener {
         Self {
             name,
             handler,
+            limits: Limits::default(),
             env,
             open: None,
         }
+    }
+
+    /// With other limits than the usual ones.
+    pub(super) fn with(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -104,7 +111,7 @@ impl Listener {
             .map_err(|error| format!("{}: {error}", self.name))?;
         let drain = Drain::new();
         let settings = Settings {
-            limits: Limits::default(),
+            limits: self.limits.clone(),
             hosts: wanted.hosts.clone(),
         };
         let serve_one = |socket| {

@@ -13,6 +13,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use portolan_admin::{Admin, Readiness, Status, silent_sources};
 use portolan_catalog::{InboxHub, Turn, Witness};
 use portolan_config::Plan;
+use portolan_ledger::Ledger;
 use portolan_model::{Revision, SourceId};
 use portolan_registry::{
     Parts as RegistryParts, Reader, Registry, Stored,
@@ -72,6 +73,7 @@ pub(crate) struct Control {
     env: Env,
     view: View,
     registry: Registry,
+    ledger: Ledger,
     store: Store,
     readiness: Readiness,
     admin: Listener,
@@ -115,7 +117,8 @@ impl Control {
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
-        let (fronts, keeper) = Fronts::new(&registry, &watches, drain.watch(), &env);
+        let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
+        let (fronts, keeper) = Fronts::new((&registry, &ledger), &watches, drain.watch(), &env);
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -126,16 +129,11 @@ impl Control {
         });
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
-        let metrics = Metrics::new(&env, &view, meters, (access, store.condition()));
-        let admin = Admin::new(portolan_admin::Parts {
-            view: view.clone(),
-            readiness: readiness.clone(),
-            metrics: Arc::new(metrics),
-            reload: Arc::new(Asker(asker)),
-            backup: Arc::new(store.backups()),
-            registry: Arc::new(native),
-        });
+        let kept = (store.condition(), ledger.clone());
+        let metrics = Metrics::new((&env, &view), meters, access, kept);
+        let admin = admin((&view, &readiness), (metrics, native), Asker(asker), &store);
         let tasks = vec![
+            ledger_task,
             env.spawn("registry", desk.run()),
             env.spawn("watches", watching.run()),
             env.spawn("prober", prober.run()),
@@ -150,6 +148,7 @@ impl Control {
             env,
             view,
             registry,
+            ledger,
             store,
             readiness,
             probing,
@@ -242,7 +241,7 @@ impl Control {
         let handed = self.registry.export().await.unwrap_or_default();
         // The successor opens the store: two processes can't.
         let _ended = self.registry.attach(None).await;
-        self.store.close().await;
+        self.close_store().await;
         serde_json::to_vec(&handed).unwrap_or_else(|error| {
             tracing::error!(%error, "registrations can't be handed over");
             Vec::new()
@@ -269,9 +268,16 @@ impl Control {
             Ok(stored) => {
                 // A registry that has ended ends with the program.
                 let _ended = self.registry.attach(Some(stored)).await;
+                self.ledger.attach(self.store.ledger()).await;
             }
             Err(error) => store::without(&error),
         }
+    }
+
+    /// Closes the store, with everything in it that anybody was told.
+    async fn close_store(&mut self) {
+        self.ledger.attach(None).await;
+        self.store.close().await;
     }
 
     /// Goes on after a hand-over that came to nothing.
@@ -297,7 +303,7 @@ impl Control {
         };
         // Whoever takes longer is cut.
         let _cut = env.timeout(CLOSING, ended).await;
-        self.store.close().await;
+        self.close_store().await;
     }
 
     /// Where the admin API is.
@@ -319,6 +325,23 @@ impl Control {
         let [eureka, consul] = self.fronts.listeners();
         [&mut self.admin, &mut self.status, eureka, consul]
     }
+}
+
+/// The admin API, with the native front under it.
+fn admin(
+    (view, readiness): (&View, &Readiness),
+    (metrics, native): (Metrics, Native),
+    asker: Asker,
+    store: &Store,
+) -> Admin {
+    Admin::new(portolan_admin::Parts {
+        view: view.clone(),
+        readiness: readiness.clone(),
+        metrics: Arc::new(metrics),
+        reload: Arc::new(asker),
+        backup: Arc::new(store.backups()),
+        registry: Arc::new(native),
+    })
 }
 
 /// What a plan asks of the control listeners: admin, and status if it is wanted.
