@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 
 use super::{
     Parts, answering,
+    book::Book,
     clerk::Writing,
     scene::{Scene, has_meta, has_tags},
-    terms::{Key, Touched},
+    terms::{Holder, Key, Touched},
     waiting::{of_everything, of_service},
     writing::wait_for,
 };
@@ -192,10 +193,10 @@ pub(super) async fn register(
         writings.extend(parts.clerk.change(|book, _| {
             let is_known = book.nodes().known.contains_key(&node.name);
             if is_known && skip_node_update {
-                return Ok(Touched::Nothing);
+                return Ok(Vec::new());
             }
             book.put_node(node.clone(), index)?;
-            Ok(Touched::Node)
+            Ok(vec![Touched::Node])
         })?);
     }
     if let Some(service) = service {
@@ -203,11 +204,7 @@ pub(super) async fn register(
         writings.extend(put(parts, service, at, caller)?);
     }
     for check in checks {
-        writings.extend(
-            parts
-                .clerk
-                .change(|book, now| book.add_check(now, name, check))?,
-        );
+        writings.extend(parts.clerk.add_check(name, check)?);
     }
     wait_for(writings).await?;
     answering::json(&true)
@@ -230,22 +227,20 @@ pub(super) async fn deregister(parts: &Parts, body: &[u8]) -> Result<Response, R
     let node = (!is_own).then_some(gone.node.as_str());
     let mut writings = Vec::new();
     if let Some(id) = &gone.service_id {
-        let key = Key::new(node, id);
-        writings.extend(parts.clerk.deregister(&key)?.unwrap_or_default());
+        let holder = Holder::Service(Key::new(node, id));
+        writings.extend(parts.clerk.deregister(&holder)?.unwrap_or_default());
     } else if let Some(id) = &gone.check_id {
         let key = Key::new(node, id);
-        writings.extend(parts.clerk.change(|book, _| {
-            let touched = book.remove_check(&key);
-            Ok(touched.unwrap_or(Touched::Nothing))
-        })?);
+        let remove = |book: &mut Book, now| Ok(book.remove_check(now, &key).unwrap_or_default());
+        writings.extend(parts.clerk.change(remove)?);
     } else if let Some(name) = node {
         let mut on_it = Vec::new();
         writings.extend(parts.clerk.change(|book, _| {
             on_it = book.remove_node(name);
-            Ok(Touched::Node)
+            Ok(vec![Touched::Node])
         })?);
-        for key in on_it {
-            writings.extend(parts.clerk.deregister(&key)?.unwrap_or_default());
+        for holder in on_it {
+            writings.extend(parts.clerk.deregister(&holder)?.unwrap_or_default());
         }
     }
     wait_for(writings).await?;

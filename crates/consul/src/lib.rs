@@ -4,7 +4,8 @@
 //! There is one agent for all callers and one node of its own; nodes that are registered
 //! by hand stand beside it. Reads show the merged catalogue of all sources, in Consul's
 //! shapes; writes are answered once they are visible. The [`book`] remembers what the
-//! catalogue does not, the [`clerk`] writes, the [`Keeper`] sees to time.
+//! catalogue does not, the [`clerk`] writes, the prober runs the checks and hears what
+//! services say of themselves, the [`Keeper`] sees to leases.
 //!
 //! Keys, sessions, transactions and prepared queries are answered 501 until there is a
 //! ledger; access control is off, and says so.
@@ -15,6 +16,7 @@ mod book;
 mod catalog;
 mod clerk;
 mod events;
+mod found;
 mod health;
 mod keeper;
 mod sane;
@@ -33,11 +35,17 @@ use portolan_runtime::{Dice, Env, drain::DrainWatch};
 use portolan_wire::serve::{Answering, Handler, Query, Request, Response, decode};
 
 pub use self::keeper::Keeper;
-use self::{clerk::Clerk, events::Events};
-use portolan_registry::{Registry, watch::Hub};
+use self::{
+    clerk::{Clerk, Desk},
+    events::Events,
+};
+use portolan_registry::{Registry, check::Checks, watch::Hub};
 
 /// The version of Consul whose API this is.
 const VERSION: &str = "1.20.0";
+
+/// Whether checks may run programs of this machine, as things stand.
+pub type Programs = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the front is made of.
 pub struct Settings {
@@ -45,6 +53,10 @@ pub struct Settings {
     pub registry: Registry,
     /// The watches.
     pub hub: Hub,
+    /// What checks found.
+    pub checks: Checks,
+    /// Whether script and Docker checks are taken.
+    pub programs: Programs,
     /// Ends blocking queries when the program drains.
     pub drain: DrainWatch,
     /// The clock.
@@ -74,11 +86,19 @@ impl Consul {
         let Settings {
             registry,
             hub,
+            checks,
+            programs,
             drain,
             env,
             home,
         } = settings;
-        let clerk = Arc::new(Clerk::new(registry.clone(), env.clone()));
+        let clerk = Arc::new(Clerk::new(Desk {
+            registry: registry.clone(),
+            checks,
+            programs,
+            home: home.node.name.clone(),
+            env: env.clone(),
+        }));
         let keeper = Keeper {
             clerk: Arc::clone(&clerk),
             env: env.clone(),

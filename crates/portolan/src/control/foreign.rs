@@ -12,12 +12,15 @@ use portolan_config::{Front, Registry as RegistrySettings};
 use portolan_consul::{Consul, Keeper, Settings};
 use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_eureka::{Eureka, Parts};
-use portolan_registry::{Registry, watch::Hub};
+use portolan_registry::{Registry, check::Checks, watch::Hub};
 use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
 use portolan_wire::serve::{Handler, Hosts};
 use rustix::system::uname;
 
-use super::listener::{Listener, Wanted};
+use super::{
+    listener::{Listener, Wanted},
+    probing::Probing,
+};
 
 /// The datacenter that clients of Consul are told.
 const DATACENTER: &str = "dc1";
@@ -38,6 +41,7 @@ impl Fronts {
     pub(super) fn new(
         registry: &Registry,
         hub: &Hub,
+        (checks, probing): (&Checks, &Probing),
         drain: DrainWatch,
         env: &Env,
     ) -> (Self, Keeper) {
@@ -51,6 +55,8 @@ impl Fronts {
         let (consul, keeper) = Consul::new(Settings {
             registry: registry.clone(),
             hub: hub.clone(),
+            checks: checks.clone(),
+            programs: probing.programs(),
             drain,
             env: env.clone(),
             home: home(),

@@ -111,15 +111,21 @@ impl Control {
             stored,
         });
         let (watches, watching) = Hub::new(&*reader);
-        let probing = Probing::new(&plan);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
-        let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
+        let probing = Probing::new(&plan);
+        let (prober, states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
-        let (fronts, keeper) = Fronts::new(&registry, &watches, drain.watch(), &env);
+        let (fronts, keeper) = Fronts::new(
+            &registry,
+            &watches,
+            (&states, &probing),
+            drain.watch(),
+            &env,
+        );
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
-            checks: check_states,
+            checks: states,
             links: links(gateway.subscribe()),
             drain: drain.watch(),
             env: env.clone(),

@@ -112,11 +112,12 @@ impl CatalogRegistration {
     }
 }
 
-/// A check that somebody else runs; its settings stand under `Definition`.
+/// A check that somebody else runs, unless its settings, which stand under `Definition`,
+/// say how.
 fn listed(fields: Fields<'_>) -> Result<CheckDefinition, Refusal> {
     let check = CheckDefinition::of_any(fields)?;
     let Some(definition) = fields.object("Definition")? else {
-        return Ok(check);
+        return Ok(check.or_external());
     };
     let inner = CheckDefinition::of_any(definition)?;
     Ok(CheckDefinition {
@@ -125,7 +126,8 @@ fn listed(fields: Fields<'_>) -> Result<CheckDefinition, Refusal> {
         timeout: inner.timeout.or(check.timeout),
         deregister_after: inner.deregister_after.or(check.deregister_after),
         ..check
-    })
+    }
+    .or_external())
 }
 
 fn realms(fields: Fields<'_>) -> Result<BTreeMap<String, String>, Refusal> {
