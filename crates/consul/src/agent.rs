@@ -37,7 +37,7 @@ pub(super) async fn read(
     parameters: &Parameters,
     query: &Query<'_>,
 ) -> Result<Response, Refusal> {
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     match place {
         AgentPlace::Itself => answering::json(&itself(parts)),
         AgentPlace::Version => answering::json(&json!({
@@ -54,6 +54,7 @@ pub(super) async fn read(
         AgentPlace::Host => answering::json(&json!({
             "Memory": {}, "CPU": [], "Host": { "hostname": parts.home.node.name }, "Disk": {},
         })),
+        AgentPlace::Members if !scene.shows_node(None) => answering::json(&json!([])),
         AgentPlace::Members => answering::json(&[member(parts, query.find("wan").is_some())]),
         AgentPlace::Services => answering::json(&services(&scene, parameters)?),
         AgentPlace::Service(id) => service(parts, id, parameters, query).await,
@@ -289,7 +290,7 @@ async fn service(
             ..view
         })
     };
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     let current = find(&scene)?;
     let wanted = query.find("hash").filter(|hash| !hash.is_empty());
     if wanted.is_none() || wanted != current.content_hash.as_deref() {

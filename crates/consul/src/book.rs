@@ -167,6 +167,12 @@ impl Book {
         Some((record, record.check(&key.id)?))
     }
 
+    /// The service that a check is of; none of a check of a node.
+    pub(super) fn service_of(&self, check: &Key) -> Option<&Record> {
+        let (record, _) = self.check(check)?;
+        Some(record).filter(|record| !record.is_node())
+    }
+
     pub(super) fn nodes(&self) -> Arc<Nodes> {
         Arc::clone(&self.nodes)
     }

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use portolan_access::Resource;
 use portolan_dialects::consul::{Parameters, Refusal, answer::EventView};
 use portolan_runtime::{Dice, Env};
 use portolan_wire::serve::{Query, Response};
@@ -111,7 +112,8 @@ pub(super) async fn list(
     let mut changes = parts.events.index.subscribe();
     let mut drain = parts.drain.clone();
     loop {
-        let (events, index) = parts.events.named(name);
+        let (mut events, index) = parts.events.named(name);
+        events.retain(|event| parts.permit.shows(Resource::Event, &event.name));
         let is_news = blocking.index.is_none_or(|seen| seen != index);
         let is_over = parts.env.instant() >= until || drain.is_draining();
         if is_news || is_over {

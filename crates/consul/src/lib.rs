@@ -8,8 +8,9 @@
 //! services say of themselves, the [`Keeper`] sees to leases.
 //!
 //! Keys, sessions, transactions and prepared queries are answered 501 until there is a
-//! ledger; access control is off, and says so.
+//! ledger. What a caller may see and do is asked of its [`acl`] permit.
 
+mod acl;
 mod agent;
 mod answering;
 mod book;
@@ -25,19 +26,24 @@ mod terms;
 mod waiting;
 mod writing;
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, ops::Deref, sync::Arc};
 
 use http::{HeaderValue, Method, header};
+use portolan_auth::Access;
 use portolan_dialects::consul::{
     CatalogPlace, Home, Parameters, Place, Refusal, answer::ItselfConfig,
 };
 use portolan_runtime::{Dice, Env, drain::DrainWatch};
 use portolan_wire::serve::{Answering, Handler, Query, Request, Response, decode};
 
-pub use self::keeper::Keeper;
 use self::{
+    acl::Permit,
     clerk::{Clerk, Desk},
     events::Events,
+};
+pub use self::{
+    acl::{kind, need},
+    keeper::Keeper,
 };
 use portolan_registry::{Registry, check::Checks, watch::Hub};
 
@@ -63,9 +69,12 @@ pub struct Settings {
     pub env: Env,
     /// The agent's node and datacenter.
     pub home: Home,
+    /// Tokens and policies.
+    pub access: Access,
 }
 
-struct Parts {
+/// What all requests share.
+struct Shared {
     registry: Registry,
     hub: Hub,
     drain: DrainWatch,
@@ -73,11 +82,26 @@ struct Parts {
     home: Home,
     clerk: Arc<Clerk>,
     events: Events,
+    access: Access,
+}
+
+/// What one request has: all that is shared, and what its caller may do.
+struct Parts {
+    shared: Arc<Shared>,
+    permit: Permit,
+}
+
+impl Deref for Parts {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
 }
 
 /// Consul's API as a handler.
 #[derive(Clone)]
-pub struct Consul(Arc<Parts>);
+pub struct Consul(Arc<Shared>);
 
 impl Consul {
     /// A front, and the task that looks after what registered through it.
@@ -91,6 +115,7 @@ impl Consul {
             drain,
             env,
             home,
+            access,
         } = settings;
         let clerk = Arc::new(Clerk::new(Desk {
             registry: registry.clone(),
@@ -103,7 +128,7 @@ impl Consul {
             clerk: Arc::clone(&clerk),
             env: env.clone(),
         };
-        let front = Self(Arc::new(Parts {
+        let front = Self(Arc::new(Shared {
             registry,
             hub,
             drain,
@@ -111,15 +136,23 @@ impl Consul {
             env,
             home,
             clerk,
+            access,
         }));
         (front, keeper)
     }
 
     async fn answer(self, request: Request) -> Response {
-        let answered = self.dispatch(request).await;
-        answering::finished(answered.unwrap_or_else(answering::refused))
+        let parts = Parts {
+            permit: Permit::of(&request),
+            shared: self.0,
+        };
+        let answered = parts.dispatch(request).await;
+        let response = answering::finished(answered.unwrap_or_else(answering::refused));
+        parts.permit.finished(response)
     }
+}
 
+impl Parts {
     async fn dispatch(&self, request: Request) -> Result<Response, Refusal> {
         let bad = |error: portolan_wire::serve::BadEncoding| Refusal::bad(error.to_string());
         let path = decode(request.uri().path()).map_err(bad)?.into_owned();
@@ -134,8 +167,8 @@ impl Consul {
         if !allowed.iter().any(|allowed| method == *allowed) {
             return Ok(not_allowed(&method, allowed));
         }
-        let parameters =
-            Parameters::read(|name| query.all(name).collect(), &self.0.home.datacenter)?;
+        let parameters = Parameters::read(|name| query.all(name).collect(), &self.home.datacenter)?;
+        acl::vet(self, &place, &method)?;
         if method == Method::GET {
             self.read(place, &parameters, &query).await
         } else {
@@ -149,7 +182,7 @@ impl Consul {
         parameters: &Parameters,
         query: &Query<'_>,
     ) -> Result<Response, Refusal> {
-        let parts = &*self.0;
+        let parts = self;
         match place {
             Place::Agent(place) => agent::read(parts, &place, parameters, query).await,
             Place::Catalog(place) => catalog::answer(parts, place, parameters).await,
@@ -162,7 +195,7 @@ impl Consul {
                 let response = sane::answer(parts, sane)?;
                 Ok(answering::indexed(response, index, parameters.consistency))
             }
-            Place::Acl(_) => Err(agent::acl_disabled()),
+            Place::Acl(place) => acl::read(parts, &place),
             Place::Kv(_) | Place::Session(..) | Place::Query(_) | Place::Txn | Place::Fire(_) => {
                 Err(no_ledger())
             }
@@ -175,19 +208,22 @@ impl Consul {
         query: &Query<'_>,
         request: Request,
     ) -> Result<Response, Refusal> {
-        let parts = &*self.0;
+        let parts = self;
         let caller = writing::caller(&request);
         match place {
             Place::Agent(place) => {
                 let body = writing::body(request).await?;
+                acl::vet_agent(parts, &place, &body)?;
                 agent::write(parts, place, (query, &body), caller).await
             }
             Place::Catalog(CatalogPlace::Register) => {
                 let body = writing::body(request).await?;
+                acl::vet_catalog(parts, &CatalogPlace::Register, &body)?;
                 catalog::register(parts, &body, caller).await
             }
             Place::Catalog(CatalogPlace::Deregister) => {
                 let body = writing::body(request).await?;
+                acl::vet_catalog(parts, &CatalogPlace::Deregister, &body)?;
                 catalog::deregister(parts, &body).await
             }
             Place::Fire(name) => {
@@ -195,7 +231,11 @@ impl Consul {
                 let now = parts.clerk.catalog().revision().as_u64();
                 answering::json(&parts.events.fire(&name, (query, &body), now)?)
             }
-            Place::Acl(_) => Err(agent::acl_disabled()),
+            Place::Acl(place) => {
+                let deed = acl::Deed::of(&request, place);
+                let body = writing::body(request).await?;
+                acl::write(parts, deed, &body).await
+            }
             Place::Sane(_) => Err(Refusal::failed(
                 "Portolan has no such part of Consul to change",
             )),

@@ -17,6 +17,7 @@ use std::{
 };
 
 use common::World;
+use portolan_auth::Access;
 use portolan_consul::{Consul, Settings as Front};
 use portolan_dialects::{
     consul::{Home, NodeDefinition},
@@ -101,6 +102,7 @@ impl Agent {
                 },
                 datacenter: "dc1".into(),
             },
+            access: Access::new(&env),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -108,6 +110,7 @@ impl Agent {
         let settings = Settings {
             limits: Limits::default(),
             hosts: Hosts::Named(Vec::new()),
+            tls: None,
         };
         let drain = world.drain.watch();
         let served = serve(listener, Arc::new(front), settings, drain, env.clone());

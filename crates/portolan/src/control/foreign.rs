@@ -18,6 +18,7 @@ use portolan_wire::serve::{Handler, Hosts};
 use rustix::system::uname;
 
 use super::{
+    gates::Gates,
     listener::{Listener, Wanted},
     probing::Probing,
 };
@@ -43,7 +44,7 @@ impl Fronts {
         hub: &Hub,
         (checks, probing): (&Checks, &Probing),
         drain: DrainWatch,
-        env: &Env,
+        (env, gates): (&Env, &Gates),
     ) -> (Self, Keeper) {
         let is_warm = Arc::new(AtomicBool::new(false));
         let warm = Arc::clone(&is_warm);
@@ -60,10 +61,11 @@ impl Fronts {
             drain,
             env: env.clone(),
             home: home(),
+            access: gates.access().clone(),
         });
         let fronts = Self {
-            eureka: Foreign::new("eureka", Arc::new(eureka), env),
-            consul: Foreign::new("consul", Arc::new(consul), env),
+            eureka: Foreign::new("eureka", Arc::new(gates.eureka(Arc::new(eureka))), env),
+            consul: Foreign::new("consul", Arc::new(gates.consul(Arc::new(consul))), env),
             is_warm,
         };
         (fronts, keeper)
@@ -106,6 +108,7 @@ impl Foreign {
         let wanted = front.is_enabled.then(|| Wanted {
             address: front.address,
             hosts: Hosts::Named(front.hosts.clone()),
+            security: Some(front.security.clone()),
         });
         if let Err(error) = self.0.follow(wanted, sockets) {
             tracing::warn!(

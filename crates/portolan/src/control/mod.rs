@@ -4,6 +4,7 @@
 //! snapshots.
 
 mod foreign;
+mod gates;
 mod listener;
 mod ports;
 mod probing;
@@ -27,6 +28,7 @@ use portolan_wire::serve::Hosts;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use foreign::Fronts;
+use gates::Gates;
 use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
@@ -77,6 +79,7 @@ pub(crate) struct Control {
     admin: Listener,
     status: Listener,
     fronts: Fronts,
+    gates: Gates,
     probing: Probing,
     /// Where the gateway serves services by name; none if it does not.
     gateway: watch::Sender<Option<String>>,
@@ -115,13 +118,10 @@ impl Control {
         let probing = Probing::new(&plan);
         let (prober, states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
-        let (fronts, keeper) = Fronts::new(
-            &registry,
-            &watches,
-            (&states, &probing),
-            drain.watch(),
-            &env,
-        );
+        let gates = Gates::new(&env, &view, store.folder().to_owned());
+        let checks = (&states, &probing);
+        let (fronts, keeper) =
+            Fronts::new(&registry, &watches, checks, drain.watch(), (&env, &gates));
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -132,14 +132,15 @@ impl Control {
         });
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
-        let metrics = Metrics::new(&env, &view, meters, (access, store.condition()));
+        let control = gates.access().clone();
+        let metrics = Metrics::new(&env, &view, meters, (access, store.condition()), control);
         let admin = Admin::new(portolan_admin::Parts {
             view: view.clone(),
             readiness: readiness.clone(),
             metrics: Arc::new(metrics),
             reload: Arc::new(Asker(asker)),
             backup: Arc::new(store.backups()),
-            registry: Arc::new(native),
+            registry: Arc::new(gates.api(Arc::new(native))),
         });
         let tasks = vec![
             env.spawn("registry", desk.run()),
@@ -149,9 +150,10 @@ impl Control {
         ];
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
         Self {
-            admin: Listener::new("admin", Arc::new(admin), env.clone()),
+            admin: Listener::new("admin", Arc::new(gates.admin(Arc::new(admin))), env.clone()),
             status: Listener::new("status", status, env.clone()),
             fronts,
+            gates,
             _tasks: tasks,
             env,
             view,
@@ -169,11 +171,15 @@ impl Control {
     ///
     /// # Errors
     /// One can't be listened on.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         &mut self,
         plan: &Plan,
         sockets: &mut Sockets,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.gates.follow(plan);
+        if self.store.ledger().is_some() {
+            self.read_tokens().await;
+        }
         let (admin, status) = wanted(plan);
         self.admin.follow(Some(admin), sockets)?;
         self.status.follow(status, sockets)?;
@@ -181,9 +187,31 @@ impl Control {
         Ok(())
     }
 
+    /// Reads tokens from the store, if there is one: without, those of the configuration count.
+    async fn read_tokens(&self) {
+        let read = self.gates.access().attach(self.store.ledger()).await;
+        if let Err(error) = read {
+            tracing::error!(
+                error = crate::load::chain(&error),
+                "stored tokens can't be read"
+            );
+        }
+    }
+
+    /// Reads the certificates of control listeners again.
+    pub(crate) fn reload_certificates(&mut self) {
+        for listener in self.listeners() {
+            for error in listener.reload_certificates().err().unwrap_or_default() {
+                let error = crate::load::chain(&error);
+                tracing::error!(error, "certificates stay as they were");
+            }
+        }
+    }
+
     /// Puts a new plan in force; a listener that can't be opened stays as it was.
     pub(crate) async fn apply(&mut self, plan: &Plan, sockets: &mut Sockets) {
         self.probing.apply(plan);
+        self.gates.follow(plan);
         // A registry that has ended ends with the program.
         let _ended = self.registry.rebound(bounds(plan)).await;
         let (admin, status) = wanted(plan);
@@ -248,6 +276,7 @@ impl Control {
         let handed = self.registry.export().await.unwrap_or_default();
         // The successor opens the store: two processes can't.
         let _ended = self.registry.attach(None).await;
+        let _never = self.gates.access().attach(None).await;
         self.store.close().await;
         serde_json::to_vec(&handed).unwrap_or_else(|error| {
             tracing::error!(%error, "registrations can't be handed over");
@@ -278,6 +307,7 @@ impl Control {
             }
             Err(error) => store::without(&error),
         }
+        self.read_tokens().await;
     }
 
     /// Goes on after a hand-over that came to nothing.
@@ -332,10 +362,12 @@ fn wanted(plan: &Plan) -> (Wanted, Option<Wanted>) {
     let admin = Wanted {
         address: plan.admin.address,
         hosts: Hosts::Named(plan.admin.hosts.clone()),
+        security: Some(plan.admin.security.clone()),
     };
     let status = plan.status.as_ref().map(|status| Wanted {
         address: status.address,
         hosts: Hosts::Any,
+        security: None,
     });
     (admin, status)
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use portolan_admin::{Expose, Reload, Reloading};
+use portolan_auth::Access as Control;
 use portolan_catalog::{Catalog, HoldStatus, Inbox, Judgement, Keeping, Scope};
 use portolan_model::{ServiceKey, Timestamp, Verdict};
 use portolan_registry::{
@@ -95,6 +96,8 @@ pub(super) struct Metrics {
     access: Option<AccessLog>,
     /// How the store is.
     store: watch::Receiver<Condition>,
+    /// Who was not let.
+    control: Control,
 }
 
 impl Metrics {
@@ -103,6 +106,7 @@ impl Metrics {
         view: &View,
         meters: Arc<Meters>,
         (access, store): (Option<AccessLog>, watch::Receiver<Condition>),
+        control: Control,
     ) -> Self {
         Self {
             started: env.now(),
@@ -110,6 +114,7 @@ impl Metrics {
             view: view.clone(),
             access,
             store,
+            control,
         }
     }
 }
@@ -157,6 +162,7 @@ impl Expose for Metrics {
                     ("released", totals.released),
                 ],
             },
+            denied: &self.control.denied(),
             lines_dropped: self.access.as_ref().map_or(0, AccessLog::dropped),
             usage: Usage::read(),
         };
