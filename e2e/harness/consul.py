@@ -35,6 +35,18 @@ class Agent:
         finally:
             connection.close()
 
+    def raw(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Sends and gives bytes as they are; fails with what is said unless it is done."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            said = answer.read()
+            assert answer.status == 200, f"{answer.status} {said.decode(errors='replace')}"
+            return said
+        finally:
+            connection.close()
+
     def passing(self, service: str) -> list[str]:
         """The ids of a service's instances whose checks all pass."""
         _, entries = self.client.health.service(service, passing=True)

@@ -6,14 +6,15 @@
 //! Invariant: `checks` and `aliases` name the holders of the checks in `records`, and
 //! nobody else.
 
+mod nodes;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use portolan_dialects::consul::{CheckDefinition, CheckKind, NodeDefinition, Record, Refusal};
-use portolan_model::Health;
+use portolan_dialects::consul::{CheckDefinition, CheckKind, Record, Refusal};
 use portolan_registry::core::Subject;
 
 use super::{
@@ -21,10 +22,6 @@ use super::{
     terms::{Holder, Key, Nodes, Touched},
 };
 
-/// Most nodes that are registered by hand.
-const NODES_MAX: usize = 65_536;
-/// Most checks of nodes.
-const NODE_CHECKS_MAX: usize = 65_536;
 /// How long the catalogue may still show what was deregistered.
 const GONE: Duration = Duration::from_mins(1);
 /// The check that says that a node is there.
@@ -44,6 +41,8 @@ pub(super) struct Book {
     /// Who has an alias for a service.
     aliases: HashMap<Key, HashSet<Holder>>,
     nodes: Arc<Nodes>,
+    /// How often the ledger was told of a node or a check of one.
+    facts_told: u64,
 }
 
 impl Book {
@@ -168,9 +167,11 @@ impl Book {
     }
 
     /// The service that a check is of; none of a check of a node.
-    pub(super) fn service_of(&self, check: &Key) -> Option<&Record> {
-        let (record, _) = self.check(check)?;
-        Some(record).filter(|record| !record.is_node())
+    pub(super) fn service_of(&self, check: &Key) -> Option<&Key> {
+        match self.checks.get(check)? {
+            Holder::Service(key) => Some(key),
+            Holder::NodeCheck(_) => None,
+        }
     }
 
     pub(super) fn nodes(&self) -> Arc<Nodes> {
@@ -183,18 +184,8 @@ impl Book {
         node: Option<&str>,
         definition: CheckDefinition,
     ) -> Result<Vec<Touched>, Refusal> {
-        let check = Key::new(node, &definition.id);
         if definition.service_id.is_empty() {
-            if self.node_checks >= NODE_CHECKS_MAX && self.node_check(&check).is_none() {
-                let text = format!("there are {NODE_CHECKS_MAX} checks of nodes already");
-                return Err(Refusal::failed(text));
-            }
-            let mut record = Record::of_node(node, definition);
-            self.name_aliases(&mut record);
-            record.probes()?;
-            let mut touched = self.adopt(record);
-            touched.push(Touched::NodeCheck(check));
-            return Ok(touched);
+            return self.add_node_check(node, definition);
         }
         let service = Key::new(node, &definition.service_id);
         let mut record = self.record(&service).cloned().ok_or_else(|| {
@@ -234,21 +225,6 @@ impl Book {
                 Some(Touched::Gone(Box::new(record)))
             }
         }
-    }
-
-    /// Whoever looks at a node finds at least that it is there.
-    fn ensure_alive(&mut self) -> Vec<Touched> {
-        let key = Key::new(None, ALIVE);
-        if self.node_check(&key).is_some() {
-            return Vec::new();
-        }
-        let alive = CheckDefinition {
-            status: Some(Health::Passing),
-            ..CheckDefinition::external(ALIVE, "Serf Health Status")
-        };
-        let mut touched = self.adopt(Record::of_node(None, alive));
-        touched.push(Touched::NodeCheck(key));
-        touched
     }
 
     /// Says which services aliases are for, as far as that is known.
@@ -292,34 +268,6 @@ impl Book {
             }
         }
         touched
-    }
-
-    /// A node is registered by hand.
-    pub(super) fn put_node(&mut self, node: NodeDefinition, index: u64) -> Result<(), Refusal> {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        if nodes.known.len() >= NODES_MAX && !nodes.known.contains_key(&node.name) {
-            let text = format!("there are {NODES_MAX} nodes already");
-            return Err(Refusal::failed(text));
-        }
-        nodes.known.insert(node.name.clone(), (node, index));
-        Ok(())
-    }
-
-    /// A node goes; gives what was on it.
-    pub(super) fn remove_node(&mut self, name: &str) -> Vec<Holder> {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        nodes.known.remove(name);
-        let on_it = |holder: &&Holder| {
-            let (Holder::Service(key) | Holder::NodeCheck(key)) = holder;
-            key.node.as_deref() == Some(name)
-        };
-        self.records.keys().filter(on_it).cloned().collect()
-    }
-
-    /// Nodes changed at this index, or right after the last one.
-    pub(super) fn touch(&mut self, index: u64) {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        nodes.index = index.max(nodes.index.saturating_add(1));
     }
 }
 
@@ -448,38 +396,5 @@ mod tests {
         assert_eq!(name(&book), "web");
         register(&mut book, alias);
         assert_eq!(name(&book), "web", "it registered again");
-    }
-
-    #[test]
-    fn nodes_are_taken_up_to_the_limit() {
-        let mut book = Book::default();
-        let node = |n: usize| NodeDefinition {
-            name: n.to_string(),
-            ..NodeDefinition::default()
-        };
-        for n in 0..NODES_MAX {
-            book.put_node(node(n), 1).unwrap();
-        }
-        assert!(book.put_node(node(NODES_MAX), 1).is_err());
-        assert!(book.put_node(node(0), 2).is_ok());
-        book.touch(5);
-        book.touch(5);
-        assert_eq!(book.nodes().index, 6, "an index never stands still");
-    }
-
-    #[test]
-    fn checks_of_nodes_are_taken_up_to_the_limit() {
-        let mut book = Book::default();
-        let add = |book: &mut Book, n: usize| {
-            let ttl = check(&format!(r#"{{"Name": "{n}", "TTL": "1s"}}"#));
-            book.add_check(None, ttl)
-        };
-        for n in 0..NODE_CHECKS_MAX {
-            add(&mut book, n).unwrap();
-        }
-        assert!(add(&mut book, NODE_CHECKS_MAX).is_err());
-        assert!(add(&mut book, 0).is_ok());
-        book.remove_check(0, &own("0")).unwrap();
-        assert!(add(&mut book, NODE_CHECKS_MAX).is_ok());
     }
 }

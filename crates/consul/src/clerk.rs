@@ -1,7 +1,7 @@
-//! Writes of this front: from the book to the registry, in one order.
+//! Writes of this front: from the book to the registry and the ledger, in one order.
 //!
 //! The book is behind a lock that guards nothing else and is held for no await. What is
-//! decided under it is sent to the registry before it is let go, so that the registry
+//! decided under it is sent to the two before it is let go, so that the registry
 //! hears of two changes of a service in the order in which they were decided; waiting for
 //! them to be visible comes after.
 
@@ -18,15 +18,17 @@ use portolan_dialects::{
     consul::{CheckDefinition, Maintenance, RECORD_KEY, Record, Refusal, Registered},
     native::Described,
 };
+use portolan_ledger::{Answer, Input, Ledger, LedgerError};
 use portolan_model::{Instance, Override, Ruling};
 use portolan_runtime::Env;
 use tokio::sync::watch;
 
 use super::{
     Programs,
-    book::{Book, millis},
+    book::{ALIVE, Book, millis},
     found::found,
-    terms::{Holder, Key, Touched},
+    nodes::Stored,
+    terms::{Fact, Holder, Key, Others, Touched},
 };
 use portolan_registry::{
     Registry, RegistryError,
@@ -42,13 +44,25 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// Who rules when a client of Consul asks for maintenance.
 const ACTOR: &str = "consul";
 
-/// A write that the registry has and that is not visible yet.
-pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), RegistryError>> + Send>>;
+/// A write that the registry or the ledger has, and that is not visible or not stored yet.
+pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Send>>;
+
+/// A write that came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Refused(#[from] portolan_ledger::Refusal),
+}
 
 pub(super) struct Clerk {
     /// Guards the book; held for no await.
     book: Mutex<Book>,
     registry: Registry,
+    ledger: Ledger,
     checks: Checks,
     programs: Programs,
     /// The name of the agent's own node.
@@ -62,6 +76,7 @@ pub(super) struct Clerk {
 /// What a clerk works with.
 pub(super) struct Desk {
     pub(super) registry: Registry,
+    pub(super) ledger: Ledger,
     pub(super) checks: Checks,
     pub(super) programs: Programs,
     /// The name of the agent's own node.
@@ -73,6 +88,7 @@ impl Clerk {
     pub(super) fn new(desk: Desk) -> Self {
         let Desk {
             registry,
+            ledger,
             checks,
             programs,
             home,
@@ -81,6 +97,7 @@ impl Clerk {
         Self {
             book: Mutex::default(),
             registry,
+            ledger,
             checks,
             programs,
             home,
@@ -105,6 +122,10 @@ impl Clerk {
 
     pub(super) fn catalog(&self) -> Catalog {
         self.registry.reader().catalog()
+    }
+
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub(super) const fn registry(&self) -> &Registry {
@@ -195,27 +216,79 @@ impl Clerk {
         self.tell(&mut book, touched)
     }
 
-    /// Tells the registry or whoever reads nodes.
+    /// Tells the registry, the ledger and whoever reads nodes.
     fn tell(&self, book: &mut Book, touched: Vec<Touched>) -> Result<Vec<Writing>, Refusal> {
-        let source = self.registry.source();
-        let mut writings = Vec::new();
+        let (mut writings, mut facts) = (Vec::new(), Vec::new());
         for touched in touched {
             match touched {
-                Touched::Checks(key) => {
-                    if let Some(record) = book.record(&key) {
-                        writings.push(self.recheck(record)?);
-                    }
+                Touched::Node(nodes) => {
+                    self.touch_nodes(book);
+                    facts.extend(nodes);
                 }
-                Touched::NodeCheck(key) => {
-                    if let Some(record) = book.node_check(&key) {
-                        writings.push(self.put(record.describe(source)?));
-                    }
+                Touched::Kept(nodes) => facts.extend(nodes),
+                Touched::NodeCheck(_) | Touched::Gone(_) | Touched::Checks(_) => {
+                    facts.extend(fact_of(&touched));
+                    writings.extend(self.tell_registry(book, touched)?);
                 }
-                Touched::Gone(record) => writings.push(self.leave(&record)?),
-                Touched::Node => self.touch_nodes(book),
             }
         }
+        if !facts.is_empty() {
+            writings.push(self.keep(book, &facts));
+        }
         Ok(writings)
+    }
+
+    fn tell_registry(&self, book: &Book, touched: Touched) -> Result<Option<Writing>, Refusal> {
+        match touched {
+            Touched::Checks(key) => {
+                let record = book.record(&key);
+                record.map(|record| self.recheck(record)).transpose()
+            }
+            Touched::NodeCheck(key) => {
+                let Some(record) = book.node_check(&key) else {
+                    return Ok(None);
+                };
+                let described = record.describe(self.registry.source())?;
+                Ok(Some(self.put(described)))
+            }
+            Touched::Gone(record) => self.leave(&record).map(Some),
+            Touched::Node(_) | Touched::Kept(_) => Ok(None),
+        }
+    }
+
+    /// Has the ledger keep what nodes are now.
+    fn keep(&self, book: &mut Book, facts: &[Fact]) -> Writing {
+        book.count_facts();
+        let alterations = facts.iter().map(|fact| fact.alteration(book));
+        let input = Input::Alter(alterations.collect());
+        let ledger = self.ledger.clone();
+        begin(async move {
+            match ledger.step(input).await? {
+                Answer::Refused(refused) => Err(refused.into()),
+                Answer::Done(_) | Answer::Session(_) | Answer::Txn(_) => Ok(()),
+            }
+        })
+    }
+
+    /// Shows nodes as the ledger has them, unless it was told of one since it was told so often.
+    pub(super) fn replace_nodes(
+        &self,
+        told: u64,
+        stored: Stored,
+        others: Others,
+    ) -> Option<Vec<Writing>> {
+        let mut book = self.book();
+        if book.facts_told() != told {
+            return None;
+        }
+        let touched = book.set_nodes(self.now(), stored, others);
+        let mut writings = Vec::new();
+        for touched in touched {
+            // What it could name once, it can name again.
+            writings.extend(self.tell_registry(&book, touched).ok().flatten());
+        }
+        self.touch_nodes(&mut book);
+        Some(writings)
     }
 
     /// A node or one of its checks is different: whoever reads them looks again.
@@ -230,13 +303,11 @@ impl Clerk {
         begin(async move {
             let kept = registry.register(Some(actor()), described.clone()).await;
             let Err(RegistryError::Refused(core::Refusal::Ttl { max, .. })) = kept else {
-                return kept.map(|_| ());
+                return Ok(kept.map(|_| ())?);
             };
             described.ttl = Some(max);
-            registry
-                .register(Some(actor()), described)
-                .await
-                .map(|_| ())
+            registry.register(Some(actor()), described).await?;
+            Ok(())
         })
     }
 
@@ -254,8 +325,8 @@ impl Clerk {
         };
         let (registry, subject) = (self.registry.clone(), subject(record)?);
         Ok(begin(async move {
-            let kept = registry.recheck(Some(actor()), subject, recheck).await;
-            kept.map(|_| ())
+            registry.recheck(Some(actor()), subject, recheck).await?;
+            Ok(())
         }))
     }
 
@@ -268,7 +339,7 @@ impl Clerk {
             match left {
                 // Somebody was faster.
                 Ok(_) | Err(RegistryError::Unknown) => Ok(()),
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             }
         }))
     }
@@ -329,7 +400,7 @@ impl Clerk {
         Ok(begin(async move {
             match registry.rule(Some(actor()), subject, ruling).await {
                 Ok(_) | Err(RegistryError::NoRuling) => Ok(()),
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             }
         }))
     }
@@ -363,8 +434,21 @@ impl Clerk {
     }
 }
 
+/// What the ledger keeps of it: the checks that somebody registered.
+fn fact_of(touched: &Touched) -> Option<Fact> {
+    let key = match touched {
+        Touched::NodeCheck(key) => key.clone(),
+        Touched::Gone(record) => match Holder::of(record) {
+            Holder::NodeCheck(key) => key,
+            Holder::Service(_) => return None,
+        },
+        Touched::Checks(_) | Touched::Node(_) | Touched::Kept(_) => return None,
+    };
+    (key.id != ALIVE).then_some(Fact::Check(key))
+}
+
 /// Sends a write at once and gives back what is left to wait for.
-fn begin(writing: impl Future<Output = Result<(), RegistryError>> + Send + 'static) -> Writing {
+fn begin(writing: impl Future<Output = Result<(), WriteError>> + Send + 'static) -> Writing {
     let mut writing: Writing = Box::pin(writing);
     match writing
         .as_mut()

@@ -6,7 +6,7 @@ use portolan_dialects::consul::is_node;
 use portolan_registry::{Published, core::Subject};
 use portolan_runtime::Env;
 
-use super::clerk::Clerk;
+use super::{clerk::Clerk, nodes, warden::Warden};
 
 /// How often leases are renewed and the book is held against the catalogue.
 const ROUND: Duration = Duration::from_secs(20);
@@ -17,11 +17,21 @@ const RENEWED_MAX: usize = 1000;
 pub struct Keeper {
     pub(super) clerk: Arc<Clerk>,
     pub(super) env: Env,
+    pub(super) warden: Warden,
 }
 
 impl Keeper {
-    /// Runs until the registry or the publisher has stopped.
+    /// Runs until the registry, the ledger or the publisher has stopped.
     pub async fn run(self) {
+        let (clerk, env) = (Arc::clone(&self.clerk), self.env.clone());
+        tokio::select! {
+            () = self.warden.run() => {}
+            () = nodes::follow(&clerk, &env) => {}
+            () = self.look_after() => {}
+        }
+    }
+
+    async fn look_after(&self) {
         let mut follow = self.clerk.registry().reader().follow();
         let mut next_round = self.env.instant();
         loop {

@@ -44,7 +44,7 @@ impl Holder {
     }
 }
 
-/// What has to be told to the registry.
+/// What has to be told to the registry and the ledger.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Touched {
     /// This service has other checks.
@@ -53,8 +53,28 @@ pub(super) enum Touched {
     NodeCheck(Key),
     /// A check of a node has gone.
     Gone(Box<Record>),
-    /// A node is different.
-    Node,
+    /// Nodes are different; those that are named must outlive the process.
+    Node(Vec<Fact>),
+    /// Nobody sees anything else, but what is named must be stored before anybody is told.
+    Kept(Vec<Fact>),
+}
+
+/// What the ledger keeps of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// A node, by its name.
+    Node(String),
+    /// A check of a node.
+    Check(Key),
+}
+
+/// What becomes of checks of nodes that the ledger does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// They stay: a predecessor may have had no ledger that outlives it.
+    Stay,
+    /// They go: the ledger was told of every one since.
+    Go,
 }
 
 /// Nodes, as readers see them.

@@ -9,180 +9,17 @@
 #[path = "../../registry/tests/common/mod.rs"]
 mod common;
 
+mod agent;
+
 use std::{
-    collections::HashMap,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::Arc,
+    net::{Ipv4Addr, TcpListener},
     time::Duration,
 };
 
-use common::World;
-use portolan_auth::Access;
-use portolan_consul::{Consul, Settings as Front};
-use portolan_dialects::{
-    consul::{Home, NodeDefinition},
-    native::Registration,
-};
-use portolan_model::{ServiceKey, SourceId, Verdict};
-use portolan_registry::{
-    check::{Bench, Hearing, Parts as Probing, Prober, Reach, ReachSettings, ServiceCheck},
-    core::Subject,
-    watch::Hub,
-};
-use portolan_runtime::Env;
-use portolan_wire::serve::{Hosts, Limits, Settings, serve};
+use agent::Agent;
+use portolan_dialects::native::Registration;
+use portolan_model::{ServiceKey, SourceId};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::watch,
-};
-
-struct Agent {
-    world: World,
-    address: SocketAddr,
-    /// Whether checks may run programs.
-    programs: watch::Sender<ReachSettings>,
-    /// No checks by the configuration.
-    _configured: watch::Sender<Arc<[ServiceCheck]>>,
-}
-
-/// Nobody here is of another source.
-struct Deaf;
-
-impl Bench for Deaf {
-    fn hear<'a>(&'a self, _: &'a Subject, _: SocketAddr, _: Option<Verdict>) -> Hearing<'a> {
-        Box::pin(async {})
-    }
-}
-
-struct Answer {
-    status: u16,
-    headers: HashMap<String, String>,
-    text: String,
-    body: Value,
-}
-
-impl Answer {
-    fn index(&self) -> u64 {
-        self.headers["x-consul-index"].parse().unwrap()
-    }
-}
-
-impl Agent {
-    fn new() -> Self {
-        let mut world = World::new(Env::system());
-        let env = world.env.clone();
-        let (hub, watches) = Hub::new(&*world.reader);
-        let programs = watch::Sender::new(ReachSettings::default());
-        let configured = watch::Sender::new(Arc::from([]));
-        let prober = Prober::new(Probing {
-            env: env.clone(),
-            registry: world.registry.clone(),
-            orders: world.orders.take().unwrap(),
-            checks: configured.subscribe(),
-            bench: Arc::new(Deaf),
-            errands: Arc::new(Reach::new(env.clone(), programs.subscribe())),
-            reports: world.reports.take().unwrap(),
-        });
-        let allowed = programs.subscribe();
-        let (front, keeper) = Consul::new(Front {
-            registry: world.registry.clone(),
-            hub,
-            checks: world.checks.clone(),
-            programs: Arc::new(move || allowed.borrow().runs_programs),
-            drain: world.drain.watch(),
-            env: env.clone(),
-            home: Home {
-                node: NodeDefinition {
-                    id: "11111111-2222-4333-8444-555555555555".into(),
-                    name: "here".into(),
-                    address: "127.0.0.1".into(),
-                    ..NodeDefinition::default()
-                },
-                datacenter: "dc1".into(),
-            },
-            access: Access::new(&env),
-        });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let settings = Settings {
-            limits: Limits::default(),
-            hosts: Hosts::Named(Vec::new()),
-            tls: None,
-        };
-        let drain = world.drain.watch();
-        let served = serve(listener, Arc::new(front), settings, drain, env.clone());
-        world.keep(env.spawn("consul hub", watches.run()));
-        world.keep(env.spawn("keeper", keeper.run()));
-        world.keep(env.spawn("prober", prober.run()));
-        world.keep(env.spawn("consul", async { served.await.unwrap() }));
-        Self {
-            world,
-            address,
-            programs,
-            _configured: configured,
-        }
-    }
-
-    async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-        let headers = head
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(": "));
-        Answer {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            headers: headers
-                .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-                .collect(),
-            body: serde_json::from_str(text).unwrap_or_default(),
-            text: text.to_owned(),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        let answer = self.call("GET", path, "").await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-        answer
-    }
-
-    async fn put(&self, path: &str, body: &Value) -> Answer {
-        let answer = self.call("PUT", path, &body.to_string()).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-        answer
-    }
-
-    async fn refused(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let answer = self.call(method, path, body).await;
-        (answer.status, answer.text)
-    }
-
-    /// The ids of the services of that name.
-    async fn ids(&self, query: &str) -> Vec<String> {
-        let answer = self.get(&format!("health/service/{query}")).await;
-        let entries = answer.body.as_array().unwrap().iter();
-        entries
-            .map(|entry| entry["Service"]["ID"].as_str().unwrap().to_owned())
-            .collect()
-    }
-
-    async fn status(&self, check: &str) -> (String, String) {
-        let checks = self.get("agent/checks").await.body;
-        let text = |field: &str| checks[check][field].as_str().unwrap_or_default().to_owned();
-        (text("Status"), text("Output"))
-    }
-}
 
 /// Waits until a claim about the world holds; it is made again whenever it does not.
 macro_rules! until {
@@ -658,9 +495,6 @@ async fn refusals_are_plain_texts() {
             "method GET not allowed",
         ),
         ("GET", "nothing", "", 404, "Invalid URL path"),
-        ("GET", "kv/a", "", 501, "no key-value store"),
-        ("PUT", "session/create", "", 501, "no key-value store"),
-        ("PUT", "txn", "[]", 501, "no key-value store"),
         ("GET", "acl/tokens", "", 401, "ACL support disabled"),
         (
             "PUT",

@@ -29,6 +29,8 @@ pub(crate) fn vet(parts: &Parts, place: &Place, method: &Method) -> Result<(), R
         Place::Session("create" | "destroy" | "renew", _) => {
             permit.require(Resource::Session, node, Write)
         }
+        // A snapshot holds what every rule is about.
+        Place::Snapshot => permit.require(Resource::Acl, "", Write),
         Place::Sane(sane) => vet_sane(permit, *sane, is_read),
         // Its own endpoints ask, since some are for everybody.
         Place::Acl(AclPlace::Bootstrap | AclPlace::Other(_))
@@ -228,8 +230,8 @@ fn vet_taken(parts: &Parts, node: Option<&str>, check: &str) -> Result<(), Refus
 fn vet_check(parts: &Parts, check: &Key) -> Result<(), Refusal> {
     let service = {
         let book = parts.clerk.book();
-        book.service_of(check)
-            .map(|record| record.service.name.clone())
+        let record = book.service_of(check).and_then(|key| book.record(key));
+        record.map(|record| record.service.name.clone())
     };
     match service {
         Some(name) => parts.permit.require(Resource::Service, &name, Write),
