@@ -43,6 +43,7 @@ use portolan_ledger::Ledger;
 use portolan_model::ByteSize;
 use portolan_runtime::{Dice, Env, drain::DrainWatch};
 use portolan_wire::serve::{Answering, Handler, Peer, Query, Request, Response, decode};
+use tokio::sync::Semaphore;
 
 use self::{clerk::Clerk, query::Asked, warden::Warden};
 pub use self::{
@@ -80,6 +81,8 @@ struct Parts {
     env: Env,
     home: Arc<Home>,
     clerk: Arc<Clerk>,
+    /// Who may save or restore a snapshot.
+    snapshots: Arc<Semaphore>,
 }
 
 /// Consul's API as a handler.
@@ -119,6 +122,7 @@ impl Consul {
             env,
             home,
             clerk,
+            snapshots: Arc::new(Semaphore::new(snapshot::SNAPSHOTS_MAX)),
         }));
         (front, keeper)
     }

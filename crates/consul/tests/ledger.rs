@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use agent::Agent;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 /// Waits until a claim about the world holds; it is made again whenever it does not.
 macro_rules! until {
@@ -741,4 +742,14 @@ async fn refusals_are_plain_texts() {
         assert_eq!(answer.status, *status, "{path}: {}", answer.text);
         assert!(answer.text.contains(text), "{path}: {}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn one_snapshot_at_a_time_is_under_way() {
+    let agent = Agent::new();
+    let mut held = agent.begin("PUT", "snapshot", 100).await;
+    until!(agent.call("GET", "snapshot", "").await.status == 503);
+    held.shutdown().await.unwrap();
+    drop(held);
+    until!(agent.bytes("GET", "snapshot", b"").await.0 == 200);
 }

@@ -131,6 +131,16 @@ impl Agent {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), rest)
     }
 
+    /// A request whose body does not come.
+    pub(crate) async fn begin(&self, method: &str, path: &str, size: usize) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = format!(
+            "{method} /v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
     pub(crate) async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!(
