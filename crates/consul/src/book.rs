@@ -217,7 +217,7 @@ impl Book {
         self.held(check).is_none()
     }
 
-    /// The service that a check is of.
+    /// The service that a check is of; none of a check of a node.
     pub(super) fn service_of(&self, check: &Key) -> Option<&Key> {
         self.checks.get(check)
     }

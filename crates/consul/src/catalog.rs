@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use portolan_access::Resource;
 use portolan_dialects::consul::{
     CatalogDeparture, CatalogPlace, CatalogRegistration, NodeDefinition, Parameters, Record,
     Refusal, ServiceDefinition,
@@ -80,9 +81,8 @@ pub(super) async fn answer(
 }
 
 fn nodes(scene: &Scene<'_>, parameters: &Parameters) -> Vec<NodeView> {
-    let others = scene.nodes.known.keys().map(|name| Some(name.as_str()));
-    let all = std::iter::once(None).chain(others);
-    let mut nodes: Vec<_> = all
+    let mut nodes: Vec<_> = scene
+        .visible_nodes()
         .map(|node| scene.node(node))
         .filter(|node| has_meta(node, &parameters.node_meta))
         .collect();
@@ -105,11 +105,12 @@ type Tags = BTreeSet<Arc<str>>;
 fn services(scene: &Scene<'_>, parameters: &Parameters) -> Result<BTreeMap<String, Tags>, Refusal> {
     let filter = parameters.filter_on(&CatalogRow::SHAPE)?;
     let mut all = BTreeMap::new();
-    if filter.is_none() && parameters.node_meta.is_empty() {
+    let shows_itself = scene.permit.shows(Resource::Service, "consul");
+    if filter.is_none() && parameters.node_meta.is_empty() && shows_itself {
         all.insert("consul".to_owned(), Tags::new());
     }
     let needs_rows = filter.is_some() || !parameters.node_meta.is_empty();
-    for (seen, index) in scene.everybody() {
+    for (seen, index) in scene.everywhere() {
         if needs_rows {
             let row = row(scene, &seen, index);
             let node = scene.node(seen.node());

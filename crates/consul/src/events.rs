@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use portolan_access::Resource;
 use portolan_dialects::consul::{Parameters, Refusal, answer::EventView};
 use portolan_ledger::{
     Alteration, Expectation, Input, Kept, Kind, Object, Output, Query as Wanted,
@@ -89,7 +90,8 @@ pub(super) async fn list(
     let until = parts.env.instant() + blocking.patience(parts.env.dice().unit_f64());
     let (mut output, mut newest) = asking::look(parts, Wanted::Objects(Kind::Event)).await?;
     loop {
-        let (events, index) = named(output, name);
+        let (mut events, index) = named(output, name);
+        events.retain(|event| parts.permit.shows(Resource::Event, &event.name));
         let is_news = blocking.index.is_none_or(|seen| seen != index);
         let more = if is_news {
             None

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header;
+use portolan_access::{Level, Resource};
 use portolan_dialects::consul::{
     KvParameters, Parameters, Refusal,
     answer::{Indexes, KvView},
@@ -25,6 +26,9 @@ pub(super) async fn read(
     if key.is_empty() && !wants_many {
         return Err(Refusal::bad("Missing key name"));
     }
+    if !wants_many {
+        parts.permit.require(Resource::Key, key, Level::Read)?;
+    }
     let query = match (kv.keys, kv.recurse) {
         (true, _) => Query::Names {
             prefix: key.into(),
@@ -33,7 +37,13 @@ pub(super) async fn read(
         (false, true) => Query::Tree(key.into()),
         (false, false) => Query::Key(key.into()),
     };
-    let (output, index) = asking::look_when_news(parts, parameters, query).await?;
+    let (mut output, index) = asking::look_when_news(parts, parameters, query).await?;
+    let shows = |key: &str| parts.permit.shows(Resource::Key, key);
+    match &mut output {
+        Output::Names(names) => names.retain(|name| shows(name)),
+        Output::Entries(entries) => entries.retain(|(key, _)| shows(key)),
+        Output::Entry(_) | Output::Sessions(_) | Output::Objects(_) => {}
+    }
     let response = match output {
         Output::Names(names) if names.is_empty() && !key.is_empty() => missing(),
         Output::Names(names) => answering::json(&names)?,
@@ -141,6 +151,9 @@ pub(super) async fn delete(
         return Err(Refusal::bad(text));
     }
     if kv.recurse {
+        parts
+            .permit
+            .require_tree(Resource::Key, key, Level::Write)?;
         let prefix = key.into();
         let deleted = asking::done(parts, Input::DeleteTree { prefix }).await?;
         return answering::json(&deleted);

@@ -9,8 +9,9 @@
 //! Keys, sessions, prepared queries, events and nodes stand in the ledger, and are answered
 //! when they would survive a restart. Each area of the API is one module whose functions get
 //! what they are about (a key, a session, a query, an event, a node) before they do anything.
-//! Access control is off, and says so.
+//! What a caller may see and do is asked of its [`acl`] permit.
 
+mod acl;
 mod agent;
 mod answering;
 mod asking;
@@ -33,9 +34,10 @@ mod waiting;
 mod warden;
 mod writing;
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, ops::Deref, sync::Arc};
 
 use http::{HeaderValue, Method, header};
+use portolan_auth::Access;
 use portolan_dialects::consul::{
     CatalogPlace, Home, KvParameters, Parameters, Place, Refusal, answer::ItselfConfig,
 };
@@ -45,8 +47,9 @@ use portolan_runtime::{Dice, Env, drain::DrainWatch};
 use portolan_wire::serve::{Answering, Handler, Peer, Query, Request, Response, decode};
 use tokio::sync::Semaphore;
 
-use self::{clerk::Clerk, query::Asked, warden::Warden};
+use self::{acl::Permit, clerk::Clerk, query::Asked, warden::Warden};
 pub use self::{
+    acl::{kind, need},
     keeper::Keeper,
     query::{BadTemplate, Template},
 };
@@ -71,9 +74,12 @@ pub struct Settings {
     pub env: Env,
     /// The agent's node and datacenter.
     pub home: Home,
+    /// Tokens and policies.
+    pub access: Access,
 }
 
-struct Parts {
+/// What all requests share.
+struct Shared {
     registry: Registry,
     hub: Hub,
     ledger: Ledger,
@@ -81,13 +87,28 @@ struct Parts {
     env: Env,
     home: Arc<Home>,
     clerk: Arc<Clerk>,
+    access: Access,
     /// Who may save or restore a snapshot.
     snapshots: Arc<Semaphore>,
 }
 
+/// What one request has: all that is shared, and what its caller may do.
+struct Parts {
+    shared: Arc<Shared>,
+    permit: Permit,
+}
+
+impl Deref for Parts {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 /// Consul's API as a handler.
 #[derive(Clone)]
-pub struct Consul(Arc<Parts>);
+pub struct Consul(Arc<Shared>);
 
 impl Consul {
     /// A front, and the task that looks after what registered through it.
@@ -100,6 +121,7 @@ impl Consul {
             drain,
             env,
             home,
+            access,
         } = settings;
         let home = Arc::new(home);
         let clerk = Clerk::new(registry.clone(), ledger.clone(), env.clone());
@@ -114,7 +136,7 @@ impl Consul {
             clerk: Arc::clone(&clerk),
             env: env.clone(),
         };
-        let front = Self(Arc::new(Parts {
+        let front = Self(Arc::new(Shared {
             registry,
             hub,
             ledger,
@@ -122,16 +144,24 @@ impl Consul {
             env,
             home,
             clerk,
+            access,
             snapshots: Arc::new(Semaphore::new(snapshot::SNAPSHOTS_MAX)),
         }));
         (front, keeper)
     }
 
     async fn answer(self, request: Request) -> Response {
-        let answered = self.dispatch(request).await;
-        answering::finished(answered.unwrap_or_else(answering::refused))
+        let parts = Parts {
+            permit: Permit::of(&request),
+            shared: self.0,
+        };
+        let answered = parts.dispatch(request).await;
+        let response = answering::finished(answered.unwrap_or_else(answering::refused));
+        parts.permit.finished(response)
     }
+}
 
+impl Parts {
     async fn dispatch(&self, request: Request) -> Result<Response, Refusal> {
         let bad = |error: portolan_wire::serve::BadEncoding| Refusal::bad(error.to_string());
         let path = decode(request.uri().path()).map_err(bad)?.into_owned();
@@ -150,8 +180,8 @@ impl Consul {
         if !allowed.iter().any(|allowed| method == *allowed) {
             return Ok(not_allowed(&method, allowed));
         }
-        let parameters =
-            Parameters::read(|name| query.all(name).collect(), &self.0.home.datacenter)?;
+        let parameters = Parameters::read(|name| query.all(name).collect(), &self.home.datacenter)?;
+        acl::vet(self, &place, &method)?;
         if method == Method::GET {
             let peer = request.extensions().get::<Peer>().copied();
             self.read(place, &parameters, (&query, peer)).await
@@ -166,7 +196,7 @@ impl Consul {
         parameters: &Parameters,
         (query, peer): (&Query<'_>, Option<Peer>),
     ) -> Result<Response, Refusal> {
-        let parts = &*self.0;
+        let parts = self;
         match place {
             Place::Kv(key) => {
                 let wanted = KvParameters::read(|name| query.find(name))?;
@@ -194,7 +224,7 @@ impl Consul {
                 let response = sane::answer(parts, sane)?;
                 Ok(answering::indexed(response, index, parameters.consistency))
             }
-            Place::Acl(_) => Err(agent::acl_disabled()),
+            Place::Acl(place) => acl::read(parts, &place),
             Place::Txn | Place::Fire(_) => Err(Refusal::new(405, "method GET not allowed")),
         }
     }
@@ -205,7 +235,7 @@ impl Consul {
         (method, query): (&Method, &Query<'_>),
         request: Request,
     ) -> Result<Response, Refusal> {
-        let parts = &*self.0;
+        let parts = self;
         let caller = writing::caller(&request);
         match place {
             Place::Kv(key) => {
@@ -233,21 +263,28 @@ impl Consul {
             Place::Snapshot => snapshot::restore(parts, request).await,
             Place::Agent(place) => {
                 let body = writing::body(request).await?;
+                acl::vet_agent(parts, &place, &body)?;
                 agent::write(parts, place, (query, &body), caller).await
             }
             Place::Catalog(CatalogPlace::Register) => {
                 let body = writing::body(request).await?;
+                acl::vet_catalog(parts, &CatalogPlace::Register, &body)?;
                 catalog::register(parts, &body, caller).await
             }
             Place::Catalog(CatalogPlace::Deregister) => {
                 let body = writing::body(request).await?;
+                acl::vet_catalog(parts, &CatalogPlace::Deregister, &body)?;
                 catalog::deregister(parts, &body).await
             }
             Place::Fire(name) => {
                 let body = writing::body(request).await?;
                 events::fire(parts, &name, (query, &body)).await
             }
-            Place::Acl(_) => Err(agent::acl_disabled()),
+            Place::Acl(place) => {
+                let deed = acl::Deed::of(&request, place);
+                let body = writing::body(request).await?;
+                acl::write(parts, deed, &body).await
+            }
             Place::Sane(_) => Err(Refusal::failed(
                 "Portolan has no such part of Consul to change",
             )),

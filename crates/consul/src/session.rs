@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portolan_access::{Level, Resource};
 use portolan_dialects::consul::{
     Parameters, Refusal, SessionBehavior, SessionDefinition,
     answer::{Indexes, SessionView},
@@ -34,6 +35,7 @@ pub(super) async fn read(
         "node" => sessions.retain(|session| session.terms.node.eq_ignore_ascii_case(id)),
         _ => {}
     }
+    sessions.retain(|session| parts.permit.shows(Resource::Session, &session.terms.node));
     let views: Vec<_> = sessions.iter().map(view).collect();
     let response = answering::json(&views)?;
     Ok(answering::indexed(response, index, parameters.consistency))
@@ -46,6 +48,9 @@ pub(super) async fn create(parts: &Parts, body: &[u8]) -> Result<Response, Refus
         "" => parts.home.node.name.clone(),
         name => name.to_owned(),
     };
+    parts
+        .permit
+        .require(Resource::Session, &node, Level::Write)?;
     let terms = Terms {
         name: definition.name,
         node,
@@ -70,7 +75,7 @@ pub(super) async fn create(parts: &Parts, body: &[u8]) -> Result<Response, Refus
 
 /// A session can't depend on what is not there or is failing already.
 fn check_terms(parts: &Parts, terms: &Terms) -> Result<(), Refusal> {
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     if scene.node_named(&terms.node).is_err() {
         return Err(Refusal::failed("Missing node registration"));
     }

@@ -11,7 +11,7 @@ use portolan_ledger::{Input, Ledger, LedgerError, Output, Query, Session, Sessio
 use portolan_model::{Health, Revision};
 use portolan_runtime::Env;
 
-use super::{clerk::Clerk, scene::Scene, terms::Key};
+use super::{acl::Permit, clerk::Clerk, scene::Scene, terms::Key};
 use portolan_registry::Published;
 
 /// How long the warden rests after the ledger could not answer.
@@ -60,6 +60,7 @@ impl Warden {
         let mut publications = self.clerk.registry().reader().follow();
         let mut nodes = self.clerk.watch_nodes();
         let mut watch = Watch::default();
+        let everything = Permit::default();
         let mut waiting = Box::pin(self.sessions_after(Revision::FIRST));
         loop {
             tokio::select! {
@@ -76,7 +77,7 @@ impl Warden {
                     return;
                 },
             }
-            let lost = watch.lost(|| Scene::new(&self.home, &self.clerk));
+            let lost = watch.lost(|| Scene::of(&self.home, &self.clerk, &everything));
             for id in lost {
                 self.end(id).await;
             }

@@ -1,6 +1,9 @@
 //! The store in the data folder: open while this process owns the folder.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use portolan_admin::{Backed, BackingUp, Backup};
 use portolan_model::Name;
@@ -36,6 +39,17 @@ impl Store {
             embedded: watch::Sender::new(None),
             condition: watch::Sender::new(Condition::Failed),
         }
+    }
+
+    /// Where data is kept.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What must be compare-and-swap, while the store is open.
+    pub(crate) fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        let embedded = self.embedded.borrow().clone();
+        embedded.map(|embedded| Arc::new(embedded) as _)
     }
 
     /// How the store is, now and later.

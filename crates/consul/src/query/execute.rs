@@ -23,7 +23,7 @@ pub(super) fn execute(parts: &Parts, saved: &Saved, asked: &Asked<'_>) -> Result
             Some(limit).filter(|limit| *limit > 0)
         }
     };
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     let service = &saved.query.service;
     let mut entries = if asked.is_mesh {
         Vec::new()

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Fault, Outcome};
 use crate::{
-    Parts, catalog,
+    Parts, acl, catalog,
     clerk::Writing,
     scene::Scene,
     terms::{Key, Touched},
@@ -29,7 +29,7 @@ pub(super) async fn apply(
     operations: Vec<CatalogOperation>,
     caller: IpAddr,
 ) -> Result<Outcome, Refusal> {
-    let (read, faults) = check(&Scene::new(&parts.home, &parts.clerk), &operations);
+    let (read, faults) = check(parts, &operations);
     if !faults.is_empty() {
         return Ok(Outcome::Faulted(faults));
     }
@@ -38,7 +38,7 @@ pub(super) async fn apply(
         writings.extend(write(parts, operation, caller)?);
     }
     wait_for(writings).await?;
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     let told = operations.iter().zip(read);
     let results = told.filter_map(|(operation, read)| match operation.verb {
         CatalogVerb::Get => read,
@@ -48,12 +48,15 @@ pub(super) async fn apply(
     Ok(Outcome::Applied(results.collect()))
 }
 
-/// Looks at every condition; also gives what is read.
-fn check(scene: &Scene<'_>, operations: &[CatalogOperation]) -> (Vec<Option<Value>>, Vec<Fault>) {
+/// Looks at every permission and condition; also gives what is read.
+fn check(parts: &Parts, operations: &[CatalogOperation]) -> (Vec<Option<Value>>, Vec<Fault>) {
+    let scene = &Scene::new(parts);
     let (mut read, mut faults) = (Vec::new(), Vec::new());
     let mut planned = Planned::default();
     for (at, operation) in operations.iter().enumerate() {
-        if let Err(what) = check_one(scene, operation, &mut planned) {
+        let permitted = acl::vet_part(parts, operation).map_err(|denied| denied.text);
+        let checked = permitted.and_then(|()| check_one(scene, operation, &mut planned));
+        if let Err(what) = checked {
             faults.push((at, what));
         }
         read.push(match operation.verb {
@@ -216,7 +219,7 @@ fn write(
 
 fn set(parts: &Parts, part: &CatalogPart, caller: IpAddr) -> Result<Vec<Writing>, Refusal> {
     // Made anew each time: an earlier operation may have made its node.
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     match part {
         CatalogPart::Node(node) if is_own(&scene, &node.name) => Ok(Vec::new()),
         CatalogPart::Node(node) => catalog::put_node(parts, node, false),
@@ -237,7 +240,7 @@ fn set(parts: &Parts, part: &CatalogPart, caller: IpAddr) -> Result<Vec<Writing>
 }
 
 fn delete(parts: &Parts, part: &CatalogPart) -> Result<Vec<Writing>, Refusal> {
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     match part {
         CatalogPart::Node(node) => catalog::remove_node(parts, &node.name),
         CatalogPart::Service(node, service) => {

@@ -13,12 +13,16 @@ use portolan_consul::{Consul, Keeper, Settings};
 use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_eureka::{Eureka, Parts};
 use portolan_ledger::Ledger;
+use portolan_model::ByteSize;
 use portolan_registry::{Registry, watch::Hub};
 use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
-use portolan_wire::serve::{Handler, Hosts, Limits};
+use portolan_wire::serve::{Handler, Hosts};
 use rustix::system::uname;
 
-use super::listener::{Listener, Wanted};
+use super::{
+    gates::Gates,
+    listener::{Listener, Wanted},
+};
 
 /// The datacenter that clients of Consul are told.
 const DATACENTER: &str = "dc1";
@@ -40,7 +44,7 @@ impl Fronts {
         (registry, ledger): (&Registry, &Ledger),
         hub: &Hub,
         drain: DrainWatch,
-        env: &Env,
+        (env, gates): (&Env, &Gates),
     ) -> (Self, Keeper) {
         let is_warm = Arc::new(AtomicBool::new(false));
         let warm = Arc::clone(&is_warm);
@@ -56,10 +60,13 @@ impl Fronts {
             drain,
             env: env.clone(),
             home: home(),
+            access: gates.access().clone(),
         });
         let fronts = Self {
-            eureka: Foreign::new("eureka", Arc::new(eureka), Limits::default(), env),
-            consul: Foreign::new("consul", Arc::new(consul), consul_limits(), env),
+            eureka: Foreign::new("eureka", Arc::new(gates.eureka(Arc::new(eureka))), env),
+            // A snapshot that comes back is large; everything else the front bounds itself.
+            consul: Foreign::new("consul", Arc::new(gates.consul(Arc::new(consul))), env)
+                .with_bodies(portolan_consul::BODY_MAX),
             is_warm,
         };
         (fronts, keeper)
@@ -92,8 +99,12 @@ impl Fronts {
 }
 
 impl Foreign {
-    fn new(name: &'static str, handler: Arc<dyn Handler>, limits: Limits, env: &Env) -> Self {
-        Self(Listener::new(name, handler, env.clone()).with(limits))
+    fn new(name: &'static str, handler: Arc<dyn Handler>, env: &Env) -> Self {
+        Self(Listener::new(name, handler, env.clone()))
+    }
+
+    fn with_bodies(self, body: ByteSize) -> Self {
+        Self(self.0.with_bodies(body))
     }
 
     /// Opens, closes or moves the listener. Another registry may well run beside us: a port
@@ -102,6 +113,7 @@ impl Foreign {
         let wanted = front.is_enabled.then(|| Wanted {
             address: front.address,
             hosts: Hosts::Named(front.hosts.clone()),
+            security: Some(front.security.clone()),
         });
         if let Err(error) = self.0.follow(wanted, sockets) {
             tracing::warn!(
@@ -109,14 +121,6 @@ impl Foreign {
                 "a foreign registry's protocol is not served"
             );
         }
-    }
-}
-
-/// A snapshot that comes back is large; everything else the front bounds itself.
-fn consul_limits() -> Limits {
-    Limits {
-        body: portolan_consul::BODY_MAX,
-        ..Limits::default()
     }
 }
 

@@ -4,6 +4,7 @@
 //! snapshots.
 
 mod foreign;
+mod gates;
 mod listener;
 mod ports;
 mod probing;
@@ -28,6 +29,7 @@ use portolan_wire::serve::Hosts;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use foreign::Fronts;
+use gates::Gates;
 use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
@@ -79,6 +81,7 @@ pub(crate) struct Control {
     admin: Listener,
     status: Listener,
     fronts: Fronts,
+    gates: Gates,
     probing: Probing,
     /// Where the gateway serves services by name; none if it does not.
     gateway: watch::Sender<Option<String>>,
@@ -117,8 +120,14 @@ impl Control {
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
+        let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
-        let (fronts, keeper) = Fronts::new((&registry, &ledger), &watches, drain.watch(), &env);
+        let (fronts, keeper) = Fronts::new(
+            (&registry, &ledger),
+            &watches,
+            drain.watch(),
+            (&env, &gates),
+        );
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -130,8 +139,14 @@ impl Control {
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
         let kept = (store.condition(), ledger.clone());
-        let metrics = Metrics::new((&env, &view), meters, access, kept);
-        let admin = admin((&view, &readiness), (metrics, native), Asker(asker), &store);
+        let metrics = Metrics::new(
+            (&env, &view),
+            meters,
+            access,
+            (kept, gates.access().clone()),
+        );
+        let api = gates.api(Arc::new(native));
+        let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
             ledger_task,
             env.spawn("registry", desk.run()),
@@ -141,9 +156,10 @@ impl Control {
         ];
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
         Self {
-            admin: Listener::new("admin", Arc::new(admin), env.clone()),
+            admin: Listener::new("admin", Arc::new(gates.admin(Arc::new(admin))), env.clone()),
             status: Listener::new("status", status, env.clone()),
             fronts,
+            gates,
             _tasks: tasks,
             env,
             view,
@@ -162,11 +178,15 @@ impl Control {
     ///
     /// # Errors
     /// One can't be listened on.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         &mut self,
         plan: &Plan,
         sockets: &mut Sockets,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.gates.follow(plan);
+        if self.store.ledger().is_some() {
+            self.read_tokens().await;
+        }
         let (admin, status) = wanted(plan);
         self.admin.follow(Some(admin), sockets)?;
         self.status.follow(status, sockets)?;
@@ -174,9 +194,31 @@ impl Control {
         Ok(())
     }
 
+    /// Reads tokens from the store, if there is one: without, those of the configuration count.
+    async fn read_tokens(&self) {
+        let read = self.gates.access().attach(self.store.ledger()).await;
+        if let Err(error) = read {
+            tracing::error!(
+                error = crate::load::chain(&error),
+                "stored tokens can't be read"
+            );
+        }
+    }
+
+    /// Reads the certificates of control listeners again.
+    pub(crate) fn reload_certificates(&mut self) {
+        for listener in self.listeners() {
+            for error in listener.reload_certificates().err().unwrap_or_default() {
+                let error = crate::load::chain(&error);
+                tracing::error!(error, "certificates stay as they were");
+            }
+        }
+    }
+
     /// Puts a new plan in force; a listener that can't be opened stays as it was.
     pub(crate) async fn apply(&mut self, plan: &Plan, sockets: &mut Sockets) {
         self.probing.apply(plan);
+        self.gates.follow(plan);
         // A registry that has ended ends with the program.
         let _ended = self.registry.rebound(bounds(plan)).await;
         let (admin, status) = wanted(plan);
@@ -241,6 +283,7 @@ impl Control {
         let handed = self.registry.export().await.unwrap_or_default();
         // The successor opens the store: two processes can't.
         let _ended = self.registry.attach(None).await;
+        let _never = self.gates.access().attach(None).await;
         self.close_store().await;
         serde_json::to_vec(&handed).unwrap_or_else(|error| {
             tracing::error!(%error, "registrations can't be handed over");
@@ -272,6 +315,7 @@ impl Control {
             }
             Err(error) => store::without(&error),
         }
+        self.read_tokens().await;
     }
 
     /// Closes the store, with everything in it that anybody was told.
@@ -330,7 +374,7 @@ impl Control {
 /// The admin API, with the native front under it.
 fn admin(
     (view, readiness): (&View, &Readiness),
-    (metrics, native): (Metrics, Native),
+    (metrics, registry): (Metrics, impl Handler + 'static),
     asker: Asker,
     store: &Store,
 ) -> Admin {
@@ -340,7 +384,7 @@ fn admin(
         metrics: Arc::new(metrics),
         reload: Arc::new(asker),
         backup: Arc::new(store.backups()),
-        registry: Arc::new(native),
+        registry: Arc::new(registry),
     })
 }
 
@@ -349,10 +393,12 @@ fn wanted(plan: &Plan) -> (Wanted, Option<Wanted>) {
     let admin = Wanted {
         address: plan.admin.address,
         hosts: Hosts::Named(plan.admin.hosts.clone()),
+        security: Some(plan.admin.security.clone()),
     };
     let status = plan.status.as_ref().map(|status| Wanted {
         address: status.address,
         hosts: Hosts::Any,
+        security: None,
     });
     (admin, status)
 }

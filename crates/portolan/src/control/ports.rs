@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use portolan_admin::{Expose, Reload, Reloading};
+use portolan_auth::Access as Control;
 use portolan_catalog::{Catalog, HoldStatus, Inbox, Judgement, Keeping, Scope};
 use portolan_ledger::Ledger;
 use portolan_model::{ServiceKey, Timestamp, Verdict};
@@ -97,6 +98,8 @@ pub(super) struct Metrics {
     /// How the store is.
     store: watch::Receiver<Condition>,
     ledger: Ledger,
+    /// Who was not let.
+    control: Control,
 }
 
 impl Metrics {
@@ -104,7 +107,7 @@ impl Metrics {
         (env, view): (&Env, &View),
         meters: Arc<Meters>,
         access: Option<AccessLog>,
-        (store, ledger): (watch::Receiver<Condition>, Ledger),
+        ((store, ledger), control): ((watch::Receiver<Condition>, Ledger), Control),
     ) -> Self {
         Self {
             started: env.now(),
@@ -113,6 +116,7 @@ impl Metrics {
             access,
             store,
             ledger,
+            control,
         }
     }
 }
@@ -167,6 +171,7 @@ impl Expose for Metrics {
                     ("released", totals.released),
                 ],
             },
+            denied: &self.control.denied(),
             lines_dropped: self.access.as_ref().map_or(0, AccessLog::dropped),
             usage: Usage::read(),
         };

@@ -39,6 +39,8 @@ pub struct Facts<'a> {
     pub ledger: LedgerFacts,
     /// What the guard does.
     pub guard: GuardFacts<'a>,
+    /// Calls to control listeners that were not let, by listener and outcome.
+    pub denied: &'a [(&'static str, &'static str, u64)],
     /// Lines that the access log dropped.
     pub lines_dropped: u64,
     /// What the process uses.
@@ -217,6 +219,11 @@ fn process(page: &mut Page<'_>, facts: &Facts<'_>, rows: usize) {
     page.family(families::WENT);
     for (reason, count) in removed {
         page.labelled(families::WENT, &format!("reason=\"{reason}\""), *count);
+    }
+    page.family(families::DENIED);
+    for (listener, outcome, count) in facts.denied {
+        let labels = format!("listener=\"{listener}\",outcome=\"{outcome}\"");
+        page.labelled(families::DENIED, &labels, *count);
     }
     page.single(families::LINES_DROPPED, facts.lines_dropped);
     page.single(families::ROWS, rows);

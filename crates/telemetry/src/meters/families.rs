@@ -120,6 +120,8 @@ families! {
         "Instances whose traffic is reduced because they went down again and again.";
     WENT = "portolan_guard_removed_instances_total", Counter, &["reason"],
         "Instances that went by inference or out of a hold: `within_share`, `hold_over`, `found_dead`, `released`.";
+    DENIED = "portolan_control_denied_total", Counter, &["listener", "outcome"],
+        "Calls to control listeners that were not let: `denied` by access control, `limited` by rate.";
     LINES_DROPPED = "portolan_access_lines_dropped_total", Counter, &[],
         "Lines of the access log that were dropped because its writer was behind or failed.";
     ROWS = "portolan_metric_services", Gauge, &[],

@@ -28,6 +28,7 @@ fn facts() -> Facts<'static> {
             damped: 2,
             removed: &[("hold_over", 3)],
         },
+        denied: &[("admin", "denied", 5)],
         lines_dropped: 0,
         usage: Usage {
             resident_bytes: Some(4096),

@@ -18,12 +18,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::server::TlsStream;
 
 use super::{
-    Answering, Handler, Never, Peer, Request, Response, Settings,
+    Answering, CertifiedNames, Handler, Never, Peer, Request, Response, Settings,
     body::{Patience, Received},
     guard, problem,
 };
+use crate::tls::{ServerTls, names_of};
 
 /// The smallest head buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
@@ -37,19 +39,57 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Serves until the client is done, takes too long or, in a drain, has its answer.
-    pub(super) async fn serve(&self, stream: TcpStream, mut drain: DrainWatch) {
+    pub(super) async fn serve(&self, stream: TcpStream, drain: DrainWatch) {
         let _hold = drain.hold();
         if stream.set_nodelay(true).is_err() {
             // The client is gone already.
             return;
         }
+        match &self.settings.tls {
+            None => self.speak(stream, drain, None).await,
+            Some(tls) => {
+                if let Some((stream, names)) = self.shake_hands(tls, stream).await {
+                    self.speak(stream, drain, names).await;
+                }
+            }
+        }
+    }
+
+    /// Shakes hands; none if that fails or takes too long.
+    async fn shake_hands(
+        &self,
+        tls: &ServerTls,
+        stream: TcpStream,
+    ) -> Option<(TlsStream<TcpStream>, Option<CertifiedNames>)> {
+        let within = self.settings.limits.head_timeout;
+        match self.env.timeout(within, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let certificates = stream.get_ref().1.peer_certificates();
+                let leaf = certificates.and_then(<[_]>::first);
+                let names = leaf.map(|leaf| CertifiedNames(names_of(leaf).into()));
+                Some((stream, names))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer.0, %error, "control connection: no handshake");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn speak<S>(&self, stream: S, mut drain: DrainWatch, names: Option<CertifiedNames>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let limits = &self.settings.limits;
         let head = usize::try_from(limits.head.as_bytes()).unwrap_or(usize::MAX);
         let patient = Patient {
             stream,
             patience: Patience::new(self.env.clone(), limits.stall_timeout),
         };
-        let service = service_fn(|request| async { Ok::<_, Never>(self.answer(request).await) });
+        let service = service_fn(|request| async {
+            Ok::<_, Never>(self.answer(request, names.as_ref()).await)
+        });
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -70,7 +110,11 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, request: http::Request<Incoming>) -> Response {
+    async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        names: Option<&CertifiedNames>,
+    ) -> Response {
         let hosts = &self.settings.hosts;
         let checked = guard::check(hosts, request.version(), request.uri(), request.headers());
         let response = match checked {
@@ -80,6 +124,9 @@ impl Connection {
                 let mut request: Request =
                     request.map(|body| Received::new(body, limits.body, patience).boxed_unsync());
                 request.extensions_mut().insert(self.peer);
+                if let Some(names) = names {
+                    request.extensions_mut().insert(names.clone());
+                }
                 self.handle(request).await
             }
             Err(refusal) => *refusal,
@@ -123,12 +170,12 @@ fn harden(mut response: Response) -> Response {
 }
 
 /// A socket that fails when the peer does not take what is written for too long.
-struct Patient {
-    stream: TcpStream,
+struct Patient<S> {
+    stream: S,
     patience: Patience,
 }
 
-impl Patient {
+impl<S> Patient<S> {
     fn bound<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -143,7 +190,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -153,7 +200,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

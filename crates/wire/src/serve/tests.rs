@@ -23,6 +23,7 @@ fn server(limits: Limits, handler: Arc<dyn Handler>) -> Server {
     let settings = Settings {
         limits,
         hosts: Hosts::Named(Vec::new()),
+        tls: None,
     };
     let serving = serve(listener, handler, settings, drain.watch(), env.clone());
     let task = env.spawn("server", async { serving.await.unwrap() });
