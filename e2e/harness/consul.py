@@ -14,7 +14,7 @@ class Agent:
 
     def __init__(self, start, folder: str = "gateway", checks=None, **parts) -> None:
         self.port = free_port()
-        registry = {"consul": {"address": f"127.0.0.1:{self.port}"}, "checks": checks or {}}
+        registry = {"consul": {"address": f"127.0.0.1:{self.port}"}} | ({"checks": checks} if checks else {})
         self._start = lambda: start(config(registry=registry, **parts), folder=folder)
         self.restart()
 

@@ -47,6 +47,7 @@ use portolan_ledger::Ledger;
 use portolan_model::ByteSize;
 use portolan_runtime::{Dice, Env, drain::DrainWatch};
 use portolan_wire::serve::{Answering, Handler, Peer, Query, Request, Response, decode};
+use tokio::sync::Semaphore;
 
 use self::{
     acl::Permit,
@@ -101,6 +102,8 @@ struct Shared {
     home: Arc<Home>,
     clerk: Arc<Clerk>,
     access: Access,
+    /// Who may save or restore a snapshot.
+    snapshots: Arc<Semaphore>,
 }
 
 /// What one request has: all that is shared, and what its caller may do.
@@ -164,6 +167,7 @@ impl Consul {
             home,
             clerk,
             access,
+            snapshots: Arc::new(Semaphore::new(snapshot::SNAPSHOTS_MAX)),
         }));
         (front, keeper)
     }

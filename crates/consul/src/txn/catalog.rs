@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Fault, Outcome};
 use crate::{
-    Parts, catalog,
+    Parts, acl, catalog,
     clerk::Writing,
     scene::Scene,
     terms::{Holder, Key},
@@ -29,7 +29,7 @@ pub(super) async fn apply(
     operations: Vec<CatalogOperation>,
     caller: IpAddr,
 ) -> Result<Outcome, Refusal> {
-    let (read, faults) = check(&Scene::new(parts), &operations);
+    let (read, faults) = check(parts, &operations);
     if !faults.is_empty() {
         return Ok(Outcome::Faulted(faults));
     }
@@ -48,12 +48,15 @@ pub(super) async fn apply(
     Ok(Outcome::Applied(results.collect()))
 }
 
-/// Looks at every condition; also gives what is read.
-fn check(scene: &Scene<'_>, operations: &[CatalogOperation]) -> (Vec<Option<Value>>, Vec<Fault>) {
+/// Looks at every permission and condition; also gives what is read.
+fn check(parts: &Parts, operations: &[CatalogOperation]) -> (Vec<Option<Value>>, Vec<Fault>) {
+    let scene = &Scene::new(parts);
     let (mut read, mut faults) = (Vec::new(), Vec::new());
     let mut planned = Planned::default();
     for (at, operation) in operations.iter().enumerate() {
-        if let Err(what) = check_one(scene, operation, &mut planned) {
+        let permitted = acl::vet_part(parts, operation).map_err(|denied| denied.text);
+        let checked = permitted.and_then(|()| check_one(scene, operation, &mut planned));
+        if let Err(what) = checked {
             faults.push((at, what));
         }
         read.push(match operation.verb {

@@ -5,9 +5,10 @@
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
+use portolan_access::{Authority, Caller, Grant, Level, Limited, Rules};
 use portolan_auth::Access;
 use portolan_consul::{Consul, Settings as Front};
 use portolan_dialects::consul::{Home, NodeDefinition};
@@ -21,7 +22,7 @@ use portolan_registry::{
 use portolan_runtime::Env;
 use portolan_store::{Embedded, Settings as StoreSettings};
 use portolan_testkit::Scratch;
-use portolan_wire::serve::{Hosts, Limits, Settings, serve};
+use portolan_wire::serve::{Handler, Hosts, Limits, Request, Settings, serve};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,6 +42,8 @@ pub(crate) struct Agent {
     _configured: watch::Sender<Arc<[ServiceCheck]>>,
     address: SocketAddr,
     scratch: Arc<Scratch>,
+    /// What callers may do; everything if none.
+    grant: Arc<Mutex<Option<Grant>>>,
 }
 
 /// Nobody here is of another source.
@@ -136,7 +139,9 @@ impl Agent {
             tls: None,
         };
         let drain = world.drain.watch();
-        let served = serve(listener, Arc::new(front), settings, drain, env.clone());
+        let grant = Arc::new(Mutex::new(None));
+        let gate = gate(front, Arc::clone(&grant));
+        let served = serve(listener, gate, settings, drain, env.clone());
         world.keep(env.spawn("consul hub", watches.run()));
         world.keep(env.spawn("keeper", keeper.run()));
         world.keep(env.spawn("prober", prober.run()));
@@ -149,7 +154,18 @@ impl Agent {
             _configured: configured,
             address,
             scratch,
+            grant,
         }
+    }
+
+    /// From now on callers may do what these rules say and nothing else.
+    pub(crate) fn limit_to(&self, rules: &str) {
+        let authority = Authority::new([&Rules::parse(rules).unwrap()], Level::Deny);
+        let limited = Limited {
+            authority,
+            ..Limited::default()
+        };
+        *self.grant.lock().unwrap() = Some(Grant::Limited(Arc::new(limited)));
     }
 
     /// The status and the body as it came.
@@ -168,6 +184,16 @@ impl Agent {
         let rest = answer.split_off(end.unwrap() + 4);
         let head = String::from_utf8(answer).unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), rest)
+    }
+
+    /// A request whose body does not come.
+    pub(crate) async fn begin(&self, method: &str, path: &str, size: usize) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = format!(
+            "{method} /v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
     }
 
     pub(crate) async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
@@ -226,4 +252,18 @@ impl Agent {
         let text = |field: &str| checks[check][field].as_str().unwrap_or_default().to_owned();
         (text("Status"), text("Output"))
     }
+}
+
+/// Tells the front what its callers may do, as the gate before it does.
+fn gate(front: Consul, grant: Arc<Mutex<Option<Grant>>>) -> Arc<dyn Handler> {
+    Arc::new(move |mut request: Request| {
+        if let Some(grant) = grant.lock().unwrap().clone() {
+            let caller = Caller {
+                grant,
+                ..Caller::default()
+            };
+            request.extensions_mut().insert(caller);
+        }
+        front.handle(request)
+    })
 }

@@ -25,7 +25,7 @@ use portolan_registry::{
 use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
 use portolan_snapshot::View;
 use portolan_telemetry::{AccessLog, Meters};
-use portolan_wire::serve::Hosts;
+use portolan_wire::serve::{Handler, Hosts};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use foreign::Fronts;
