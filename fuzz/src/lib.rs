@@ -8,10 +8,12 @@ use portolan_wire::h1::{
 };
 use portolan_wire::proxy_protocol;
 
+mod cel;
 mod config;
 mod consul;
 mod eureka;
 
+pub use cel::cel;
 pub use config::config;
 pub use consul::consul;
 pub use eureka::eureka;
