@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from harness.eureka import Client, program_of
 from harness.gateway import ROOT, Portolan, config, to_origin
 from harness.origin import Origin
 
@@ -56,6 +57,17 @@ def programs(tmp_path):
     for program in running:
         if program.is_running():
             program.stop()
+
+
+@pytest.fixture
+def client(parts, programs):
+    """Starts a program that speaks by one of the libraries of Eureka's clients."""
+
+    def client(library: str, *arguments) -> Client:
+        command = program_of(library, parts, *arguments)
+        return programs(Client(command, {"NODE_PATH": str(parts / "node" / "node_modules")}))
+
+    return client
 
 
 @pytest.fixture
