@@ -168,8 +168,8 @@ def test_pages_of_other_hosts_are_refused(start):
     assert server.status("GET", "apps", origin="http://evil.example") == 403
 
 
-def test_a_configuration_that_opens_it_to_others_is_warned_of(tmp_path):
+def test_a_configuration_that_opens_it_to_others_is_refused(tmp_path):
     file = tmp_path / "portolan.yaml"
     file.write_text("registry: {eureka: {address: '0.0.0.0:8761'}}\n")
     code, output, errors = command("check", file, folder=tmp_path)
-    assert code == 0 and "1 warning" in output and "a foreign registry" in output, output + errors
+    assert code == 1 and "1 error" in output and "open to others" in output, output + errors

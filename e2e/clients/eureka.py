@@ -1,6 +1,7 @@
 """A program that registers by py-eureka-client and says what it sees, a JSON object a line.
 
-Arguments: port of the server, application, own port, application to look for.
+Arguments: port of the server, application, own port, application to look for, and perhaps
+a name and a token for it.
 It leaves when its standard input ends.
 """
 
@@ -11,7 +12,8 @@ import time
 
 import py_eureka_client.eureka_client as eureka
 
-port, app, own, wanted = sys.argv[1:]
+port, app, own, wanted, *login = sys.argv[1:]
+name, token = login or ("", "")
 leaving = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), leaving.set()), daemon=True).start()
 
@@ -22,6 +24,8 @@ def say(told: dict) -> None:
 
 client = eureka.init(
     eureka_server=f"http://127.0.0.1:{port}/eureka",
+    eureka_basic_auth_user=name,
+    eureka_basic_auth_password=token,
     app_name=app,
     instance_id=f"{app}-py",
     instance_host="localhost",

@@ -57,13 +57,15 @@ def port_of(address: str) -> int:
 class Portolan(Program):
     """A running gateway with a configuration of its own."""
 
-    def __init__(self, folder: Path, settings: dict, *arguments: str, **options) -> None:
+    def __init__(self, folder: Path, settings: dict, *arguments: str, ready_port: int | None = None, **options) -> None:
+        """`ready_port` is where it is asked whether it is ready, if that is not the admin listener."""
         self.folder = folder
         self.settings = settings
         self.file = folder / "portolan.yaml"
         folder.mkdir(parents=True, exist_ok=True)
         self.write(settings)
         self.admin_port = port_of(settings["admin"]["address"])
+        self.ready_port = ready_port or self.admin_port
         command = [binary(), "run", "--config", self.file, "--data-dir", folder / "data"]
         super().__init__([*command, *arguments], folder / "portolan.log", cwd=folder, **options)
         try:
@@ -78,7 +80,7 @@ class Portolan(Program):
 
     def is_ready(self) -> bool:
         try:
-            return self.admin("GET", "/ready")[0] == 200
+            return self._ask(self.ready_port, "GET", "/ready")[0] == 200
         except OSError:
             return False
 
@@ -98,7 +100,11 @@ class Portolan(Program):
 
     def admin(self, method: str, path: str, body=None, headers=None) -> tuple[int, object]:
         """Asks the admin listener; gives the status and the body, read as JSON where it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
+        return self._ask(self.admin_port, method, path, body, headers)
+
+    @staticmethod
+    def _ask(port: int, method: str, path: str, body=None, headers=None) -> tuple[int, object]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
             data = None if body is None else json.dumps(body)
             fields = ({"content-type": "application/json"} if data else {}) | (headers or {})

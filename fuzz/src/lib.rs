@@ -12,11 +12,13 @@ mod cel;
 mod config;
 mod consul;
 mod eureka;
+mod ledger;
 
 pub use cel::cel;
 pub use config::config;
 pub use consul::consul;
 pub use eureka::eureka;
+pub use ledger::ledger;
 
 #[path = "../../crates/wire/tests/common/mod.rs"]
 pub mod common;

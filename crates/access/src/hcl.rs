@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::RulesError;
+use crate::RulesError;
 
 /// How deep blocks may be nested.
 const DEPTH_MAX: usize = 16;

@@ -15,6 +15,7 @@ mod tests;
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use http::{Method, StatusCode};
+use portolan_access::Need;
 use portolan_model::{Name, Revision};
 use portolan_snapshot::View;
 use portolan_wire::serve::{Answering, Handler, Query, Request, Response};
@@ -36,6 +37,19 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/explain"),
     ("post", "/v1/backup"),
 ];
+
+/// What a request to one of these paths needs; none if it is none of them.
+#[must_use]
+pub fn need(path: &str) -> Option<Need> {
+    match path {
+        "/live" | "/ready" => Some(Need::Nothing),
+        "/" | "/metrics" | "/v1/routes" | "/v1/upstreams" | "/v1/config" | "/v1/explain" => {
+            Some(Need::Read)
+        }
+        "/v1/config/reload" | "/v1/backup" => Some(Need::Admin),
+        _ => None,
+    }
+}
 
 /// What a backup is called if nobody says.
 const BACKUP: &str = "latest";

@@ -1,6 +1,13 @@
 //! The native API of whichever registry answers.
 
-use std::{error::Error, fmt::Write, future::Future, io, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt::{self, Write},
+    future::Future,
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -90,13 +97,32 @@ pub(crate) trait Registry: Send + 'static {
     fn id(&self) -> Option<&str>;
 }
 
+/// A token; never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// What it takes to be let in by a registry.
+#[derive(Debug, Default)]
+pub(crate) struct Way {
+    /// For `https`.
+    pub(crate) tls: Option<Arc<Connector>>,
+    /// For one with access control.
+    pub(crate) token: Option<Token>,
+}
+
 /// [`Registry`] over HTTP, by one line that is kept open.
 #[derive(Debug)]
 pub(crate) struct Api {
     env: Env,
     urls: Vec<Url>,
     at: usize,
-    tls: Option<Arc<Connector>>,
+    way: Way,
     line: Option<Line>,
     subject: Subject,
     shape: Registration,
@@ -116,7 +142,7 @@ impl Api {
     pub(crate) fn new(
         env: &Env,
         urls: Vec<Url>,
-        tls: Option<Arc<Connector>>,
+        way: Way,
         subject: Subject,
         shape: Registration,
     ) -> Self {
@@ -132,7 +158,7 @@ impl Api {
             env: env.clone(),
             urls,
             at: 0,
-            tls,
+            way,
             line: None,
             subject,
             shape,
@@ -172,7 +198,10 @@ impl Api {
         let Some(url) = self.urls.get(self.at) else {
             return std::future::pending().await;
         };
-        let mut line = Line::open(url, self.tls.as_deref(), &self.env).await?;
+        let mut line = Line::open(url, self.way.tls.as_deref(), &self.env).await?;
+        if let Some(Token(token)) = &self.way.token {
+            line.authorize(token)?;
+        }
         let answer = line.call(call, within).await?;
         self.line = Some(line);
         Ok(answer)

@@ -12,7 +12,7 @@ use std::{
 use portolan_dialects::native::{self, CheckShape, Misfit, Span};
 use portolan_model::{
     BadName, InstanceId, Name, ServiceKey, SourceId,
-    route::{Protocol, UpstreamTls, Verify},
+    route::{CertificateFiles, Protocol, UpstreamTls, Verify},
 };
 use portolan_runtime::Env;
 use portolan_wire::{
@@ -21,7 +21,7 @@ use portolan_wire::{
 };
 
 use crate::{
-    api::{Api, Subject},
+    api::{Api, Subject, Token, Way},
     keeper::Keeper,
 };
 
@@ -46,6 +46,8 @@ pub struct Registration {
     shape: native::Registration,
     registries: Vec<String>,
     ca: Option<PathBuf>,
+    certificate: Option<CertificateFiles>,
+    token: Option<Token>,
     drain_on_drop: Duration,
 }
 
@@ -98,6 +100,8 @@ impl Registration {
             shape: native::Registration::default(),
             registries: Vec::new(),
             ca: None,
+            certificate: None,
+            token: None,
             drain_on_drop: DRAIN,
         }
     }
@@ -202,6 +206,23 @@ impl Registration {
         self
     }
 
+    /// The certificate and its key (PEM) that are shown to `https` registries.
+    #[must_use]
+    pub fn certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.certificate = Some(CertificateFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        });
+        self
+    }
+
+    /// The token that is shown to registries with access control.
+    #[must_use]
+    pub fn token(mut self, secret: impl Into<String>) -> Self {
+        self.token = Some(Token(secret.into()));
+        self
+    }
+
     /// How long requests may run on when the keeper is dropped; 30 s by default.
     #[must_use]
     pub const fn drain_on_drop(mut self, within: Duration) -> Self {
@@ -260,8 +281,11 @@ impl Registration {
         self.shape
             .describe(key.clone(), id.clone(), caller, &source)?;
         let urls = urls(&self.registries)?;
-        let tls = tls(&urls, self.ca)?;
-        Ok(Api::new(env, urls, tls, Subject { key, id }, self.shape))
+        let way = Way {
+            tls: tls(&urls, self.ca, self.certificate)?,
+            token: self.token,
+        };
+        Ok(Api::new(env, urls, way, Subject { key, id }, self.shape))
     }
 }
 
@@ -286,14 +310,18 @@ fn urls(given: &[String]) -> Result<Vec<Url>, BadRegistration> {
 }
 
 /// What `https` needs, if one of the registries wants it.
-fn tls(urls: &[Url], ca: Option<PathBuf>) -> Result<Option<Arc<Connector>>, TlsFileError> {
+fn tls(
+    urls: &[Url],
+    ca: Option<PathBuf>,
+    certificate: Option<CertificateFiles>,
+) -> Result<Option<Arc<Connector>>, TlsFileError> {
     if urls.iter().all(|url| url.scheme() == Scheme::Http) {
         return Ok(None);
     }
     let settings = UpstreamTls {
         server_name: None,
         ca,
-        certificate: None,
+        certificate,
         verify: Verify::Full,
     };
     let connector = ClientTls::new().connector(&settings, Protocol::Http1)?;

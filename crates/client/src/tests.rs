@@ -376,6 +376,7 @@ fn server(env: &Env, drain: &Drain, seen: &Arc<Mutex<Vec<String>>>) -> (String, 
     let settings = Settings {
         limits: Limits::default(),
         hosts: Hosts::Named(Vec::new()),
+        tls: None,
     };
     let seen = Arc::clone(seen);
     let handler = move |request: Request| {

@@ -18,8 +18,9 @@ use crate::{
     Digest, Finding, ObjectKind, ObjectRef, Outside, Plan, PlannedSource, PlannedUpstream,
     RawObjects, Severity, StoredObject,
     check::Checker,
+    exposure,
     raw::{RawObject, shape_of},
-    read::{Reader, guard, status},
+    read::{Reader, access, guard, status},
     relations,
     report::{Document, Report},
     tree::{Node, Span},
@@ -67,6 +68,7 @@ pub fn fold(
         folding.take(object);
     }
     relations::check(&mut folding);
+    exposure::check(&mut folding);
     folding.finish()
 }
 
@@ -215,6 +217,7 @@ impl Folding<'_> {
             "gateway" => self.parts.gateway = reader.gateway(node, at, automatic),
             "admin" => self.parts.admin = reader.admin(node, at),
             "status" => self.parts.status = status(node),
+            "access" => self.parts.access = access(node),
             "access_log" => self.parts.access_log = reader.access_log(node),
             "registry" => self.parts.registry = reader.registry(node, at),
             "guard" => self.parts.guard = guard(node),

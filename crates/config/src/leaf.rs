@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use portolan_access::{BadHash, BadScope, Scope, SecretHash};
 use portolan_model::{
     ByteSize, Name, Problem, ServiceKey,
     http::{Method, PathBuffer},
@@ -50,6 +51,8 @@ pub(crate) fn check(leaf: Leaf, text: &str) -> Result<(), Problem> {
         Leaf::Method => method(text).map(drop),
         Leaf::FieldName => field_name(text),
         Leaf::File => file(text),
+        Leaf::Scope => scope(text).map(drop),
+        Leaf::SecretHash => secret_hash(text).map(drop),
         Leaf::Word(words) => word(text, words).map(drop),
     }
 }
@@ -130,6 +133,18 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, Problem> {
 
 fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok()
+}
+
+/// What a token is for.
+pub(crate) fn scope(text: &str) -> Result<Scope, Problem> {
+    text.parse()
+        .map_err(|error: BadScope| bad(error.to_string()))
+}
+
+/// The hash of a token's secret.
+pub(crate) fn secret_hash(text: &str) -> Result<SecretHash, Problem> {
+    text.parse()
+        .map_err(|error: BadHash| bad(error.to_string()))
 }
 
 pub(crate) fn network(text: &str) -> Result<IpNet, Problem> {

@@ -9,6 +9,7 @@
 mod check;
 mod diff;
 mod digest;
+mod exposure;
 mod finding;
 mod fold;
 mod leaf;
@@ -36,8 +37,9 @@ pub use raw::{RawObjects, StoredObject};
 pub use reference::reference_markdown;
 pub use schema::schema;
 pub use settings::{
-    AccessLog, Admin, Automatic, Checks, ClientTimeouts, Front, Gateway, Limits, Listener,
-    ListenerTls, LogFormat, LogPath, Protocols, ProxyHeader, Registry, Status,
+    Access, AccessLog, Admin, Automatic, CONNECTIONS_PER_CLIENT, Checks, ClientTimeouts,
+    ControlLimits, ControlTls, DeclaredToken, Front, Gateway, Limits, Listener, ListenerTls,
+    LogFormat, LogPath, Protocols, ProxyHeader, REQUESTS_PER_CLIENT, Registry, Security, Status,
 };
 pub use substitute::SCALAR_BYTES_MAX;
 pub use tree::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};

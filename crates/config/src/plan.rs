@@ -19,7 +19,8 @@ use portolan_model::{
 use portolan_policy::PolicySpec;
 
 use crate::{
-    AccessLog, Admin, Digest, Finding, Gateway, Listener, ObjectRef, Origin, Registry, Status,
+    Access, AccessLog, Admin, Digest, Finding, Gateway, Listener, ObjectRef, Origin, Registry,
+    Status,
 };
 
 /// A whole configuration, checked.
@@ -31,6 +32,8 @@ pub struct Plan {
     pub admin: Admin,
     /// The listener for liveness and readiness, besides the admin listener.
     pub status: Option<Status>,
+    /// Access control of the control listeners; none if everybody may do everything.
+    pub access: Option<Access>,
     /// Where access records go.
     pub access_log: AccessLog,
     /// The registry's limits and foreign protocols.

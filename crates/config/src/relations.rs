@@ -112,7 +112,7 @@ fn fronts(folding: &mut Folding<'_>) {
 }
 
 #[expect(clippy::expect_used, reason = "constants of letters are names")]
-fn section(name: &str) -> ObjectRef {
+pub(crate) fn section(name: &str) -> ObjectRef {
     ObjectRef::new(
         ObjectKind::Section,
         Name::parse(name).expect("letters are a name"),

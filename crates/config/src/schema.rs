@@ -159,6 +159,8 @@ fn leaf(leaf: Leaf) -> Json {
         | Leaf::Pattern
         | Leaf::Method
         | Leaf::FieldName
+        | Leaf::Scope
+        | Leaf::SecretHash
         | Leaf::File => json!({"type": "string", "minLength": 1}),
     }
 }

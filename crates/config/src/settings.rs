@@ -3,6 +3,7 @@
 //! Plain data without defaults: a default is stated once, in the table of fields.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use portolan_access::{Scopes, SecretHash};
 use portolan_model::{ByteSize, Metadata, Name, route::CertificateFiles};
 
 use crate::{Digest, PlannedPolicy};
@@ -131,6 +133,78 @@ pub struct Admin {
     pub address: SocketAddr,
     /// Host names that it answers to besides localhost and addresses; lower-case, without port.
     pub hosts: Vec<String>,
+    /// Who gets in, and at what cost.
+    pub security: Security,
+}
+
+/// Who gets into a control listener, and at what cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Security {
+    /// TLS, or none for plain text.
+    pub tls: Option<ControlTls>,
+    /// What a client may cost.
+    pub limits: ControlLimits,
+    /// Somebody wrote down that anybody may get in from anywhere.
+    pub is_insecure: bool,
+}
+
+/// TLS of a control listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlTls {
+    /// As of any listener.
+    pub served: ListenerTls,
+    /// Whose certificates clients show; none if they show none.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client without a certificate is let in.
+    pub is_certificate_optional: bool,
+}
+
+/// What a client of a control listener may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlLimits {
+    /// Request line and headers together.
+    pub head_max: ByteSize,
+    /// Header fields of a request.
+    pub headers_max: u32,
+    /// A request's body.
+    pub body_max: ByteSize,
+    /// Connections of the listener.
+    pub connections_max: NonZeroU32,
+    /// Connections of one client; if nobody said, [`CONNECTIONS_PER_CLIENT`] for those of
+    /// other machines.
+    pub connections_per_client: Option<NonZeroU32>,
+    /// Requests of one client in a second; if nobody said, [`REQUESTS_PER_CLIENT`] for those
+    /// of other machines.
+    pub requests_per_client: Option<NonZeroU32>,
+    /// Requests of one client at once, after a pause; twice those of a second if none.
+    pub burst: Option<NonZeroU32>,
+}
+
+/// Connections of one client on another machine, if nobody says otherwise.
+pub const CONNECTIONS_PER_CLIENT: u32 = 512;
+/// Requests in a second of one client on another machine, if nobody says otherwise.
+pub const REQUESTS_PER_CLIENT: u32 = 5_000;
+
+/// Access control; everybody may do everything where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// What a caller without a token or certificate may do.
+    pub anonymous: Scopes,
+    /// Tokens that are declared rather than made.
+    pub tokens: Vec<DeclaredToken>,
+    /// What the owner of a client certificate may do, by a name that the certificate carries.
+    pub certificates: BTreeMap<String, Scopes>,
+}
+
+/// A token of which the configuration knows the hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredToken {
+    /// What it is called.
+    pub name: Name,
+    /// The hash of its secret.
+    pub hash: SecretHash,
+    /// What it is for.
+    pub scopes: Scopes,
 }
 
 /// The listener for liveness and readiness.
@@ -198,6 +272,8 @@ pub struct Front {
     pub address: SocketAddr,
     /// Host names that it answers to besides localhost and addresses; lower-case, without port.
     pub hosts: Vec<String>,
+    /// Who gets in, and at what cost.
+    pub security: Security,
 }
 
 /// What health checks may do.

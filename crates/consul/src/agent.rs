@@ -33,7 +33,7 @@ pub(super) async fn read(
     parameters: &Parameters,
     query: &Query<'_>,
 ) -> Result<Response, Refusal> {
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     match place {
         AgentPlace::Itself => answering::json(&itself(parts)),
         AgentPlace::Version => answering::json(&json!({
@@ -50,6 +50,7 @@ pub(super) async fn read(
         AgentPlace::Host => answering::json(&json!({
             "Memory": {}, "CPU": [], "Host": { "hostname": parts.home.node.name }, "Disk": {},
         })),
+        AgentPlace::Members if !scene.shows_node(None) => answering::json(&json!([])),
         AgentPlace::Members => answering::json(&[member(parts, query.find("wan").is_some())]),
         AgentPlace::Services => answering::json(&services(&scene, parameters)?),
         AgentPlace::Service(id) => service(parts, id, parameters, query).await,
@@ -273,7 +274,7 @@ async fn service(
             ..view
         })
     };
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     let current = find(&scene)?;
     let wanted = query.find("hash").filter(|hash| !hash.is_empty());
     if wanted.is_none() || wanted != current.content_hash.as_deref() {
@@ -301,7 +302,7 @@ fn checks(
         .nodes
         .checks
         .iter()
-        .filter(|(key, _)| key.node.is_none())
+        .filter(|(key, _)| key.node.is_none() && scene.shows_node(None))
         .map(|(_, held): (_, &Held)| CheckView::of_node(held, &node, scene.nodes.index))
         .collect();
     for (seen, index) in scene.by_id().into_values() {

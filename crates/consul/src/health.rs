@@ -115,9 +115,8 @@ fn checks_on(scene: &Scene<'_>, name: &str) -> Vec<CheckView> {
 }
 
 fn checks_in(scene: &Scene<'_>, state: &str, parameters: &Parameters) -> Vec<CheckView> {
-    let others = scene.nodes.known.keys().map(|name| Some(name.as_str()));
-    let nodes = std::iter::once(None).chain(others);
-    let mut checks: Vec<CheckView> = nodes
+    let mut checks: Vec<CheckView> = scene
+        .visible_nodes()
         .filter(|node| has_meta(&scene.node(*node), &parameters.node_meta))
         .flat_map(|node| scene.node_checks(node))
         .collect();

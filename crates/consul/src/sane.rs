@@ -64,7 +64,7 @@ fn server(parts: &Parts, address: &str) -> Value {
 }
 
 fn usage(parts: &Parts) -> Value {
-    let scene = Scene::new(&parts.home, &parts.clerk);
+    let scene = Scene::new(parts);
     let services = scene.services();
     let instances: usize = services.iter().map(|service| service.instances.len()).sum();
     let indexes = Indexes::at(scene.index());

@@ -74,7 +74,7 @@ async fn answer(
     // Subscribing comes before reading, so that no change falls in between.
     let nodes = parts.clerk.watch_nodes();
     let revision = parts.clerk.catalog().revision();
-    let first = make(&Scene::new(&parts.home, &parts.clerk))?;
+    let first = make(&Scene::new(parts))?;
     let answered = match blocking.verdict(first.1) {
         Verdict::Answer => first,
         Verdict::Wait => {
@@ -119,7 +119,7 @@ async fn wait(
             () = drain.draining() => return Ok(newest),
             () = parts.env.sleep_until(until) => return Ok(newest),
         }
-        let again = make(&Scene::new(&parts.home, &parts.clerk))?;
+        let again = make(&Scene::new(parts))?;
         if again.0 != newest.0 {
             return Ok(again);
         }

@@ -11,6 +11,7 @@
 
 mod bodies;
 mod delta;
+mod need;
 mod operate;
 mod read;
 mod replicate;
@@ -24,6 +25,7 @@ use portolan_dialects::eureka::{Format, Place, Sender};
 use portolan_runtime::Env;
 use portolan_wire::serve::{Answering, Handler, Query, Request, Response, empty, full};
 
+pub use self::need::{kind, need};
 use self::{bodies::Bodies, turns::Turns};
 use portolan_registry::{Registry, RegistryError};
 
@@ -122,13 +124,13 @@ impl Front {
                 Method::PUT => {
                     let beat = write::Beat::read(&query)?;
                     let caller = write::caller(&request);
-                    write::heartbeat(self, (&app, &id), beat, sender, caller)
+                    write::heartbeat(self, (&app, &id), beat, sender, &caller)
                         .await
                         .map(|beaten| beaten.into_response(format))
                 }
                 Method::DELETE => {
                     let caller = write::caller(&request);
-                    write::cancel(self, &app, &id, caller).await.map(done)
+                    write::cancel(self, &app, &id, &caller).await.map(done)
                 }
                 _ => read::instance(self, &app, &id, format),
             },
@@ -139,14 +141,14 @@ impl Front {
                     operate::Change::release(&query)?
                 };
                 let caller = write::caller(&request);
-                operate::change(self, &app, &id, change, caller)
+                operate::change(self, &app, &id, change, &caller)
                     .await
                     .map(done)
             }
             Place::Metadata(app, id) => {
                 let change = operate::Change::label(text)?;
                 let caller = write::caller(&request);
-                operate::change(self, &app, &id, change, caller)
+                operate::change(self, &app, &id, change, &caller)
                     .await
                     .map(done)
             }

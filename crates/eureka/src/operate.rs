@@ -4,9 +4,10 @@
 //! source, and outlives registrations and restarts. The other words, which only Eureka
 //! has, are kept with the instance that registered by this protocol.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::StatusCode;
+use portolan_access::Caller;
 use portolan_dialects::{
     eureka::{InstanceInfo, Kept, RESERVED, Status, kept},
     native::Patch,
@@ -17,7 +18,7 @@ use portolan_wire::serve::{Query, decode};
 use super::{
     Front, Refusal,
     read::find,
-    write::{Beat, actor, enter, subject, told},
+    write::{Beat, enter, subject, told},
 };
 use portolan_registry::{RegistryError, core::Subject};
 
@@ -117,7 +118,7 @@ pub(super) async fn change(
     app: &str,
     id: &str,
     change: Change,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     let _turn = front.turns.take(id).await;
     let catalog = front.parts.registry.reader().catalog();
@@ -154,7 +155,7 @@ async fn rewrite(
     found: &Instance,
     kept: Kept,
     change: Change,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     let mut info = told(found, kept);
     change.apply(&mut info, front.parts.env.now().as_millis());
@@ -167,7 +168,7 @@ async fn change_foreign(
     front: &Front,
     found: &Instance,
     change: Change,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     let registry = &front.parts.registry;
     match change {
@@ -180,7 +181,7 @@ async fn change_foreign(
                 metadata: labels.map(|(key, value)| (key, Some(value))).collect(),
                 ..Patch::default()
             };
-            let actor = Some(actor(caller));
+            let actor = Some(caller.actor());
             let patched = registry.patch(actor, Subject::of(found), patch).await;
             Ok(patched.map(|_| ())?)
         }
@@ -197,7 +198,7 @@ async fn change_foreign(
 pub(super) async fn take_out(
     front: &Front,
     subject: Subject,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     let catalog = front.parts.registry.reader().catalog();
     let found = find(&catalog, subject.key.name.as_str(), subject.id.as_str());
@@ -210,16 +211,16 @@ pub(super) async fn take_out(
         traffic: Override::Maintenance,
         weight: before.and_then(|ruling| ruling.weight),
         reason: Some(REASON.into()),
-        actor: Some(actor(caller)),
+        actor: Some(caller.actor()),
         at: front.parts.env.now(),
     };
     let registry = &front.parts.registry;
-    let ruled = registry.rule(Some(actor(caller)), subject, Some(ruling));
+    let ruled = registry.rule(Some(caller.actor()), subject, Some(ruling));
     Ok(ruled.await.map(|_| ())?)
 }
 
 /// Takes the ruling about an instance's traffic back; its weight stays.
-async fn let_in(front: &Front, found: &Instance, caller: IpAddr) -> Result<(), Refusal> {
+async fn let_in(front: &Front, found: &Instance, caller: &Caller) -> Result<(), Refusal> {
     let weight = found
         .state
         .ruling
@@ -230,7 +231,7 @@ async fn let_in(front: &Front, found: &Instance, caller: IpAddr) -> Result<(), R
         ..(**ruling).clone()
     });
     let registry = &front.parts.registry;
-    let ruled = registry.rule(Some(actor(caller)), Subject::of(found), rest);
+    let ruled = registry.rule(Some(caller.actor()), Subject::of(found), rest);
     match ruled.await {
         Ok(_) | Err(RegistryError::NoRuling) => Ok(()),
         Err(error) => Err(error.into()),
@@ -241,7 +242,7 @@ async fn let_in(front: &Front, found: &Instance, caller: IpAddr) -> Result<(), R
 pub(super) async fn forget(
     front: &Front,
     found: Option<&Instance>,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     let ruling = found.and_then(|found| found.state.ruling.as_ref());
     match (found, ruling) {

@@ -1,8 +1,7 @@
 //! Batches of peers: what one of Eureka's own servers was told, it tells us.
 
-use std::net::IpAddr;
-
 use http::StatusCode;
+use portolan_access::{Caller, Need};
 use portolan_dialects::eureka::{
     Deed, Format, Replicated, Replication, Sender, Status, read_batch, write_replicated,
 };
@@ -10,6 +9,7 @@ use portolan_wire::serve::{Request, Response};
 
 use super::{
     Front, Refusal, document,
+    need::registering,
     operate::{self, Change},
     write::{self, Beat, Beaten},
 };
@@ -26,7 +26,7 @@ pub(super) async fn batch(
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("{error}\n")))?;
     let mut answers = Vec::with_capacity(batch.len());
     for item in batch {
-        answers.push(match take(front, item, caller).await {
+        answers.push(match take(front, item, &caller).await {
             Ok(answer) => answer,
             Err(refusal) => Replicated {
                 status: refusal.status.as_u16(),
@@ -37,8 +37,15 @@ pub(super) async fn batch(
     Ok(document(format, write_replicated(format, &answers)))
 }
 
-async fn take(front: &Front, item: Replication, caller: IpAddr) -> Result<Replicated, Refusal> {
+async fn take(front: &Front, item: Replication, caller: &Caller) -> Result<Replicated, Refusal> {
     let (app, id) = (&*item.app, &*item.id);
+    let need = match item.deed {
+        Deed::Heartbeat | Deed::Register | Deed::Cancel => registering(app),
+        Deed::StatusUpdate | Deed::DeleteStatusOverride => Need::Operate,
+    };
+    if !caller.may(&need) {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, ""));
+    }
     let done = Replicated {
         status: StatusCode::OK.as_u16(),
         info: None,

@@ -1,13 +1,10 @@
 //! Registrations, heartbeats, deregistrations and what an operator says.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
+use portolan_access::{Caller, Need};
 use portolan_dialects::eureka::{
     Format, InstanceInfo, Kept, Lease, Rejection, Sender, Status, check, describe, kept,
     read_instance, resolve, show, write_instance,
@@ -42,7 +39,7 @@ pub(super) async fn register(
     let (format, body) = body_of(request).await?;
     let info = read_instance(format, &body)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("{error}\n")))?;
-    take_in(front, app, info, sender, caller).await?;
+    take_in(front, app, info, sender, &caller).await?;
     let mut response = Response::new(empty());
     // Clients take nothing else for an answer.
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -77,7 +74,7 @@ pub(super) async fn take_in(
     app: &str,
     mut info: InstanceInfo,
     sender: Sender,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     check(&info, app)?;
     let now = front.parts.env.now().as_millis();
@@ -88,7 +85,9 @@ pub(super) async fn take_in(
     if info.overridden == Status::OutOfService {
         // What a peer was told by an operator is the operator's word here, too.
         info.overridden = Status::Unknown;
-        operate::take_out(front, subject(app, info.id())?, caller).await?;
+        if caller.may(&Need::Operate) {
+            operate::take_out(front, subject(app, info.id())?, caller).await?;
+        }
     }
     let known = own(front, app, info.id());
     let before = known.as_deref().and_then(|known| {
@@ -168,19 +167,19 @@ pub(super) fn told(instance: &Instance, kept: Kept) -> InstanceInfo {
 pub(super) async fn enter(
     front: &Front,
     info: &InstanceInfo,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     let registry = &front.parts.registry;
     let mut described = describe(info, registry.source())?;
     let entered = registry
-        .register(Some(actor(caller)), described.clone())
+        .register(Some(caller.actor()), described.clone())
         .await;
     let Err(RegistryError::Refused(Refused::Ttl { min, max })) = entered else {
         return Ok(entered.map(|_| ())?);
     };
     described.ttl = described.ttl.map(|ttl| ttl.clamp(min, max));
     Ok(registry
-        .register(Some(actor(caller)), described)
+        .register(Some(caller.actor()), described)
         .await
         .map(|_| ())?)
 }
@@ -235,7 +234,7 @@ pub(super) async fn heartbeat(
     (app, id): (&str, &str),
     beat: Beat,
     sender: Sender,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<Beaten, Refusal> {
     let subject = subject(app, id)?;
     let known = own(front, app, id);
@@ -244,7 +243,7 @@ pub(super) async fn heartbeat(
         return Err(Refusal::not_found());
     }
     let registry = &front.parts.registry;
-    registry.renew(Some(actor(caller)), subject, None).await?;
+    registry.renew(Some(caller.actor()), subject, None).await?;
     let (Some(known), Some(kept), Some(theirs)) = (known, kept, beat.last_dirty) else {
         return Ok(Beaten::Heard);
     };
@@ -253,6 +252,7 @@ pub(super) async fn heartbeat(
         if let (Sender::Peer, Some(word)) = (sender, beat.overridden)
             && word != Status::Unknown
             && kept.overridden != Some(word)
+            && caller.may(&Need::Operate)
         {
             let change = Change::Remember(word);
             operate::change(front, app, id, change, caller).await?;
@@ -270,13 +270,13 @@ pub(super) async fn cancel(
     front: &Front,
     app: &str,
     id: &str,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<(), Refusal> {
     let subject = subject(app, id)?;
     let registry = &front.parts.registry;
     let known = own(front, app, id);
     registry
-        .deregister(Some(actor(caller)), subject, Some(DRAIN))
+        .deregister(Some(caller.actor()), subject, Some(DRAIN))
         .await?;
     operate::forget(front, known.as_deref(), caller).await
 }
@@ -302,11 +302,12 @@ impl From<Rejection> for Refusal {
     }
 }
 
-pub(super) fn caller(request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<Peer>();
-    peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip())
-}
-
-pub(super) fn actor(caller: IpAddr) -> Arc<str> {
-    caller.to_canonical().to_string().into()
+/// Who calls, as the gate found out; where there is none, whoever is at the other end.
+pub(super) fn caller(request: &Request) -> Caller {
+    let extensions = request.extensions();
+    if let Some(caller) = extensions.get::<Caller>() {
+        return caller.clone();
+    }
+    let peer = extensions.get::<Peer>();
+    peer.map_or_else(Caller::default, |peer| Caller::unnamed(peer.0.ip()))
 }

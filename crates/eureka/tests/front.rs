@@ -76,6 +76,7 @@ impl Server {
         let settings = Settings {
             limits: Limits::default(),
             hosts: Hosts::Named(Vec::new()),
+            tls: None,
         };
         let (watch, clock) = (world.drain.watch(), env.clone());
         let served = serve(listener, Arc::new(front), settings, watch, clock);

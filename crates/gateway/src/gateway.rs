@@ -279,6 +279,7 @@ impl Gateway {
                 (false, true) => Alpn::Http2,
                 (true, true) | (false, false) => Alpn::Both,
             },
+            clients: None,
         };
         match ServerTls::new(&settings, self.shared.env.now()) {
             Ok((tls, concerns)) => {

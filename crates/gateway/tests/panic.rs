@@ -133,7 +133,9 @@ fn nothing() -> Facts<'static> {
         instances: 0,
         stale_sources: 0,
         is_store_healthy: true,
+        ledger: portolan_telemetry::LedgerFacts::default(),
         guard: portolan_telemetry::GuardFacts::default(),
+        denied: &[],
         lines_dropped: 0,
         usage: Usage::default(),
     }

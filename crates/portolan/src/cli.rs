@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Schema,
     /// Write a commented configuration to start from.
     Init(Init),
+    /// Make, list and revoke the tokens of a program that runs.
+    Token(Token),
     /// Copy the registry's store while it runs.
     Backup(Backup),
     /// Put a backup in the place of a store that does not run.
@@ -92,9 +94,87 @@ pub(crate) struct Backup {
     /// What the copy is called; one of that name is replaced.
     #[arg(value_name = "NAME", default_value = "latest")]
     pub name: String,
+    /// How to reach the program.
+    #[command(flatten)]
+    pub contact: Contact,
+}
+
+/// How a running program is reached.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Contact {
     /// The admin listener of the program that runs.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9070")]
     pub admin: String,
+    /// A file with the token to show [default: $PORTOLAN_TOKEN, else that of the data folder].
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The certificate authorities that an `https` listener is verified against [default: the
+    /// system's].
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The certificate to show to an `https` listener.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
+    /// The data folder of the program, if it runs on this machine.
+    #[arg(long, value_name = "FOLDER", default_value = "portolan-data")]
+    pub data_dir: PathBuf,
+}
+
+/// What to do with tokens.
+#[derive(Args, Debug)]
+pub(crate) struct Token {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: TokenAction,
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenAction {
+    /// Make a token and print its secret, which nobody can see again.
+    Create {
+        /// What it is called: who is said to have made a change.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// What it is for: `read`, `register`, `register:orders-*`, `operate`, `admin`; may be
+        /// given several times.
+        #[arg(
+            long = "scope",
+            value_name = "SCOPE",
+            required = true,
+            value_delimiter = ','
+        )]
+        scopes: Vec<String>,
+        /// How long it is good for [default: until it is revoked].
+        #[arg(long, value_name = "SPAN")]
+        expires_in: Option<String>,
+        /// How to reach the program.
+        #[command(flatten)]
+        contact: Contact,
+    },
+    /// List tokens, without their secrets.
+    List {
+        /// Print them as JSON.
+        #[arg(long)]
+        json: bool,
+        /// How to reach the program.
+        #[command(flatten)]
+        contact: Contact,
+    },
+    /// Revoke a token; its next call is refused.
+    Revoke {
+        /// Its id, or its name.
+        #[arg(value_name = "TOKEN")]
+        which: String,
+        /// How to reach the program.
+        #[command(flatten)]
+        contact: Contact,
+    },
+    /// Make a secret and print it and its hash, for `tokens` of `access:` in a configuration.
+    Generate,
 }
 
 /// What to restore.

@@ -90,6 +90,7 @@ fn certificate(files: &CertificateFiles) -> Result<(), Problem> {
         certificates: vec![files.clone()],
         versions: Versions::default(),
         alpn: Alpn::default(),
+        clients: None,
     };
     let Err(errors) = ServerTls::new(&settings, Env::system().now()) else {
         return Ok(());

@@ -1,12 +1,15 @@
 //! The store in the data folder: open while this process owns the folder.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use portolan_admin::{Backed, BackingUp, Backup};
 use portolan_model::Name;
 use portolan_registry::Stored;
 use portolan_runtime::Env;
-use portolan_store::{Condition, Embedded, Facts, Settings, Start, StoreError};
+use portolan_store::{Condition, Embedded, Facts, Ledger, Settings, Start, StoreError};
 use tokio::sync::watch;
 
 use crate::load::chain;
@@ -36,6 +39,17 @@ impl Store {
             embedded: watch::Sender::new(None),
             condition: watch::Sender::new(Condition::Failed),
         }
+    }
+
+    /// Where data is kept.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What must be compare-and-swap, while the store is open.
+    pub(crate) fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        let embedded = self.embedded.borrow().clone();
+        embedded.map(|embedded| Arc::new(embedded) as _)
     }
 
     /// How the store is, now and later.
@@ -68,6 +82,12 @@ impl Store {
         let facts = Arc::new(embedded.clone());
         self.embedded.send_replace(Some(embedded));
         Ok(Stored { facts, loaded })
+    }
+
+    /// What must be compare-and-swap, while the store is open.
+    pub(crate) fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        let embedded = self.embedded.borrow().clone()?;
+        Some(Arc::new(embedded))
     }
 
     /// Commits what waits and lets go of the file.

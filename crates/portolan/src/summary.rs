@@ -53,19 +53,21 @@ fn text(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run)
         parts.push(format!("  gateway   {url:<26}listener `{name}`\n"));
         served = served.or(Some(url).filter(|_| automatic));
     }
-    let admin = control.admin_address().map(|address| url(address, false));
+    let admin = control
+        .admin_address()
+        .map(|address| url(address, plan.admin.security.tls.is_some()));
     let admin = admin.unwrap_or_default();
     parts.push(format!(
         "  admin     {admin:<26}registry, metrics, explanations\n"
     ));
     if let Some(address) = control.eureka_address() {
-        let url = url(address, false);
+        let url = url(address, plan.registry.eureka.security.tls.is_some());
         parts.push(format!(
             "  eureka    {url:<26}clients of Eureka, under /eureka\n"
         ));
     }
     if let Some(address) = control.consul_address() {
-        let url = url(address, false);
+        let url = url(address, plan.registry.consul.security.tls.is_some());
         parts.push(format!(
             "  consul    {url:<26}clients of Consul, under /v1\n"
         ));

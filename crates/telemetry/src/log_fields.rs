@@ -17,6 +17,7 @@ macro_rules! fields {
 }
 
 fields! {
+    "actor": "who made a change: the name of a token or certificate, or an address";
     "address": "a socket address: of a client, an instance or a listener";
     "allowed": "how much the system allows";
     "attempt": "which try of a request this was, from 1";
@@ -30,6 +31,7 @@ fields! {
     "lag_ms": "how far behind a source is, in milliseconds";
     "limit": "the limit that was met";
     "listener": "a listener's name";
+    "method": "the method of a call to a control listener";
     "needed": "how much would be needed";
     "path": "a file";
     "peer": "the address at the other end of a connection";
@@ -37,6 +39,7 @@ fields! {
     "policy": "a policy's kind";
     "problems": "what is wrong with a setting";
     "reason": "why, in words for a person";
+    "resource": "the path that a call to a control listener was about";
     "revision": "a revision of the catalogue";
     "route": "a route's name";
     "service": "a service, `name` or `namespace/name`";

@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 7] = [
     ],
     &["config", "wire", "store"],
     &[
-        "snapshot", "sources", "policies", "ai", "registry", "ledger",
+        "snapshot", "sources", "policies", "ai", "registry", "ledger", "auth",
     ],
     &["gateway", "dns", "admin", "client", "consul", "eureka"],
     &["portolan"],

@@ -6,9 +6,9 @@ use portolan_catalog::GuardSettings;
 
 use super::{Folding, Place};
 use crate::{
-    AccessLog, Admin, Described, Digest, Finding, Gateway, Listener, ObjectKind, ObjectRef, Origin,
-    Plan, PlannedPolicy, PlannedRoute, PlannedSource, PlannedUpstream, Registry, Severity, Status,
-    read::RouteDraft,
+    Access, AccessLog, Admin, Described, Digest, Finding, Gateway, Listener, ObjectKind, ObjectRef,
+    Origin, Plan, PlannedPolicy, PlannedRoute, PlannedSource, PlannedUpstream, Registry, Severity,
+    Status, read::RouteDraft,
 };
 
 /// What has been read so far.
@@ -17,6 +17,7 @@ pub(crate) struct Parts {
     pub(crate) gateway: Option<Gateway>,
     pub(crate) admin: Option<Admin>,
     pub(crate) status: Option<Status>,
+    pub(crate) access: Option<Access>,
     pub(super) access_log: Option<AccessLog>,
     pub(crate) registry: Option<Registry>,
     pub(super) guard: Option<GuardSettings>,
@@ -138,6 +139,7 @@ impl Parts {
             gateway,
             admin,
             status: self.status,
+            access: self.access,
             access_log,
             registry,
             guard,

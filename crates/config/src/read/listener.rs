@@ -36,7 +36,7 @@ impl Reader<'_> {
         })
     }
 
-    fn listener_tls(&mut self, node: &Node, at: Span) -> Option<ListenerTls> {
+    pub(super) fn listener_tls(&mut self, node: &Node, at: Span) -> Option<ListenerTls> {
         let versions = words(node, "versions")?;
         let certificates = node.get("certificates")?.items().iter();
         let read = certificates

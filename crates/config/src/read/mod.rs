@@ -4,6 +4,7 @@
 //! Everything else that an object alone can say of itself is checked here.
 
 mod check;
+mod control;
 mod listener;
 mod plug;
 mod route;
@@ -14,6 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use portolan_model::{Metadata, Problem};
 
+pub(crate) use control::access;
 pub(crate) use route::RouteDraft;
 pub(crate) use sections::{guard, overlap, status};
 

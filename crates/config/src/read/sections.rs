@@ -46,19 +46,11 @@ impl Reader<'_> {
     }
 
     pub(crate) fn admin(&mut self, node: &Node, at: Span) -> Option<Admin> {
-        let admin = Admin {
+        Some(Admin {
             address: node.read("address", leaf::address)?,
             hosts: node.read_all("hosts", leaf::host)?,
-        };
-        if !admin.address.ip().is_loopback() {
-            let problem = Problem::new("", format!(
-                "the admin listener on {} is open to others, who may then register services and read the configuration",
-                admin.address
-            ))
-            .with_help("keep it on 127.0.0.1, and use `status:` for liveness and readiness");
-            self.warn(node, "/address", at, problem);
-        }
-        Some(admin)
+            security: self.security(node, at)?,
+        })
     }
 
     pub(crate) fn access_log(&self, node: &Node) -> Option<AccessLog> {
@@ -107,7 +99,7 @@ impl Reader<'_> {
                 "",
                 "whoever may register an instance can run any program as this user",
             )
-            .with_help("keep the admin listener closed to others");
+            .with_help("let only those register who may, by `access:`");
             self.warn(node, "/scripts", at, problem);
         }
         Some(checks)
@@ -118,20 +110,12 @@ impl Reader<'_> {
     /// A listener for clients of a foreign registry.
     fn front(&mut self, node: &Node, name: &str, at: Span) -> Option<Front> {
         let section = node.get(name)?;
-        let front = Front {
+        Some(Front {
             is_enabled: section.read("enabled", leaf::flag)?,
             address: section.read("address", leaf::address)?,
             hosts: section.read_all("hosts", leaf::host)?,
-        };
-        if front.is_enabled && !front.address.ip().is_loopback() {
-            let problem = Problem::new("", format!(
-                "the listener for clients of a foreign registry on {} is open to others, who may then register services",
-                front.address
-            ))
-            .with_help("keep it within the network of your services");
-            self.warn(node, &format!("/{name}/address"), at, problem);
-        }
-        Some(front)
+            security: self.security(section, at)?,
+        })
     }
 }
 

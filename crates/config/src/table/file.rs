@@ -2,7 +2,9 @@
 
 use super::{
     ADDRESS, DURATION, Default, FILE_NAME, FLAG, HOST, LABELS, LISTENER, Leaf, Object, POLICIES,
-    ROUTE, Shape, Shelf, TEXT, UPSTREAM, count, field, word,
+    ROUTE, Shape, Shelf, TEXT, UPSTREAM,
+    control::{ACCESS, INSECURE_FIELD, LIMITS_FIELD, TLS_FIELD},
+    count, field, word,
 };
 
 /// The whole file.
@@ -21,6 +23,12 @@ pub(crate) const FILE: Object = Object {
             Shape::Object(&ADMIN),
             Default::Empty,
             "The admin listener: registry API, metrics, live configuration.",
+        ),
+        field(
+            "access",
+            Shape::Object(&ACCESS),
+            Default::Absent,
+            "Access control of the control listeners. Whoever reaches them may do everything when absent.",
         ),
         field(
             "status",
@@ -155,7 +163,7 @@ const AUTOMATIC: Object = Object {
 
 const ADMIN: Object = Object {
     name: "admin",
-    doc: "The admin listener. Whoever reaches it can register services: keep it on loopback.",
+    doc: "The admin listener. Whoever reaches it can register services, unless `access:` says otherwise.",
     fields: &[
         field(
             "address",
@@ -169,6 +177,9 @@ const ADMIN: Object = Object {
             Default::Absent,
             "Host names that it answers to, besides `localhost` and IP addresses. Others are refused, so that a web page can't reach it through a name of its own.",
         ),
+        TLS_FIELD,
+        LIMITS_FIELD,
+        INSECURE_FIELD,
     ],
     rules: &[],
 };
@@ -254,7 +265,7 @@ const REGISTRY: Object = Object {
 
 const EUREKA: Object = Object {
     name: "eureka",
-    doc: "The listener for clients of Eureka, under `/eureka`. Whoever reaches it can register services: keep it on loopback or within the network of your services. A port that is taken is reported and skipped.",
+    doc: "The listener for clients of Eureka, under `/eureka`. Whoever reaches it can register services, unless `access:` says otherwise. A port that is taken is reported and skipped.",
     fields: &[
         field(
             "enabled",
@@ -269,6 +280,9 @@ const EUREKA: Object = Object {
             "Where it listens.",
         ),
         FRONT_HOSTS,
+        TLS_FIELD,
+        LIMITS_FIELD,
+        INSECURE_FIELD,
     ],
     rules: &[],
 };
@@ -282,7 +296,7 @@ const FRONT_HOSTS: super::Field = field(
 
 const CONSUL: Object = Object {
     name: "consul",
-    doc: "The listener for clients of Consul, under `/v1`. Whoever reaches it can register services: keep it on loopback or within the network of your services. A port that is taken is reported and skipped.",
+    doc: "The listener for clients of Consul, under `/v1`. Whoever reaches it can register services, unless `access:` says otherwise. A port that is taken is reported and skipped.",
     fields: &[
         field(
             "enabled",
@@ -297,6 +311,9 @@ const CONSUL: Object = Object {
             "Where it listens.",
         ),
         FRONT_HOSTS,
+        TLS_FIELD,
+        LIMITS_FIELD,
+        INSECURE_FIELD,
     ],
     rules: &[],
 };

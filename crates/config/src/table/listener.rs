@@ -99,12 +99,12 @@ const TLS: Object = Object {
     rules: &[],
 };
 
-const VERSION: Shape = Shape::Leaf(Leaf::Word(&[
+pub(super) const VERSION: Shape = Shape::Leaf(Leaf::Word(&[
     word("1.2", "TLS 1.2"),
     word("1.3", "TLS 1.3"),
 ]));
 
-const CERTIFICATE: Object = Object {
+pub(super) const CERTIFICATE: Object = Object {
     name: "certificate",
     doc: "A certificate chain and its key, read again when the files change.",
     fields: &[

@@ -6,6 +6,7 @@
 //! reader of its object.
 
 mod check;
+mod control;
 mod file;
 mod listener;
 mod route;
@@ -128,6 +129,10 @@ pub(crate) enum Leaf {
     FieldName,
     /// A file, relative to the folder of the configuration.
     File,
+    /// What a token is for.
+    Scope,
+    /// The hash of a token's secret.
+    SecretHash,
     /// One of these words.
     Word(&'static [Word]),
 }
@@ -261,6 +266,8 @@ impl Leaf {
             Self::Method => "a method like `GET`",
             Self::FieldName => "the name of a header field",
             Self::File => "a file name",
+            Self::Scope => "a scope",
+            Self::SecretHash => "the hash of a secret",
             Self::Word(_) => "a word",
         }
     }

@@ -1,5 +1,6 @@
 //! The whole reader, from text to plan and findings.
 
+mod access;
 mod hostile;
 mod objects;
 mod plugs;

@@ -21,7 +21,17 @@ gateway:
   automatic: {enabled: true, filter: {env: prod, version: 1.10}}
   trusted_proxies: [10.0.0.0/8]
   zone: eu-1
-admin: {address: "127.0.0.1:9999", hosts: [Admin.example.com]}
+admin:
+  address: "127.0.0.1:9999"
+  hosts: [Admin.example.com]
+  tls: {certificates: [{certificate: a.pem, key: a.key}], versions: ["1.3"], client_ca: ca.pem, client_certificates: optional}
+  limits: {head: 16KiB, headers: 50, body: 2MiB, connections: 10, connections_per_client: 5, requests: 100, burst: 300}
+  insecure: false
+access:
+  anonymous: [read]
+  tokens:
+    ci: {hash: "sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b", scopes: [read, "register:shop-*"]}
+  certificates: {ops.example: operate}
 status: {address: "0.0.0.0:9071"}
 access_log: {enabled: true, format: json, path: access.log}
 listeners:

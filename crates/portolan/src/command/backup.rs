@@ -4,54 +4,37 @@ use std::{process::ExitCode, time::Duration};
 
 use http::{Method, StatusCode};
 use portolan_model::Name;
-use portolan_runtime::Env;
-use portolan_wire::call::{Call, CallError, Line, Url};
+use portolan_wire::call::{Answer, Call};
 
-use super::{say, unusable};
+use super::{contact::ask, say, unusable};
 use crate::{cli, load::chain};
 
 /// How long a copy may take.
 const COPYING: Duration = Duration::from_mins(10);
 
 pub(crate) fn backup(arguments: &cli::Backup) -> ExitCode {
-    let url = match Url::parse(&arguments.admin) {
-        Ok(url) => url,
-        Err(error) => return unusable(&chain(&error)),
-    };
     if let Err(error) = Name::parse(&arguments.name) {
         return unusable(&chain(&error));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let answered = match runtime {
-        Ok(runtime) => runtime.block_on(ask(&url, &arguments.name)),
-        Err(error) => return unusable(&error.to_string()),
-    };
-    match answered {
-        Ok((StatusCode::OK, body)) => {
-            say(&format!("{}\n", field(&body, "file")));
-            ExitCode::SUCCESS
-        }
-        Ok((status, body)) => unusable(&format!("{status}: {}", field(&body, "detail"))),
-        Err(error) => unusable(&format!(
-            "{}; is the program running? A store that does not run can be copied as it is",
-            chain(&error)
-        )),
-    }
-}
-
-async fn ask(url: &Url, name: &str) -> Result<(StatusCode, serde_json::Value), CallError> {
-    let mut line = Line::open(url, None, &Env::system()).await?;
     let call = Call {
         method: Method::POST,
         // A name needs no encoding.
-        path: format!("/v1/backup?name={name}"),
+        path: format!("/v1/backup?name={}", arguments.name),
         body: None,
     };
-    let answer = line.call(call, COPYING).await?;
-    let body = serde_json::from_slice(&answer.body).unwrap_or_default();
-    Ok((answer.status, body))
+    match ask(&arguments.contact, call, COPYING) {
+        Ok(Answer { status, body }) => {
+            let body = serde_json::from_slice(&body).unwrap_or_default();
+            if status == StatusCode::OK {
+                say(&format!("{}\n", field(&body, "file")));
+                return ExitCode::SUCCESS;
+            }
+            unusable(&format!("{status}: {}", field(&body, "detail")))
+        }
+        Err(why) => unusable(&format!(
+            "{why} A store that does not run can be copied as it is"
+        )),
+    }
 }
 
 fn field<'a>(body: &'a serde_json::Value, name: &str) -> &'a str {

@@ -1,16 +1,18 @@
-//! The commands that do not serve: they read, compare and write configurations, and copy
-//! the store.
+//! The commands that do not serve: they read, compare and write configurations, copy the
+//! store, and make tokens.
 //!
 //! They exit with 0 when all is well, 1 when a configuration has errors, and 2 when
 //! they can't do what was asked.
 
 mod backup;
 mod check;
+mod contact;
 mod diff;
 mod findings;
 mod init;
 mod restore;
 mod schema;
+mod token;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -19,11 +21,13 @@ use std::{
 
 pub(crate) use backup::backup;
 pub(crate) use check::check;
+pub(crate) use contact::{token_of_environment, token_of_file};
 pub(crate) use diff::diff;
 pub(crate) use findings::print_findings;
 pub(crate) use init::init;
 pub(crate) use restore::restore;
 pub(crate) use schema::schema;
+pub(crate) use token::token;
 
 /// The configuration has errors.
 const ERRORS: u8 = 1;

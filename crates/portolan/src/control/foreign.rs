@@ -12,12 +12,17 @@ use portolan_config::{Front, Registry as RegistrySettings};
 use portolan_consul::{Consul, Keeper, Settings};
 use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_eureka::{Eureka, Parts};
+use portolan_ledger::Ledger;
+use portolan_model::ByteSize;
 use portolan_registry::{Registry, watch::Hub};
 use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
 use portolan_wire::serve::{Handler, Hosts};
 use rustix::system::uname;
 
-use super::listener::{Listener, Wanted};
+use super::{
+    gates::Gates,
+    listener::{Listener, Wanted},
+};
 
 /// The datacenter that clients of Consul are told.
 const DATACENTER: &str = "dc1";
@@ -36,10 +41,10 @@ struct Foreign(Listener);
 impl Fronts {
     /// All of them, with no listener open yet, and the task behind Consul's.
     pub(super) fn new(
-        registry: &Registry,
+        (registry, ledger): (&Registry, &Ledger),
         hub: &Hub,
         drain: DrainWatch,
-        env: &Env,
+        (env, gates): (&Env, &Gates),
     ) -> (Self, Keeper) {
         let is_warm = Arc::new(AtomicBool::new(false));
         let warm = Arc::clone(&is_warm);
@@ -51,13 +56,17 @@ impl Fronts {
         let (consul, keeper) = Consul::new(Settings {
             registry: registry.clone(),
             hub: hub.clone(),
+            ledger: ledger.clone(),
             drain,
             env: env.clone(),
             home: home(),
+            access: gates.access().clone(),
         });
         let fronts = Self {
-            eureka: Foreign::new("eureka", Arc::new(eureka), env),
-            consul: Foreign::new("consul", Arc::new(consul), env),
+            eureka: Foreign::new("eureka", Arc::new(gates.eureka(Arc::new(eureka))), env),
+            // A snapshot that comes back is large; everything else the front bounds itself.
+            consul: Foreign::new("consul", Arc::new(gates.consul(Arc::new(consul))), env)
+                .with_bodies(portolan_consul::BODY_MAX),
             is_warm,
         };
         (fronts, keeper)
@@ -94,12 +103,17 @@ impl Foreign {
         Self(Listener::new(name, handler, env.clone()))
     }
 
+    fn with_bodies(self, body: ByteSize) -> Self {
+        Self(self.0.with_bodies(body))
+    }
+
     /// Opens, closes or moves the listener. Another registry may well run beside us: a port
     /// that is taken is left to it.
     fn follow(&mut self, front: &Front, sockets: &mut Sockets) {
         let wanted = front.is_enabled.then(|| Wanted {
             address: front.address,
             hosts: Hosts::Named(front.hosts.clone()),
+            security: Some(front.security.clone()),
         });
         if let Err(error) = self.0.follow(wanted, sockets) {
             tracing::warn!(

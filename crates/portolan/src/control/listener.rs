@@ -2,20 +2,28 @@
 
 use std::{error::Error, net::SocketAddr, num::NonZeroUsize, sync::Arc};
 
+use portolan_config::{CONNECTIONS_PER_CLIENT, ControlLimits, ControlTls, Security};
 use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
-use portolan_wire::serve::{Handler, Hosts, Limits, Settings, serve};
+use portolan_wire::{
+    serve::{Handler, Hosts, Limits, PerClient, Settings, serve},
+    tls::{Alpn, ClientAuthority, Demand, ServerSettings, ServerTls, TlsFileError, Versions},
+};
 
 /// What a plan asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) address: SocketAddr,
     pub(super) hosts: Hosts,
+    /// Plain text and the usual limits without it.
+    pub(super) security: Option<Security>,
 }
 
 /// A listener and who answers on it.
 pub(super) struct Listener {
     name: &'static str,
     handler: Arc<dyn Handler>,
+    /// What its protocol asks for at least in a body.
+    body: ByteSize,
     env: Env,
     open: Option<Open>,
 }
@@ -24,6 +32,7 @@ struct Open {
     wanted: Wanted,
     /// Where it listens indeed.
     address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
     drain: Drain,
     tasks: Vec<Task>,
     is_accepting: bool,
@@ -34,9 +43,15 @@ impl Listener {
         Self {
             name,
             handler,
+            body: ByteSize::default(),
             env,
             open: None,
         }
+    }
+
+    /// Whatever is configured, its bodies may be so large.
+    pub(super) fn with_bodies(self, body: ByteSize) -> Self {
+        Self { body, ..self }
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -99,13 +114,20 @@ impl Listener {
         address: SocketAddr,
         sockets: &mut Sockets,
     ) -> Result<Open, Box<dyn Error + Send + Sync>> {
+        let security = wanted.security.as_ref();
+        let tls = security.and_then(|security| security.tls.as_ref());
+        let tls = tls.map(|tls| self.tls(tls)).transpose()?.map(Arc::new);
         let listening = sockets
             .listen(address, NonZeroUsize::MIN)
             .map_err(|error| format!("{}: {error}", self.name))?;
         let drain = Drain::new();
         let settings = Settings {
-            limits: Limits::default(),
+            limits: match security {
+                Some(security) => limits(&security.limits, self.body),
+                None => Limits::default(),
+            },
             hosts: wanted.hosts.clone(),
+            tls: tls.clone(),
         };
         let serve_one = |socket| {
             let (handler, settings) = (Arc::clone(&self.handler), settings.clone());
@@ -120,10 +142,58 @@ impl Listener {
         Ok(Open {
             wanted,
             address: listening.address,
+            tls,
             drain,
             tasks,
             is_accepting: true,
         })
+    }
+
+    /// Reads the certificates again; bad ones leave what was.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub(super) fn reload_certificates(&self) -> Result<(), Vec<TlsFileError>> {
+        let Some(tls) = self.open.as_ref().and_then(|open| open.tls.as_ref()) else {
+            return Ok(());
+        };
+        let (_, concerns) = tls.reload(self.env.now())?;
+        for concern in concerns {
+            tracing::warn!(%concern, listener = self.name, "a certificate is of concern");
+        }
+        Ok(())
+    }
+
+    fn tls(&self, tls: &ControlTls) -> Result<ServerTls, String> {
+        let settings = ServerSettings {
+            certificates: tls.served.certificates.clone(),
+            versions: match (tls.served.tls12, tls.served.tls13) {
+                (true, false) => Versions::Tls12,
+                (false, true) => Versions::Tls13,
+                (_, _) => Versions::Both,
+            },
+            alpn: Alpn::Both,
+            clients: tls.client_ca.as_ref().map(|file| ClientAuthority {
+                file: file.clone(),
+                demand: if tls.is_certificate_optional {
+                    Demand::Optional
+                } else {
+                    Demand::Required
+                },
+            }),
+        };
+        let made = ServerTls::new(&settings, self.env.now());
+        let (tls, concerns) = made.map_err(|errors| {
+            let texts: Vec<_> = errors
+                .iter()
+                .map(|error| crate::load::chain(error))
+                .collect();
+            format!("{}: {}", self.name, texts.join("; "))
+        })?;
+        for concern in concerns {
+            tracing::warn!(%concern, listener = self.name, "a certificate is of concern");
+        }
+        Ok(tls)
     }
 
     fn close(&mut self, sockets: &mut Sockets) {
@@ -134,5 +204,22 @@ impl Listener {
                 task.detach();
             }
         }
+    }
+}
+
+/// What a client may cost, as the configuration has it.
+fn limits(limits: &ControlLimits, body: ByteSize) -> Limits {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let own = limits.connections_per_client.map(std::num::NonZeroU32::get);
+    Limits {
+        head: limits.head_max,
+        headers: count(limits.headers_max),
+        body: limits.body_max.max(body),
+        connections: count(limits.connections_max.get()),
+        connections_per_client: PerClient {
+            limit: count(own.unwrap_or(CONNECTIONS_PER_CLIENT)),
+            includes_this_machine: own.is_some(),
+        },
+        ..Limits::default()
     }
 }

@@ -4,6 +4,7 @@
 //! snapshots.
 
 mod foreign;
+mod gates;
 mod listener;
 mod ports;
 mod probing;
@@ -13,6 +14,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use portolan_admin::{Admin, Readiness, Status, silent_sources};
 use portolan_catalog::{InboxHub, Turn, Witness};
 use portolan_config::Plan;
+use portolan_ledger::Ledger;
 use portolan_model::{Revision, SourceId};
 use portolan_registry::{
     Parts as RegistryParts, Reader, Registry, Stored,
@@ -27,6 +29,7 @@ use portolan_wire::serve::Hosts;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use foreign::Fronts;
+use gates::Gates;
 use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
@@ -72,11 +75,13 @@ pub(crate) struct Control {
     env: Env,
     view: View,
     registry: Registry,
+    ledger: Ledger,
     store: Store,
     readiness: Readiness,
     admin: Listener,
     status: Listener,
     fronts: Fronts,
+    gates: Gates,
     probing: Probing,
     /// Where the gateway serves services by name; none if it does not.
     gateway: watch::Sender<Option<String>>,
@@ -115,7 +120,14 @@ impl Control {
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
-        let (fronts, keeper) = Fronts::new(&registry, &watches, drain.watch(), &env);
+        let gates = Gates::new(&env, &view, store.folder().to_owned());
+        let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
+        let (fronts, keeper) = Fronts::new(
+            (&registry, &ledger),
+            &watches,
+            drain.watch(),
+            (&env, &gates),
+        );
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -126,16 +138,17 @@ impl Control {
         });
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
-        let metrics = Metrics::new(&env, &view, meters, (access, store.condition()));
-        let admin = Admin::new(portolan_admin::Parts {
-            view: view.clone(),
-            readiness: readiness.clone(),
-            metrics: Arc::new(metrics),
-            reload: Arc::new(Asker(asker)),
-            backup: Arc::new(store.backups()),
-            registry: Arc::new(native),
-        });
+        let kept = (store.condition(), ledger.clone());
+        let metrics = Metrics::new(
+            (&env, &view),
+            meters,
+            access,
+            (kept, gates.access().clone()),
+        );
+        let api = gates.api(Arc::new(native));
+        let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
+            ledger_task,
             env.spawn("registry", desk.run()),
             env.spawn("watches", watching.run()),
             env.spawn("prober", prober.run()),
@@ -143,13 +156,15 @@ impl Control {
         ];
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
         Self {
-            admin: Listener::new("admin", Arc::new(admin), env.clone()),
+            admin: Listener::new("admin", Arc::new(gates.admin(Arc::new(admin))), env.clone()),
             status: Listener::new("status", status, env.clone()),
             fronts,
+            gates,
             _tasks: tasks,
             env,
             view,
             registry,
+            ledger,
             store,
             readiness,
             probing,
@@ -163,11 +178,15 @@ impl Control {
     ///
     /// # Errors
     /// One can't be listened on.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         &mut self,
         plan: &Plan,
         sockets: &mut Sockets,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.gates.follow(plan);
+        if self.store.ledger().is_some() {
+            self.read_tokens().await;
+        }
         let (admin, status) = wanted(plan);
         self.admin.follow(Some(admin), sockets)?;
         self.status.follow(status, sockets)?;
@@ -175,9 +194,31 @@ impl Control {
         Ok(())
     }
 
+    /// Reads tokens from the store, if there is one: without, those of the configuration count.
+    async fn read_tokens(&self) {
+        let read = self.gates.access().attach(self.store.ledger()).await;
+        if let Err(error) = read {
+            tracing::error!(
+                error = crate::load::chain(&error),
+                "stored tokens can't be read"
+            );
+        }
+    }
+
+    /// Reads the certificates of control listeners again.
+    pub(crate) fn reload_certificates(&mut self) {
+        for listener in self.listeners() {
+            for error in listener.reload_certificates().err().unwrap_or_default() {
+                let error = crate::load::chain(&error);
+                tracing::error!(error, "certificates stay as they were");
+            }
+        }
+    }
+
     /// Puts a new plan in force; a listener that can't be opened stays as it was.
     pub(crate) async fn apply(&mut self, plan: &Plan, sockets: &mut Sockets) {
         self.probing.apply(plan);
+        self.gates.follow(plan);
         // A registry that has ended ends with the program.
         let _ended = self.registry.rebound(bounds(plan)).await;
         let (admin, status) = wanted(plan);
@@ -242,7 +283,8 @@ impl Control {
         let handed = self.registry.export().await.unwrap_or_default();
         // The successor opens the store: two processes can't.
         let _ended = self.registry.attach(None).await;
-        self.store.close().await;
+        let _never = self.gates.access().attach(None).await;
+        self.close_store().await;
         serde_json::to_vec(&handed).unwrap_or_else(|error| {
             tracing::error!(%error, "registrations can't be handed over");
             Vec::new()
@@ -269,9 +311,17 @@ impl Control {
             Ok(stored) => {
                 // A registry that has ended ends with the program.
                 let _ended = self.registry.attach(Some(stored)).await;
+                self.ledger.attach(self.store.ledger()).await;
             }
             Err(error) => store::without(&error),
         }
+        self.read_tokens().await;
+    }
+
+    /// Closes the store, with everything in it that anybody was told.
+    async fn close_store(&mut self) {
+        self.ledger.attach(None).await;
+        self.store.close().await;
     }
 
     /// Goes on after a hand-over that came to nothing.
@@ -297,7 +347,7 @@ impl Control {
         };
         // Whoever takes longer is cut.
         let _cut = env.timeout(CLOSING, ended).await;
-        self.store.close().await;
+        self.close_store().await;
     }
 
     /// Where the admin API is.
@@ -321,15 +371,34 @@ impl Control {
     }
 }
 
+/// The admin API, with the native front under it.
+fn admin(
+    (view, readiness): (&View, &Readiness),
+    (metrics, registry): (Metrics, impl Handler + 'static),
+    asker: Asker,
+    store: &Store,
+) -> Admin {
+    Admin::new(portolan_admin::Parts {
+        view: view.clone(),
+        readiness: readiness.clone(),
+        metrics: Arc::new(metrics),
+        reload: Arc::new(asker),
+        backup: Arc::new(store.backups()),
+        registry: Arc::new(registry),
+    })
+}
+
 /// What a plan asks of the control listeners: admin, and status if it is wanted.
 fn wanted(plan: &Plan) -> (Wanted, Option<Wanted>) {
     let admin = Wanted {
         address: plan.admin.address,
         hosts: Hosts::Named(plan.admin.hosts.clone()),
+        security: Some(plan.admin.security.clone()),
     };
     let status = plan.status.as_ref().map(|status| Wanted {
         address: status.address,
         hosts: Hosts::Any,
+        security: None,
     });
     (admin, status)
 }

@@ -62,6 +62,15 @@ pub(crate) struct Arguments {
     /// system's].
     #[arg(long, value_name = "FILE")]
     pub(super) registry_ca: Option<PathBuf>,
+    /// The certificate to show to `https` registries.
+    #[arg(long, value_name = "FILE", requires = "registry_key")]
+    pub(super) registry_certificate: Option<PathBuf>,
+    /// That certificate's key.
+    #[arg(long, value_name = "FILE", requires = "registry_certificate")]
+    pub(super) registry_key: Option<PathBuf>,
+    /// A file with the token to show to the registry [default: $PORTOLAN_TOKEN].
+    #[arg(long, value_name = "FILE")]
+    pub(super) registry_token_file: Option<PathBuf>,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(super) command: Vec<OsString>,

@@ -25,7 +25,9 @@ use portolan_runtime::Env;
 pub(crate) use arguments::Arguments;
 
 use life::Life;
-use plan::Plan;
+use plan::{Plan, Usual};
+
+use crate::command::token_of_environment;
 
 /// Where the registry is, if no argument says so.
 const REGISTRY: &str = "PORTOLAN_REGISTRY";
@@ -35,7 +37,11 @@ const UNUSABLE: u8 = 2;
 /// Runs the program to its end.
 pub(crate) fn exec(arguments: Arguments) -> ExitCode {
     let env = Env::system();
-    let plan = match Plan::new(arguments, usual_registries(), &env) {
+    let usual = Usual {
+        registries: usual_registries(),
+        token: token_of_environment(),
+    };
+    let plan = match Plan::new(arguments, usual, &env) {
         Ok(plan) => plan,
         Err(error) => {
             say(&error.in_one_line());

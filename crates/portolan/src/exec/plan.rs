@@ -15,6 +15,7 @@ use super::{
     arguments::{Arguments, CheckArgument, PortArgument},
     checkup::Check,
 };
+use crate::command::token_of_file;
 
 /// Everything that `portolan exec` does.
 #[derive(Clone, Debug)]
@@ -33,6 +34,15 @@ pub(super) struct Plan {
     pub(super) kill_after: Duration,
 }
 
+/// What the environment says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Usual {
+    /// Where the registry is.
+    pub(super) registries: Vec<String>,
+    /// The token to show to it.
+    pub(super) token: Option<String>,
+}
+
 /// Arguments that contradict each other.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadPlan {
@@ -42,23 +52,30 @@ pub(super) enum BadPlan {
     /// What the registry would not take.
     #[error("it can't be registered like that")]
     Registration(#[from] BadRegistration),
+    /// A file with a token that can't be read.
+    #[error("{0}")]
+    Token(String),
 }
 
 impl Plan {
-    /// Reads the arguments; `registries` is what holds if they name none.
+    /// Reads the arguments; `usual` is what holds where they say nothing.
     ///
     /// # Errors
     /// [`BadPlan`], before anything was started.
-    pub(super) fn new(
-        arguments: Arguments,
-        registries: Vec<String>,
-        env: &Env,
-    ) -> Result<Self, BadPlan> {
+    pub(super) fn new(arguments: Arguments, usual: Usual, env: &Env) -> Result<Self, BadPlan> {
         let names: BTreeSet<_> = arguments.ports.iter().map(|port| &port.name).collect();
         if names.len() < arguments.ports.len() {
             return Err(BadPlan::PortNames);
         }
-        let registration = registration(&arguments, registries);
+        let token = match &arguments.registry_token_file {
+            Some(file) => Some(token_of_file(file).map_err(BadPlan::Token)?),
+            None => usual.token,
+        };
+        let registration = registration(&arguments, usual.registries);
+        let registration = match token {
+            Some(token) => registration.token(token),
+            None => registration,
+        };
         registration.check_values(env)?;
         Ok(Self {
             check: check(&arguments),
@@ -117,6 +134,10 @@ fn registration(arguments: &Arguments, registries: Vec<String>) -> Registration 
     if let Some(file) = &arguments.registry_ca {
         registration = registration.ca(file);
     }
+    let pair = arguments.registry_certificate.as_ref();
+    if let Some((certificate, key)) = pair.zip(arguments.registry_key.as_ref()) {
+        registration = registration.certificate(certificate, key);
+    }
     let given = arguments.registries.iter().cloned();
     let usual = if arguments.registries.is_empty() {
         registries
@@ -174,7 +195,7 @@ mod tests {
     fn plan(words: &str) -> Result<Plan, String> {
         let line = Line::try_parse_from(format!("exec {words} -- run it").split(' '));
         let arguments = line.map_err(|error| error.to_string())?.arguments;
-        let plan = Plan::new(arguments, Vec::new(), &Env::system());
+        let plan = Plan::new(arguments, Usual::default(), &Env::system());
         plan.map_err(|error| error.in_one_line())
     }
 

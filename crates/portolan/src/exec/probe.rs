@@ -157,6 +157,7 @@ fn call_words(error: &CallError) -> Arc<str> {
         CallError::Lookup { .. }
         | CallError::ServerName(_)
         | CallError::NoTls { .. }
+        | CallError::Token
         | CallError::Path { .. }
         | CallError::TooLarge { .. }
         | CallError::TimedOut { .. } => error.to_string().into(),

@@ -22,12 +22,22 @@ pub(super) fn descriptors_needed(plan: &Plan) -> u64 {
     limits::descriptors_needed(connections, listeners, workers(plan).get() as u64)
 }
 
-/// The certificates of listeners and upstreams.
+/// The certificates of listeners and upstreams, control listeners included.
 pub(super) fn tls_files(plan: &Plan) -> impl Iterator<Item = PathBuf> {
+    let control = [
+        &plan.admin.security,
+        &plan.registry.eureka.security,
+        &plan.registry.consul.security,
+    ];
+    let control = control
+        .into_iter()
+        .filter_map(|security| security.tls.as_ref());
+    let authorities = control.clone().filter_map(|tls| tls.client_ca.clone());
     let listeners = plan
         .listeners
         .iter()
-        .filter_map(|listener| listener.tls.as_ref());
+        .filter_map(|listener| listener.tls.as_ref())
+        .chain(control.map(|tls| &tls.served));
     let served = listeners.flat_map(|tls| &tls.certificates);
     let upstreams = plan
         .upstreams
@@ -39,6 +49,7 @@ pub(super) fn tls_files(plan: &Plan) -> impl Iterator<Item = PathBuf> {
         .chain(shown)
         .flat_map(|files| [files.certificate.clone(), files.key.clone()])
         .chain(roots)
+        .chain(authorities)
         .collect::<Vec<_>>()
         .into_iter()
 }

@@ -142,7 +142,7 @@ impl Program {
         let allowed = limits::raise_descriptors();
         limits::warn_of_descriptors(allowed, descriptors_needed(&self.plan));
         self.sources.apply(&self.plan);
-        self.control.open(&self.plan, &mut self.sockets)?;
+        self.control.open(&self.plan, &mut self.sockets).await?;
         let sources = self.sources.ids();
         self.control.wait_for_sources(&sources, FIRST_ANSWERS).await;
         if let Some(succession) = &mut self.succession {

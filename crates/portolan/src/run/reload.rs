@@ -62,6 +62,7 @@ impl Program {
                 tracing::error!(error = chain(&error), "certificates stay as they were");
             }
         }
+        self.control.reload_certificates();
         for error in self
             .client_tls
             .lock()

@@ -151,6 +151,7 @@ impl World {
         let settings = Settings {
             limits: Limits::default(),
             hosts: Hosts::Named(Vec::new()),
+            tls: None,
         };
         let served = serve(
             listener,

@@ -104,6 +104,14 @@ families! {
         "Sources that no longer know; their last known instances are kept.";
     STORED = "portolan_store_healthy", Gauge, &[],
         "1 while new registrations would survive a restart; 0 if the disk is full or broken.";
+    LEDGER_KEYS = "portolan_ledger_keys", Gauge, &[],
+        "Keys in the ledger, which Consul's `kv` shows.";
+    LEDGER_SESSIONS = "portolan_ledger_sessions", Gauge, &[],
+        "Sessions that hold locks or could.";
+    LEDGER_OBJECTS = "portolan_ledger_objects", Gauge, &[],
+        "Prepared queries, nodes registered by hand, checks of nodes and events in the ledger.";
+    LEDGER_BYTES = "portolan_ledger_bytes", Gauge, &[],
+        "Bytes of keys, values and objects in the ledger; at most 256 MiB are taken.";
     HELD = "portolan_guard_held_instances", Gauge, &["scope"],
         "Instances that the guard holds as suspects, by the scope of which too much would have gone.";
     VOUCHED = "portolan_guard_vouched_instances", Gauge, &[],
@@ -112,6 +120,8 @@ families! {
         "Instances whose traffic is reduced because they went down again and again.";
     WENT = "portolan_guard_removed_instances_total", Counter, &["reason"],
         "Instances that went by inference or out of a hold: `within_share`, `hold_over`, `found_dead`, `released`.";
+    DENIED = "portolan_control_denied_total", Counter, &["listener", "outcome"],
+        "Calls to control listeners that were not let: `denied` by access control, `limited` by rate.";
     LINES_DROPPED = "portolan_access_lines_dropped_total", Counter, &[],
         "Lines of the access log that were dropped because its writer was behind or failed.";
     ROWS = "portolan_metric_services", Gauge, &[],

@@ -16,12 +16,19 @@ fn facts() -> Facts<'static> {
         instances: 3,
         stale_sources: 0,
         is_store_healthy: true,
+        ledger: LedgerFacts {
+            keys: 7,
+            sessions: 2,
+            objects: 1,
+            bytes: 640,
+        },
         guard: GuardFacts {
             held: &[("zone", 4)],
             vouched: 1,
             damped: 2,
             removed: &[("hold_over", 3)],
         },
+        denied: &[("admin", "denied", 5)],
         lines_dropped: 0,
         usage: Usage {
             resident_bytes: Some(4096),

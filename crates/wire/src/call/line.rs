@@ -44,6 +44,7 @@ pub struct Line {
     connection: Task,
     url: Url,
     env: Env,
+    authorization: Option<HeaderValue>,
     announces_end: bool,
 }
 
@@ -98,6 +99,9 @@ pub enum CallError {
         /// The place.
         url: Url,
     },
+    /// The token can't be sent.
+    #[error("the token has characters that no token has")]
+    Token,
     /// The path is none.
     #[error("`{path}` is not a path")]
     Path {
@@ -160,8 +164,21 @@ impl Line {
             connection,
             url: url.clone(),
             env: env.clone(),
+            authorization: None,
             announces_end: false,
         })
+    }
+
+    /// Shows this token with every call from now on.
+    ///
+    /// # Errors
+    /// [`CallError::Token`] if it has characters that no token has.
+    pub fn authorize(&mut self, token: &str) -> Result<(), CallError> {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut value = value.map_err(|_| CallError::Token)?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(())
     }
 
     /// Asks, and waits for the whole answer, `within` in all.
@@ -217,6 +234,9 @@ impl Line {
             .uri(target)
             .header(header::HOST, self.url.authority())
             .header(header::USER_AGENT, AGENT);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, JSON);
         }

@@ -39,6 +39,7 @@ fn told_back(env: &Env, drain: DrainWatch) -> (Url, Task) {
     let settings = Settings {
         limits: Limits::default(),
         hosts: Hosts::Named(Vec::new()),
+        tls: None,
     };
     let handler = |request: Request| async move {
         let (head, body) = request.into_parts();
@@ -168,6 +169,7 @@ async fn secure(scratch: &Scratch, authority: &Authority, env: &Env) -> (Url, Ta
         certificates: vec![files],
         versions: Versions::default(),
         alpn: Alpn::default(),
+        clients: None,
     };
     let (tls, _) = ServerTls::new(&settings, env.now()).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

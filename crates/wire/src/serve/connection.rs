@@ -9,24 +9,35 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portolan_runtime::{Env, drain::DrainWatch};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::server::TlsStream;
 
 use super::{
-    Answering, Handler, Never, Peer, Request, Response, Settings,
+    Answering, CertifiedNames, Handler, Never, Peer, Request, Response, Settings,
     body::{Patience, Received},
+    greeting::{PREFACE, greeting},
     guard, problem,
+    requests::Requests,
 };
+use crate::tls::{ServerTls, names_of};
 
 /// The smallest head buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
+/// Requests of one HTTP/2 connection at a time, watches among them.
+const REQUESTS_AT_ONCE: u32 = 128;
 
 pub(super) struct Connection {
     pub(super) peer: Peer,
@@ -37,40 +48,147 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Serves until the client is done, takes too long or, in a drain, has its answer.
-    pub(super) async fn serve(&self, stream: TcpStream, mut drain: DrainWatch) {
+    pub(super) async fn serve(self: &Arc<Self>, stream: TcpStream, drain: DrainWatch) {
         let _hold = drain.hold();
         if stream.set_nodelay(true).is_err() {
             // The client is gone already.
             return;
         }
+        match &self.settings.tls {
+            None => self.speak(stream, drain, None).await,
+            Some(tls) => {
+                if let Some((stream, names)) = self.shake_hands(tls, stream).await {
+                    self.speak(stream, drain, names).await;
+                }
+            }
+        }
+    }
+
+    /// Shakes hands; none if that fails or takes too long.
+    async fn shake_hands(
+        &self,
+        tls: &ServerTls,
+        stream: TcpStream,
+    ) -> Option<(TlsStream<TcpStream>, Option<CertifiedNames>)> {
+        let within = self.settings.limits.head_timeout;
+        match self.env.timeout(within, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let certificates = stream.get_ref().1.peer_certificates();
+                let leaf = certificates.and_then(<[_]>::first);
+                let names = leaf.map(|leaf| CertifiedNames(names_of(leaf).into()));
+                Some((stream, names))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer.0, %error, "control connection: no handshake");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn speak<S>(
+        self: &Arc<Self>,
+        mut stream: S,
+        mut drain: DrainWatch,
+        names: Option<CertifiedNames>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let limits = &self.settings.limits;
-        let head = usize::try_from(limits.head.as_bytes()).unwrap_or(usize::MAX);
-        let patient = Patient {
+        let greeted = self.env.timeout(limits.head_timeout, greeting(&mut stream));
+        let greeted = tokio::select! {
+            greeted = greeted => greeted,
+            () = drain.draining() => return,
+        };
+        let Ok(Ok(unread)) = greeted else { return };
+        let is_http2 = unread == PREFACE;
+        let patient = TokioIo::new(Patient {
+            unread: unread.into(),
             stream,
             patience: Patience::new(self.env.clone(), limits.stall_timeout),
-        };
-        let service = service_fn(|request| async { Ok::<_, Never>(self.answer(request).await) });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.head_timeout)
-                .max_headers(limits.headers)
-                .max_buf_size(head.max(HEAD_BYTES_MIN))
-                .serve_connection(TokioIo::new(patient), service)
-        );
-        let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = drain.draining() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        });
+        let served = if is_http2 {
+            self.serve_http2(patient, drain, names).await
+        } else {
+            self.serve_http1(patient, drain, names).await
         };
         if let Err(error) = served {
             tracing::debug!(peer = %self.peer.0, %error, "control connection broke off");
         }
     }
 
-    async fn answer(&self, request: http::Request<Incoming>) -> Response {
+    async fn serve_http1<S>(
+        &self,
+        stream: TokioIo<Patient<S>>,
+        mut drain: DrainWatch,
+        names: Option<CertifiedNames>,
+    ) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let limits = &self.settings.limits;
+        let service = service_fn(|request| async {
+            Ok::<_, Never>(self.answer(request, names.as_ref()).await)
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.head_timeout)
+                .max_headers(limits.headers)
+                .max_buf_size(limits.head_bytes().max(HEAD_BYTES_MIN))
+                .serve_connection(stream, service)
+        );
+        tokio::select! {
+            served = connection.as_mut() => served,
+            () = drain.draining() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    }
+
+    /// Many requests at a time; without any for too long the connection is closed.
+    async fn serve_http2<S>(
+        self: &Arc<Self>,
+        stream: TokioIo<Patient<S>>,
+        mut drain: DrainWatch,
+        names: Option<CertifiedNames>,
+    ) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let limits = &self.settings.limits;
+        let requests = Requests::new(&self.env);
+        let mut busy = requests.busy();
+        let head = u32::try_from(limits.head_bytes()).unwrap_or(u32::MAX);
+        let answerer = Arc::clone(self);
+        let service = service_fn(move |request| {
+            let (answerer, names) = (Arc::clone(&answerer), names.clone());
+            async move { Ok::<_, Never>(answerer.answer(request, names.as_ref()).await) }
+        });
+        let mut connection = pin!(
+            http2::Builder::new(requests)
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(REQUESTS_AT_ONCE)
+                .max_header_list_size(head)
+                .keep_alive_interval(limits.head_timeout)
+                .keep_alive_timeout(limits.stall_timeout)
+                .serve_connection(stream, service)
+        );
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = drain.draining() => {}
+            () = busy.idle_for(&self.env, limits.head_timeout) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
+
+    async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        names: Option<&CertifiedNames>,
+    ) -> Response {
         let hosts = &self.settings.hosts;
         let checked = guard::check(hosts, request.version(), request.uri(), request.headers());
         let response = match checked {
@@ -80,6 +198,9 @@ impl Connection {
                 let mut request: Request =
                     request.map(|body| Received::new(body, limits.body, patience).boxed_unsync());
                 request.extensions_mut().insert(self.peer);
+                if let Some(names) = names {
+                    request.extensions_mut().insert(names.clone());
+                }
                 self.handle(request).await
             }
             Err(refusal) => *refusal,
@@ -123,12 +244,14 @@ fn harden(mut response: Response) -> Response {
 }
 
 /// A socket that fails when the peer does not take what is written for too long.
-struct Patient {
-    stream: TcpStream,
+struct Patient<S> {
+    /// What was read of it already.
+    unread: Bytes,
+    stream: S,
     patience: Patience,
 }
 
-impl Patient {
+impl<S> Patient<S> {
     fn bound<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -143,17 +266,22 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let bytes = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(bytes));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

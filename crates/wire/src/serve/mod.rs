@@ -7,14 +7,23 @@
 
 mod body;
 mod connection;
+mod crowd;
+mod greeting;
 mod guard;
 mod problem;
 mod query;
+mod requests;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
 };
 
 use portolan_model::ByteSize;
@@ -27,6 +36,9 @@ pub use problem::problem;
 pub use query::{BadEncoding, Query, decode};
 
 use connection::Connection;
+use crowd::Crowd;
+
+use crate::tls::ServerTls;
 
 /// How long accepting rests when the system has no descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -42,6 +54,11 @@ pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// The names that the client's certificate carries, if it showed one that is good; among
+/// the extensions of its requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifiedNames(pub Arc<[String]>);
+
 /// Answers the requests of a control listener.
 pub trait Handler: Send + Sync {
     /// Called once a request, from any thread; must not block. The future is dropped when
@@ -50,12 +67,14 @@ pub trait Handler: Send + Sync {
 }
 
 /// What a control listener allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// What a client may cost.
     pub limits: Limits,
     /// The host names that are answered to.
     pub hosts: Hosts,
+    /// TLS, or none for plain text.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// What a client of a control listener may cost.
@@ -69,10 +88,35 @@ pub struct Limits {
     pub body: ByteSize,
     /// Connections of the listener; one more is closed at once.
     pub connections: usize,
+    /// Connections of one client; one more is closed at once.
+    pub connections_per_client: PerClient<usize>,
     /// Until a whole head has come, on a new connection or after the last answer.
     pub head_timeout: Duration,
     /// Between two pieces of a body, in either direction.
     pub stall_timeout: Duration,
+}
+
+/// A limit of each client by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerClient<T> {
+    /// The limit.
+    pub limit: T,
+    /// Whether it holds for clients on this machine as well: they all have one address.
+    pub includes_this_machine: bool,
+}
+
+impl<T> PerClient<T> {
+    /// The limit of a client at that address, if it has one.
+    pub fn of(self, client: IpAddr) -> Option<T> {
+        let is_here = client.to_canonical().is_loopback();
+        (self.includes_this_machine || !is_here).then_some(self.limit)
+    }
+}
+
+impl Limits {
+    fn head_bytes(&self) -> usize {
+        usize::try_from(self.head.as_bytes()).unwrap_or(usize::MAX)
+    }
 }
 
 impl Default for Limits {
@@ -82,6 +126,10 @@ impl Default for Limits {
             headers: 100,
             body: ByteSize::from_bytes(1 << 20),
             connections: 4096,
+            connections_per_client: PerClient {
+                limit: 512,
+                includes_this_machine: false,
+            },
             head_timeout: Duration::from_mins(1),
             stall_timeout: Duration::from_secs(30),
         }
@@ -105,6 +153,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(settings.limits.connections));
+    let crowd = Crowd::default();
     let settings = Arc::new(settings);
     loop {
         let accepted = tokio::select! {
@@ -123,16 +172,21 @@ pub async fn serve(
             tracing::warn!(%peer, "control listener is full; connection closed");
             continue;
         };
-        let connection = Connection {
+        let limit = settings.limits.connections_per_client.of(peer.ip());
+        let Ok(place) = crowd.admit(peer.ip(), limit) else {
+            tracing::debug!(%peer, "client has as many connections as it may; connection closed");
+            continue;
+        };
+        let connection = Arc::new(Connection {
             peer: Peer(peer),
             handler: Arc::clone(&handler),
             settings: Arc::clone(&settings),
             env: env.clone(),
-        };
+        });
         let drain = drain.clone();
         let served = async move {
             connection.serve(stream, drain).await;
-            drop(permit);
+            drop((place, permit));
         };
         env.spawn("control connection", served).detach();
     }

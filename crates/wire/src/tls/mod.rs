@@ -11,6 +11,7 @@
 
 mod certificates;
 mod client;
+mod clients;
 mod failure;
 mod files;
 mod server;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use certificates::Concern;
 pub use client::{BadServerName, ClientTls, Connector};
+pub use clients::{ClientAuthority, Demand, names_of};
 pub use failure::{TlsFailure, tls_failure};
 pub use files::TlsFileError;
 pub use server::{Alpn, Reloaded, ServerSettings, ServerTls, Versions};

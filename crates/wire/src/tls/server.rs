@@ -15,7 +15,7 @@ use portolan_model::{Timestamp, route::CertificateFiles};
 use rustls::{
     CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring::Ticketer},
-    server::{Acceptor, ClientHello, ResolvesServerCert},
+    server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -25,6 +25,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use super::{
     ALPN_HTTP1, ALPN_HTTP2,
     certificates::{Certificates, Concern},
+    clients::{ClientAuthority, Clients},
     files::{TlsFileError, provider},
 };
 
@@ -37,6 +38,8 @@ pub struct ServerSettings {
     pub versions: Versions,
     /// The protocols offered.
     pub alpn: Alpn,
+    /// Whose certificates clients show; none if they show none.
+    pub clients: Option<ClientAuthority>,
 }
 
 /// Versions of TLS.
@@ -72,6 +75,7 @@ pub struct ServerTls {
     yielding: Arc<ServerConfig>,
     cell: Arc<Cell>,
     files: Vec<CertificateFiles>,
+    clients: Option<Arc<Clients>>,
 }
 
 /// What a reload found.
@@ -94,8 +98,11 @@ impl ServerTls {
         now: Timestamp,
     ) -> Result<(Self, Vec<Concern>), Vec<TlsFileError>> {
         let (certificates, concerns) = Certificates::load(&settings.certificates, now)?;
+        let clients = settings.clients.as_ref().map(Clients::load);
+        let clients = clients.transpose().map_err(|error| vec![error])?;
+        let clients = clients.map(Arc::new);
         let cell = Arc::new(Cell(ArcSwap::from_pointee(certificates)));
-        let config = config(settings, Arc::clone(&cell));
+        let config = config(settings, Arc::clone(&cell), clients.clone());
         let mut yielding = config.clone();
         yielding.ignore_client_order = false;
         let tls = Self {
@@ -103,6 +110,7 @@ impl ServerTls {
             yielding: Arc::new(yielding),
             cell,
             files: settings.certificates.clone(),
+            clients,
         };
         Ok((tls, concerns))
     }
@@ -133,9 +141,11 @@ impl ServerTls {
 
     /// The files to watch.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let clients = self.clients.iter().map(|clients| clients.file());
         self.files
             .iter()
             .flat_map(|files| [files.certificate.as_path(), files.key.as_path()])
+            .chain(clients)
     }
 
     /// Reads the files again. New handshakes get what they hold now.
@@ -144,8 +154,10 @@ impl ServerTls {
     /// Everything that is wrong with any of the files; the old certificates stay.
     pub fn reload(&self, now: Timestamp) -> Result<(Reloaded, Vec<Concern>), Vec<TlsFileError>> {
         let (certificates, concerns) = Certificates::load(&self.files, now)?;
+        let clients = self.clients.as_ref().map(|clients| clients.reload());
+        let clients = clients.transpose().map_err(|error| vec![error])?;
         if certificates.is_same_as(&self.cell.0.load_full()) {
-            return Ok((Reloaded::Unchanged, concerns));
+            return Ok((clients.unwrap_or(Reloaded::Unchanged), concerns));
         }
         self.cell.0.store(Arc::new(certificates));
         Ok((Reloaded::Changed, concerns))
@@ -202,23 +214,37 @@ fn prefers_chacha(suites: &[CipherSuite], known: &[SupportedCipherSuite]) -> boo
     clippy::expect_used,
     reason = "rustls asks for what can't go wrong here"
 )]
-fn config(settings: &ServerSettings, cell: Arc<Cell>) -> ServerConfig {
+fn config(
+    settings: &ServerSettings,
+    cell: Arc<Cell>,
+    clients: Option<Arc<Clients>>,
+) -> ServerConfig {
     let versions: &[&SupportedProtocolVersion] = match settings.versions {
         Versions::Both => &[&TLS13, &TLS12],
         Versions::Tls12 => &[&TLS12],
         Versions::Tls13 => &[&TLS13],
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(thrifty_provider()))
+    let builder = ServerConfig::builder_with_provider(Arc::new(thrifty_provider()))
         .with_protocol_versions(versions)
-        .expect("ring has cipher suites for both versions")
-        .with_no_client_auth()
-        .with_cert_resolver(cell);
+        .expect("ring has cipher suites for both versions");
+    let knows_clients = clients.is_some();
+    let mut config = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    }
+    .with_cert_resolver(cell);
     config.ignore_client_order = true;
     config.alpn_protocols = match settings.alpn {
         Alpn::Both => vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()],
         Alpn::Http1 => vec![ALPN_HTTP1.to_vec()],
         Alpn::Http2 => vec![ALPN_HTTP2.to_vec()],
     };
+    if knows_clients {
+        // A resumed session would not show its certificate to an authority that changed.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        return config;
+    }
     match Ticketer::new() {
         Ok(ticketer) => config.ticketer = ticketer,
         // Without entropy no handshake works either; the first one will say so.

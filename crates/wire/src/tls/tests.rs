@@ -27,6 +27,7 @@ fn settings(certificates: Vec<CertificateFiles>) -> ServerSettings {
         certificates,
         versions: Versions::Both,
         alpn: Alpn::Both,
+        clients: None,
     }
 }
 

@@ -15,7 +15,7 @@ use portolan_wire::serve::{Request, Response};
 
 use super::{
     Parts, Refusal, json,
-    write::{actor, caller, read},
+    write::{caller, read},
 };
 
 pub(super) fn show(parts: &Parts) -> Result<Response, Refusal> {
@@ -36,7 +36,7 @@ pub(super) fn show(parts: &Parts) -> Result<Response, Refusal> {
 }
 
 pub(super) async fn resolve(parts: &Parts, request: Request) -> Result<Response, Refusal> {
-    let actor = Some(actor(caller(&request)));
+    let actor = Some(caller(&request).actor());
     let shape: ResolveShape = read(request).await?;
     let selector = Selector {
         service: shape.key()?,

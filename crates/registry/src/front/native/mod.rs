@@ -9,6 +9,7 @@ mod checks;
 mod events;
 mod filter;
 mod guard;
+mod need;
 mod overrides;
 mod path;
 mod query;
@@ -26,6 +27,7 @@ use portolan_store::StoreError;
 use portolan_wire::serve::{Answering, Body, Handler, Query, Request, Response, full, problem};
 use serde::Serialize;
 
+pub use self::need::{kind, need};
 use self::path::{Place, ServicePlace};
 use crate::{Registry, RegistryError, check::Checks, core::Subject, watch::Hub};
 
@@ -148,7 +150,7 @@ impl Native {
             }
             (ServicePlace::Instance(id), Method::DELETE) => {
                 let caller = write::caller(&request);
-                write::deregister(parts, Subject { key, id }, &query, caller).await
+                write::deregister(parts, Subject { key, id }, &query, &caller).await
             }
             (ServicePlace::Instance(id), _) => read::instance(parts, &key, &id),
             (ServicePlace::Heartbeat(id), _) => {
@@ -166,7 +168,7 @@ impl Native {
             }
             (ServicePlace::Override(id), Method::DELETE) => {
                 let caller = write::caller(&request);
-                overrides::clear(parts, Subject { key, id }, caller).await
+                overrides::clear(parts, Subject { key, id }, &caller).await
             }
             (ServicePlace::Override(id), _) => overrides::show(parts, Subject { key, id }).await,
         }
@@ -302,8 +304,9 @@ mod tests {
         let mut described = Vec::new();
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
-                // Those of the admin API are held against its own list.
-                if operation["tags"] != json!(["admin"]) {
+                // Those of the admin API and of access control are held against their own lists.
+                let tags = &operation["tags"];
+                if *tags != json!(["admin"]) && *tags != json!(["access"]) {
                     described.push((method.clone(), path.clone()));
                 }
             }

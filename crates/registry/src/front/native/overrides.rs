@@ -1,14 +1,13 @@
 //! What operators ruled about instances: set, shown, taken back.
 
-use std::net::IpAddr;
-
 use http::StatusCode;
+use portolan_access::Caller;
 use portolan_dialects::native::{OverrideList, OverrideShape, OverrideView, Synced};
 use portolan_wire::serve::{Request, Response};
 
 use super::{
     Parts, Refusal, json,
-    write::{actor, caller, read},
+    write::{caller, read},
 };
 use crate::{
     RegistryError,
@@ -20,7 +19,7 @@ pub(super) async fn set(
     subject: Subject,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let actor = Some(actor(caller(&request)));
+    let actor = Some(caller(&request).actor());
     let shape: OverrideShape = read(request).await?;
     let ruling = shape.ruling(actor.clone(), parts.env.now())?;
     let view = OverrideView::new(&subject.key, &subject.id, &ruling);
@@ -35,9 +34,9 @@ pub(super) async fn set(
 pub(super) async fn clear(
     parts: &Parts,
     subject: Subject,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<Response, Refusal> {
-    let actor = Some(actor(caller));
+    let actor = Some(caller.actor());
     let revision = parts.registry.rule(actor, subject, None).await?;
     json(StatusCode::OK, &Synced { revision })
 }

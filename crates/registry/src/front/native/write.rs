@@ -1,13 +1,10 @@
 //! Registrations, heartbeats, deregistrations.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use portolan_access::{Caller, Need};
 use portolan_dialects::native::{
     Heartbeat, Heartbeats, Patch, Registration, Removed, Renewed, Span, Which, Written,
 };
@@ -37,11 +34,11 @@ pub(super) async fn register(
     let caller = caller(&request);
     let registration: Registration = read(request).await?;
     let source = parts.registry.source();
-    let described = registration.describe(key.clone(), id, caller, source)?;
+    let described = registration.describe(key.clone(), id, caller.address, source)?;
     let id = described.instance.id.clone();
     let kept = parts
         .registry
-        .register(Some(actor(caller)), described)
+        .register(Some(caller.actor()), described)
         .await?;
     let status = if kept.is_new {
         StatusCode::CREATED
@@ -65,7 +62,7 @@ pub(super) async fn heartbeat(
     };
     let kept = parts
         .registry
-        .renew(Some(actor(caller)), subject.clone(), report)
+        .renew(Some(caller.actor()), subject.clone(), report)
         .await?;
     json(
         StatusCode::OK,
@@ -75,6 +72,7 @@ pub(super) async fn heartbeat(
 
 /// A sign of life of many instances: one request for whoever keeps many.
 pub(super) async fn heartbeats(parts: &Parts, request: Request) -> Result<Response, Refusal> {
+    let caller = caller(&request);
     let Heartbeats { instances } = read(request).await?;
     if instances.len() > HEARTBEATS_MAX {
         let detail = format!("/instances: at most {HEARTBEATS_MAX} at a time");
@@ -85,6 +83,17 @@ pub(super) async fn heartbeats(parts: &Parts, request: Request) -> Result<Respon
         ));
     }
     let subjects: Vec<_> = instances.into_iter().map(subject_of).collect();
+    let is_allowed = |subject: &Subject| caller.may(&Need::Register(subject.key.clone()));
+    if !caller.grant.is_open()
+        && let Some(subject) = subjects.iter().find(|subject| !is_allowed(subject))
+    {
+        let detail = format!(
+            "`{}` lacks scope `register:{}`",
+            caller.actor(),
+            subject.key
+        );
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "scope_missing", detail));
+    }
     let asked = subjects.len();
     let missing = parts.registry.renew_all(subjects).await?;
     let renewed = Renewed {
@@ -107,7 +116,7 @@ pub(super) async fn patch(
     let patch: Patch = read(request).await?;
     let kept = parts
         .registry
-        .patch(Some(actor(caller)), subject.clone(), patch)
+        .patch(Some(caller.actor()), subject.clone(), patch)
         .await?;
     json(
         StatusCode::OK,
@@ -124,13 +133,13 @@ pub(super) async fn deregister(
     parts: &Parts,
     subject: Subject,
     query: &Query<'_>,
-    caller: IpAddr,
+    caller: &Caller,
 ) -> Result<Response, Refusal> {
     let drain = query::span(query, "drain", DRAIN_MAX)?;
     let drain = drain.filter(|drain| !drain.is_zero());
     let left = parts
         .registry
-        .deregister(Some(actor(caller)), subject, drain)
+        .deregister(Some(caller.actor()), subject, drain)
         .await?;
     let removed = Removed {
         revision: left.revision,
@@ -163,11 +172,12 @@ pub(super) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Ref
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "json_invalid", error.to_string()))
 }
 
-pub(super) fn caller(request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<Peer>();
-    peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip())
-}
-
-pub(super) fn actor(caller: IpAddr) -> Arc<str> {
-    caller.to_canonical().to_string().into()
+/// Who calls, as the gate found out; where there is none, whoever is at the other end.
+pub(super) fn caller(request: &Request) -> Caller {
+    let extensions = request.extensions();
+    if let Some(caller) = extensions.get::<Caller>() {
+        return caller.clone();
+    }
+    let peer = extensions.get::<Peer>();
+    peer.map_or_else(Caller::default, |peer| Caller::unnamed(peer.0.ip()))
 }

@@ -1,0 +1,491 @@
+//! The handle that everybody shares: tokens and policies are made, changed and taken back
+//! through it, in the store first and then in memory.
+//!
+//! The store's compare-and-swap puts concurrent changes in order; memory follows by the
+//! revisions that it gives. A revocation is the other way round: it holds in memory at
+//! once, and whoever asked for it hears if the store failed.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use portolan_access::{Caller, Secret, SecretHash};
+use portolan_config::Access as Plan;
+use portolan_model::{Revision, Timestamp};
+use portolan_runtime::Env;
+use portolan_store::{
+    Ledger, LedgerKey, Operation, Outcome as Stored, Requirement, Span, StoreError, Transaction,
+};
+use tokio::sync::watch;
+
+use crate::{
+    audit::Trail,
+    book::{Book, KeptToken, POLICIES_MAX, TOKENS_MAX},
+    directory::{Directory, Shown, Unknown},
+    record::{self, BOOTSTRAP, BadRecord, MANAGEMENT, NoEntropy, Policy, Token, key},
+};
+
+/// How exactly it is remembered when a token was used last.
+const USE_GRAIN: Duration = Duration::from_hours(1);
+/// Records that are read at a time.
+const PAGE: usize = 1_000;
+
+/// Why tokens or policies are not as somebody wanted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Fault {
+    /// There is none of that id or name. The caller's fault.
+    #[error("there is no such {0}")]
+    Unknown(&'static str),
+    /// There is one of that id, name or secret. The caller's fault.
+    #[error("there is a {0} of that name, id or secret already")]
+    Taken(&'static str),
+    /// There are as many as there may be.
+    #[error("there are {0} of them, which is the limit")]
+    TooMany(usize),
+    /// It is always there and stays as it is. The caller's fault.
+    #[error("`{0}` can't be changed")]
+    Fixed(Arc<str>),
+    /// Somebody else changed it at the same time; try again.
+    #[error("somebody else changed it at the same time")]
+    Raced,
+    /// There is no store to keep it in, for the moment at least.
+    #[error("there is no store to keep it in")]
+    NoStore,
+    /// The store failed; whether it was kept is unknown.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// What is stored is none of ours.
+    #[error(transparent)]
+    Record(#[from] BadRecord),
+    /// No secret can be made.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+}
+
+/// Tokens, policies and the audit trail. Cloning is cheap.
+#[derive(Clone)]
+pub struct Access(Arc<Shared>);
+
+struct Shared {
+    env: Env,
+    began: Instant,
+    /// Guards everything that is known; held for no await.
+    book: Mutex<Book>,
+    directory: ArcSwap<Directory>,
+    /// Guards where it is stored; held for no await.
+    store: Mutex<Option<Arc<dyn Ledger>>>,
+    /// Whether what is stored has been read, or can't be.
+    is_read: watch::Sender<bool>,
+    trail: Trail,
+}
+
+impl Access {
+    /// No tokens yet, and no access control.
+    #[must_use]
+    pub fn new(env: &Env) -> Self {
+        Self(Arc::new(Shared {
+            began: env.instant(),
+            book: Mutex::default(),
+            directory: ArcSwap::default(),
+            store: Mutex::default(),
+            is_read: watch::Sender::new(false),
+            trail: Trail::default(),
+            env: env.clone(),
+        }))
+    }
+
+    /// Puts in force what the configuration says.
+    pub fn follow(&self, plan: Option<&Plan>) {
+        self.change(|book| book.plan = plan.cloned());
+    }
+
+    /// Whether there is access control.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.directory.load().is_on
+    }
+
+    /// Where tokens are stored from now on, and reads what is there. Without a store,
+    /// tokens that are known still count, and none can be made.
+    ///
+    /// # Errors
+    /// [`Fault`]: nothing that is stored counts, and the store is not used.
+    pub async fn attach(&self, store: Option<Arc<dyn Ledger>>) -> Result<(), Fault> {
+        let read = match &store {
+            Some(store) => self.read(&**store).await,
+            None => Ok(()),
+        };
+        *self.store() = store.filter(|_| read.is_ok());
+        // Whoever waits is told in any case: tokens of the configuration count.
+        self.0.is_read.send_replace(true);
+        read
+    }
+
+    async fn read(&self, store: &dyn Ledger) -> Result<(), Fault> {
+        let mut fresh = Book::default();
+        for (name, value, modified) in all(store, record::TOKENS).await? {
+            let token = serde_json::from_slice(&value).map_err(|_| BadRecord);
+            let taken = token.and_then(|token| fresh.put_token(token, modified));
+            taken.inspect_err(|_| tracing::error!(instance = %name, "a stored token is none"))?;
+        }
+        for (name, value, modified) in all(store, record::POLICIES).await? {
+            let policy = serde_json::from_slice(&value).map_err(|_| BadRecord);
+            let taken = policy.and_then(|policy| fresh.put_policy(policy, modified));
+            taken.inspect_err(|_| tracing::error!(policy = %name, "a stored policy is none"))?;
+        }
+        let bootstrap = store.read(key(BOOTSTRAP, "")).await?;
+        self.change(|book| {
+            book.tokens = fresh.tokens;
+            book.policies = fresh.policies;
+            book.is_bootstrapped = bootstrap.is_some();
+        });
+        Ok(())
+    }
+
+    /// Resolves when what is stored has been read, or can't be. Cancel-safe.
+    pub(crate) async fn has_read(&self) {
+        let mut is_read = self.0.is_read.subscribe();
+        // The sender lives as long as we.
+        let _read = is_read.wait_for(|is_read| *is_read).await.is_ok();
+    }
+
+    /// How many calls each listener did not let, by how they ended: `denied` or `limited`.
+    #[must_use]
+    pub fn denied(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.0.trail.denied()
+    }
+
+    pub(crate) fn trail(&self) -> &Trail {
+        &self.0.trail
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.0.env
+    }
+
+    /// Time since it was made.
+    pub(crate) fn uptime(&self) -> Duration {
+        let now = self.0.env.instant();
+        now.saturating_duration_since(self.0.began)
+    }
+
+    pub(crate) fn directory(&self) -> Arc<Directory> {
+        self.0.directory.load_full()
+    }
+
+    /// Who calls; notes that its token was used.
+    pub(crate) fn identify(
+        &self,
+        directory: &Directory,
+        shown: Shown<'_>,
+    ) -> Result<Caller, Unknown> {
+        let now = self.0.env.now();
+        let (caller, principal) = directory.find(shown, now)?;
+        if let Some(id) = &principal.token
+            && principal.note_use(now, USE_GRAIN)
+        {
+            self.store_use(id);
+        }
+        Ok(caller)
+    }
+
+    /// The token of an id, from the secret that it belongs to.
+    #[must_use]
+    pub fn token_of_secret(&self, secret: &str) -> Option<(Token, Revision)> {
+        let hash = SecretHash::of(secret);
+        let book = self.book();
+        let mut tokens = book.tokens.values();
+        let found = tokens.find(|kept| kept.extra.0 == hash)?;
+        Some((shown(found), found.modified))
+    }
+
+    /// Every token, in the order of ids, and the revision that wrote it.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<(Token, Revision)> {
+        let book = self.book();
+        let tokens = book.tokens.values();
+        tokens.map(|kept| (shown(kept), kept.modified)).collect()
+    }
+
+    /// Tokens that the configuration declares, by name, with their scopes.
+    #[must_use]
+    pub fn declared(&self) -> Vec<(Arc<str>, Vec<String>)> {
+        let book = self.book();
+        let declared = book.plan.iter().flat_map(|plan| &plan.tokens);
+        declared
+            .map(|token| (token.name.as_str().into(), token.scopes.to_texts()))
+            .collect()
+    }
+
+    /// A token by its id.
+    #[must_use]
+    pub fn token(&self, id: &str) -> Option<(Token, Revision)> {
+        let book = self.book();
+        let found = book.tokens.get(id)?;
+        Some((shown(found), found.modified))
+    }
+
+    /// Makes a token, with a secret of ours unless one is given. Its id and hash are made up.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn create(
+        &self,
+        mut token: Token,
+        secret: Option<Secret>,
+    ) -> Result<(Token, Revision, Secret), Fault> {
+        let secret = match secret {
+            Some(secret) => secret,
+            None => record::new_secret()?,
+        };
+        if token.id.is_empty() {
+            token.id = record::uuid()?;
+        }
+        let hash = secret.hash();
+        token.hash = hash.to_string();
+        {
+            let book = self.book();
+            if book.tokens.len() >= TOKENS_MAX {
+                return Err(Fault::TooMany(TOKENS_MAX));
+            }
+            let is_taken = |kept: &KeptToken| kept.extra.0 == hash;
+            if book.tokens.contains_key(&token.id) || book.tokens.values().any(is_taken) {
+                return Err(Fault::Taken("token"));
+            }
+        }
+        let stored = self.put(None, token.key(), &token).await?;
+        self.try_change(|book| book.put_token(token.clone(), stored))?;
+        Ok((token, stored, secret))
+    }
+
+    /// Changes a token that has not been changed since.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn update(&self, token: Token) -> Result<Revision, Fault> {
+        let before = self.token(&token.id).ok_or(Fault::Unknown("token"))?.1;
+        let stored = self.put(Some(before), token.key(), &token).await?;
+        self.try_change(|book| book.put_token(token, stored))?;
+        Ok(stored)
+    }
+
+    /// Takes a token back, by its id or, if it is the only one of that name, by its name.
+    ///
+    /// # Errors
+    /// [`Fault`]; after [`Fault::Store`] it is taken back until a restart at least.
+    pub async fn revoke(&self, which: &str) -> Result<(Token, Revision), Fault> {
+        let mut found = None;
+        self.change(|book| {
+            let mut named = book
+                .tokens
+                .values()
+                .filter(|kept| *kept.record.name == *which);
+            let by_name = match (named.next(), named.next()) {
+                (Some(kept), None) => Some(Arc::clone(&kept.record.id)),
+                (None | Some(_), _) => None,
+            };
+            let id = by_name.filter(|_| !book.tokens.contains_key(which));
+            found = book.tokens.remove(id.as_deref().unwrap_or(which));
+        });
+        let kept = found.ok_or(Fault::Unknown("token"))?;
+        let operations = vec![Operation::Delete(kept.record.key())];
+        let revision = self.commit(Vec::new(), operations).await?;
+        Ok((shown(&kept), revision))
+    }
+
+    /// Makes the first token by Consul's bootstrap, which can be done once.
+    ///
+    /// # Errors
+    /// [`Fault::Taken`] if it was done.
+    pub async fn bootstrap(
+        &self,
+        mut token: Token,
+        secret: Secret,
+    ) -> Result<(Token, Revision, Secret), Fault> {
+        if self.book().is_bootstrapped {
+            return Err(Fault::Taken("first token"));
+        }
+        token.id = record::uuid()?;
+        token.hash = secret.hash().to_string();
+        token.policies = vec![MANAGEMENT.0.into()];
+        let once = Requirement::Absent(key(BOOTSTRAP, ""));
+        let operations = vec![
+            Operation::Put(key(BOOTSTRAP, ""), Bytes::new()),
+            Operation::Put(token.key(), encoded(&token)),
+        ];
+        let revision = self.commit(vec![once], operations).await?;
+        self.try_change(|book| {
+            book.is_bootstrapped = true;
+            book.put_token(token.clone(), revision)
+        })?;
+        Ok((token, revision, secret))
+    }
+
+    /// Every policy, that which is always there first.
+    #[must_use]
+    pub fn policies(&self) -> Vec<(Policy, Revision)> {
+        let book = self.book();
+        let stored = book.policies.values();
+        let stored = stored.map(|kept| (kept.record.clone(), kept.modified));
+        std::iter::once((Book::management(), Revision::FIRST))
+            .chain(stored)
+            .collect()
+    }
+
+    /// Makes a policy, or changes one that is there.
+    ///
+    /// # Errors
+    /// [`Fault`]; [`Fault::Record`] if its rules are none.
+    pub async fn put_policy(&self, policy: Policy) -> Result<Revision, Fault> {
+        policy.read_rules()?;
+        if *policy.id == *MANAGEMENT.0 {
+            return Err(Fault::Fixed(MANAGEMENT.1.into()));
+        }
+        let before = {
+            let book = self.book();
+            let is_other = |kept: &Policy| kept.name == policy.name && kept.id != policy.id;
+            let mut all = book.policies.values().map(|kept| &kept.record);
+            if *policy.name == *MANAGEMENT.1 || all.any(is_other) {
+                return Err(Fault::Taken("policy"));
+            }
+            let before = book.policies.get(&policy.id);
+            if before.is_none() && book.policies.len() >= POLICIES_MAX {
+                return Err(Fault::TooMany(POLICIES_MAX));
+            }
+            before.map(|kept| kept.modified)
+        };
+        let stored = self.put(before, policy.key(), &policy).await?;
+        self.try_change(|book| book.put_policy(policy, stored))?;
+        Ok(stored)
+    }
+
+    /// Takes a policy back; tokens that name it are allowed what their others allow.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn remove_policy(&self, id: &str) -> Result<Revision, Fault> {
+        if id == MANAGEMENT.0 {
+            return Err(Fault::Fixed(MANAGEMENT.1.into()));
+        }
+        let mut found = None;
+        self.change(|book| found = book.policies.remove(id));
+        let kept = found.ok_or(Fault::Unknown("policy"))?;
+        let operations = vec![Operation::Delete(kept.record.key())];
+        self.commit(Vec::new(), operations).await
+    }
+
+    /// Lets whoever has this secret do everything, on this machine.
+    pub(crate) fn set_local(&self, hash: SecretHash) {
+        self.change(|book| book.local = Some(hash));
+    }
+
+    /// Stores when a token was used.
+    fn store_use(&self, id: &str) {
+        let Some((token, _)) = self.token(id) else {
+            return;
+        };
+        let access = self.clone();
+        let storing = async move {
+            // Nobody misses it much if it is lost.
+            let _lost = access.update(token).await;
+        };
+        self.0.env.spawn("use of a token", storing).detach();
+    }
+
+    async fn put(
+        &self,
+        before: Option<Revision>,
+        key: LedgerKey,
+        record: &impl serde::Serialize,
+    ) -> Result<Revision, Fault> {
+        let requirement = match before {
+            Some(revision) => Requirement::At(key.clone(), revision),
+            None => Requirement::Absent(key.clone()),
+        };
+        let operations = vec![Operation::Put(key, encoded(record))];
+        self.commit(vec![requirement], operations).await
+    }
+
+    async fn commit(
+        &self,
+        requirements: Vec<Requirement>,
+        operations: Vec<Operation>,
+    ) -> Result<Revision, Fault> {
+        let store = self.store().clone().ok_or(Fault::NoStore)?;
+        let transaction = Transaction {
+            requirements,
+            operations,
+        };
+        let outcomes = store.transact(vec![transaction]).await?;
+        match outcomes.first() {
+            Some(Stored::Committed(revision)) => Ok(*revision),
+            Some(Stored::Refused { .. }) | None => Err(Fault::Raced),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Book)) {
+        let mut book = self.book();
+        change(&mut book);
+        self.0.directory.store(Arc::new(book.directory()));
+    }
+
+    fn try_change(
+        &self,
+        change: impl FnOnce(&mut Book) -> Result<(), BadRecord>,
+    ) -> Result<(), Fault> {
+        let mut changed = Ok(());
+        self.change(|book| changed = change(book));
+        Ok(changed?)
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store(&self) -> MutexGuard<'_, Option<Arc<dyn Ledger>>> {
+        self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A token as it is now.
+fn shown(kept: &KeptToken) -> Token {
+    let millis = kept.extra.1.load(Ordering::Relaxed);
+    Token {
+        used: (millis > 0).then(|| Timestamp::from_millis(millis)),
+        ..kept.record.clone()
+    }
+}
+
+fn encoded(record: &impl serde::Serialize) -> Bytes {
+    // Texts and numbers are always JSON.
+    serde_json::to_vec(record).unwrap_or_default().into()
+}
+
+/// All records whose keys begin so: the rest of the key, the value, the revision.
+async fn all(
+    store: &dyn Ledger,
+    prefix: &str,
+) -> Result<Vec<(String, Bytes, Revision)>, StoreError> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let span = Span {
+            prefix: key(prefix, ""),
+            after: after.take(),
+            limit: PAGE,
+        };
+        let page = store.range(span).await?;
+        after = page.records.last().map(|(key, _)| key.clone());
+        found.extend(page.records.into_iter().map(|(key, record)| {
+            let name = String::from_utf8_lossy(key.as_bytes());
+            let name = name.strip_prefix(prefix).unwrap_or_default().to_owned();
+            (name, record.value, record.modified)
+        }));
+        if !page.has_more {
+            return Ok(found);
+        }
+    }
+}

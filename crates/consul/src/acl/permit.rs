@@ -1,0 +1,146 @@
+//! What the caller of one request may see and do.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use http::{HeaderName, HeaderValue};
+use portolan_access::{Caller, Level, Need, Resource};
+use portolan_dialects::consul::Refusal;
+use portolan_wire::serve::{Peer, Request, Response};
+
+/// Says whether something was left out.
+const FILTERED: HeaderName = HeaderName::from_static("x-consul-results-filtered-by-acls");
+/// What holds where no policy speaks.
+const DEFAULT_POLICY: HeaderName = HeaderName::from_static("x-consul-default-acl-policy");
+
+/// What the caller of one request may see and do.
+#[derive(Debug, Default)]
+pub(crate) struct Permit {
+    caller: Caller,
+    /// Something was left out of what was read.
+    has_left_out: AtomicBool,
+}
+
+impl Permit {
+    /// What the gate found out of a request's caller.
+    pub(crate) fn of(request: &Request) -> Self {
+        let extensions = request.extensions();
+        let peer = extensions.get::<Peer>();
+        let unnamed = || {
+            peer.map(|peer| Caller::unnamed(peer.0.ip()))
+                .unwrap_or_default()
+        };
+        let caller = extensions.get::<Caller>().cloned();
+        Self {
+            caller: caller.unwrap_or_else(unnamed),
+            has_left_out: AtomicBool::default(),
+        }
+    }
+
+    /// Whether everything is permitted, because there is no access control.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.caller.grant.is_open()
+    }
+
+    pub(crate) const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Who is said to have changed something.
+    pub(crate) fn actor(&self) -> Arc<str> {
+        self.caller.actor()
+    }
+
+    /// Whether that level is allowed for a name; the empty one for what there is one of.
+    pub(crate) fn allows(&self, resource: Resource, name: &str, level: Level) -> bool {
+        self.caller.grant.allows_level(resource, name, level)
+    }
+
+    /// Whether something may be read; if not, the answer says that it left something out.
+    pub(crate) fn shows(&self, resource: Resource, name: &str) -> bool {
+        let is_shown = self.allows(resource, name, Level::Read);
+        if !is_shown {
+            self.has_left_out.store(true, Ordering::Relaxed);
+        }
+        is_shown
+    }
+
+    /// Demands a level.
+    ///
+    /// # Errors
+    /// 403 in Consul's words.
+    pub(crate) fn require(
+        &self,
+        resource: Resource,
+        name: &str,
+        level: Level,
+    ) -> Result<(), Refusal> {
+        if self.allows(resource, name, level) {
+            return Ok(());
+        }
+        Err(self.denied(resource, name, level))
+    }
+
+    /// Demands a level of everything that begins so.
+    ///
+    /// # Errors
+    /// 403 in Consul's words.
+    pub(crate) fn require_tree(
+        &self,
+        resource: Resource,
+        prefix: &str,
+        level: Level,
+    ) -> Result<(), Refusal> {
+        if self.caller.grant.allows_tree(resource, prefix, level) {
+            return Ok(());
+        }
+        Err(self.denied(resource, prefix, level))
+    }
+
+    /// Demands that a service may be taken out: by who may write it, or by an operator.
+    ///
+    /// # Errors
+    /// 403 in Consul's words.
+    pub(crate) fn require_maintenance(&self, service: &str) -> Result<(), Refusal> {
+        if self.caller.may(&Need::Operate) {
+            return Ok(());
+        }
+        self.require(Resource::Service, service, Level::Write)
+    }
+
+    fn denied(&self, resource: Resource, name: &str, level: Level) -> Refusal {
+        let permission = format!("{}:{}", resource.as_str(), level.as_str());
+        let about = if name.is_empty() {
+            String::new()
+        } else {
+            format!(" on {name:?}")
+        };
+        let text = match (&self.caller.token, &self.caller.name) {
+            (Some(token), _) => format!(
+                "Permission denied: token with AccessorID '{token}' lacks permission '{permission}'{about}"
+            ),
+            (None, Some(name)) => {
+                format!("Permission denied: '{name}' lacks permission '{permission}'{about}")
+            }
+            (None, None) => format!(
+                "Permission denied: anonymous token lacks permission '{permission}'{about}. The anonymous token is used implicitly when a request does not specify a token."
+            ),
+        };
+        Refusal::new(403, text)
+    }
+
+    /// An answer that says what access control did to it.
+    pub(crate) fn finished(&self, mut response: Response) -> Response {
+        if self.is_open() {
+            return response;
+        }
+        let headers = response.headers_mut();
+        headers.insert(DEFAULT_POLICY, HeaderValue::from_static("deny"));
+        if self.has_left_out.load(Ordering::Relaxed) && self.caller.name.is_some() {
+            headers.insert(FILTERED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}

@@ -1,0 +1,257 @@
+//! What requests must be permitted before anything is done.
+
+use http::Method;
+use portolan_access::{Level, Resource};
+use portolan_dialects::consul::{
+    AclPlace, AgentPlace, CatalogDeparture, CatalogPlace, CatalogRegistration, CheckDefinition,
+    Place, Refusal, Sane, ServiceDefinition,
+};
+
+use super::Permit;
+use crate::{Parts, terms::Key};
+
+use Level::{Read, Write};
+
+/// Refuses what the path alone tells is not permitted.
+///
+/// # Errors
+/// 403.
+pub(crate) fn vet(parts: &Parts, place: &Place, method: &Method) -> Result<(), Refusal> {
+    let permit = &parts.permit;
+    if permit.is_open() {
+        return Ok(());
+    }
+    let (node, is_read) = (&*parts.home.node.name, *method == Method::GET);
+    match place {
+        Place::Agent(place) => vet_agent_path(parts, place),
+        Place::Fire(name) => permit.require(Resource::Event, name, Write),
+        Place::Kv(key) if !is_read => permit.require(Resource::Key, key, Write),
+        Place::Session("create" | "destroy" | "renew", _) => {
+            permit.require(Resource::Session, node, Write)
+        }
+        // A snapshot holds what every rule is about.
+        Place::Snapshot => permit.require(Resource::Acl, "", Write),
+        Place::Sane(sane) => vet_sane(permit, *sane, is_read),
+        // Its own endpoints ask, since some are for everybody.
+        Place::Acl(AclPlace::Bootstrap | AclPlace::Other(_))
+        // What is read is filtered instead, and bodies say what is written.
+        | Place::Catalog(_)
+        | Place::Health(_)
+        | Place::Leader
+        | Place::Peers
+        | Place::Events
+        | Place::Kv(_)
+        | Place::Session(..)
+        | Place::Txn
+        | Place::Query(_) => Ok(()),
+    }
+}
+
+fn vet_sane(permit: &Permit, sane: Sane, is_read: bool) -> Result<(), Refusal> {
+    let level = if is_read { Read } else { Write };
+    match sane {
+        Sane::RaftConfiguration
+        | Sane::AutopilotConfiguration
+        | Sane::AutopilotHealth
+        | Sane::AutopilotState
+        | Sane::Usage => permit.require(Resource::Operator, "", level),
+        Sane::Peerings => permit.require(Resource::Peering, "", level),
+        Sane::CoordinateDatacenters
+        | Sane::CoordinateNodes
+        | Sane::Roots
+        | Sane::NothingListed
+        | Sane::NotThere => Ok(()),
+    }
+}
+
+fn vet_agent_path(parts: &Parts, place: &AgentPlace) -> Result<(), Refusal> {
+    let (permit, node) = (&parts.permit, &*parts.home.node.name);
+    match place {
+        AgentPlace::Itself | AgentPlace::Metrics | AgentPlace::Monitor => {
+            permit.require(Resource::Agent, node, Read)
+        }
+        AgentPlace::Host => permit.require(Resource::Operator, "", Read),
+        AgentPlace::Reload | AgentPlace::Join | AgentPlace::Leave | AgentPlace::Token => {
+            permit.require(Resource::Agent, node, Write)
+        }
+        AgentPlace::ForceLeave(_) => permit.require(Resource::Operator, "", Write),
+        AgentPlace::Maintenance if permit.require_maintenance("").is_ok() => Ok(()),
+        AgentPlace::Maintenance => permit.require(Resource::Node, node, Write),
+        AgentPlace::DeregisterService(id) => vet_service(parts, id),
+        AgentPlace::ServiceMaintenance(id) => match service_name(parts, id) {
+            Some(name) => permit.require_maintenance(&name),
+            None => Ok(()),
+        },
+        AgentPlace::HealthByName(name) => permit.require(Resource::Service, name, Read),
+        AgentPlace::Service(id) | AgentPlace::HealthById(id) => match service_name(parts, id) {
+            Some(name) => permit.require(Resource::Service, &name, Read),
+            None => Ok(()),
+        },
+        AgentPlace::DeregisterCheck(id)
+        | AgentPlace::Pass(id)
+        | AgentPlace::Warn(id)
+        | AgentPlace::Fail(id)
+        | AgentPlace::Update(id) => vet_check(parts, &Key::new(None, id)),
+        AgentPlace::Version
+        | AgentPlace::Members
+        | AgentPlace::Services
+        | AgentPlace::Checks
+        | AgentPlace::RegisterService
+        | AgentPlace::RegisterCheck => Ok(()),
+    }
+}
+
+/// Refuses registrations of what the caller may not write.
+///
+/// # Errors
+/// 403. A body that can't be read is left to whoever reads it.
+pub(crate) fn vet_agent(parts: &Parts, place: &AgentPlace, body: &[u8]) -> Result<(), Refusal> {
+    if parts.permit.is_open() {
+        return Ok(());
+    }
+    match place {
+        AgentPlace::RegisterService => match ServiceDefinition::read(body) {
+            Ok(service) => vet_definition(parts, None, &service),
+            Err(_) => Ok(()),
+        },
+        AgentPlace::RegisterCheck => match CheckDefinition::read(body) {
+            Ok(check) => vet_check_definition(parts, None, &check),
+            Err(_) => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Refuses registrations and deregistrations by hand of what the caller may not write.
+///
+/// # Errors
+/// 403. A body that can't be read is left to whoever reads it.
+pub(crate) fn vet_catalog(parts: &Parts, place: &CatalogPlace, body: &[u8]) -> Result<(), Refusal> {
+    if parts.permit.is_open() {
+        return Ok(());
+    }
+    match place {
+        CatalogPlace::Register => match CatalogRegistration::read(body) {
+            Ok((registration, _)) => vet_registration(parts, &registration),
+            Err(_) => Ok(()),
+        },
+        CatalogPlace::Deregister => match CatalogDeparture::read(body) {
+            Ok(departure) => vet_departure(parts, &departure),
+            Err(_) => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn vet_registration(parts: &Parts, registration: &CatalogRegistration) -> Result<(), Refusal> {
+    let permit = &parts.permit;
+    let node = &*registration.node.name;
+    let at = node_of(parts, node);
+    // The agent's own node is not changed by hand.
+    if at.is_some() && !registration.skip_node_update {
+        permit.require(Resource::Node, node, Write)?;
+    }
+    if let Some(service) = &registration.service {
+        vet_definition(parts, at, service)?;
+    }
+    for check in &registration.checks {
+        let own = registration.service.as_ref();
+        // A check of the service beside it is covered by that.
+        if own.is_none_or(|service| service.id != check.service_id) {
+            vet_check_definition(parts, at, check)?;
+        }
+    }
+    Ok(())
+}
+
+fn vet_departure(parts: &Parts, departure: &CatalogDeparture) -> Result<(), Refusal> {
+    let (permit, node) = (&parts.permit, &*departure.node);
+    if permit.allows(Resource::Node, node, Write) {
+        return Ok(());
+    }
+    let at = node_of(parts, node);
+    match (&departure.service_id, &departure.check_id) {
+        (Some(id), _) => {
+            let key = Key::new(at, id);
+            match record_name(parts, &key) {
+                Some(name) => permit.require(Resource::Service, &name, Write),
+                None => permit.require(Resource::Node, node, Write),
+            }
+        }
+        (None, Some(id)) => vet_check(parts, &Key::new(at, id)),
+        (None, None) => permit.require(Resource::Node, node, Write),
+    }
+}
+
+/// Registering a service needs its name, and that of the service whose id it takes over.
+fn vet_definition(
+    parts: &Parts,
+    node: Option<&str>,
+    service: &ServiceDefinition,
+) -> Result<(), Refusal> {
+    let permit = &parts.permit;
+    permit.require(Resource::Service, &service.name, Write)?;
+    match record_name(parts, &Key::new(node, &service.id)) {
+        Some(before) => permit.require(Resource::Service, &before, Write),
+        None => Ok(()),
+    }
+}
+
+fn vet_check_definition(
+    parts: &Parts,
+    node: Option<&str>,
+    check: &CheckDefinition,
+) -> Result<(), Refusal> {
+    let permit = &parts.permit;
+    let home = node.unwrap_or(&parts.home.node.name);
+    if check.service_id.is_empty() {
+        return permit.require(Resource::Node, home, Write);
+    }
+    match record_name(parts, &Key::new(node, &check.service_id)) {
+        Some(name) => permit.require(Resource::Service, &name, Write),
+        // Whoever takes it says that there is no such service.
+        None => Ok(()),
+    }
+}
+
+fn vet_check(parts: &Parts, check: &Key) -> Result<(), Refusal> {
+    let service = {
+        let book = parts.clerk.book();
+        let record = book.service_of(check).and_then(|key| book.record(key));
+        record.map(|record| record.service.name.clone())
+    };
+    match service {
+        Some(name) => parts.permit.require(Resource::Service, &name, Write),
+        None => {
+            let node = check.node.as_deref().unwrap_or(&parts.home.node.name);
+            parts.permit.require(Resource::Node, node, Write)
+        }
+    }
+}
+
+fn vet_service(parts: &Parts, id: &str) -> Result<(), Refusal> {
+    match service_name(parts, id) {
+        Some(name) => parts.permit.require(Resource::Service, &name, Write),
+        // Whoever looks for it says that there is none.
+        None => Ok(()),
+    }
+}
+
+/// The name of a service of the agent's.
+fn service_name(parts: &Parts, id: &str) -> Option<String> {
+    record_name(parts, &Key::new(None, id))
+}
+
+fn record_name(parts: &Parts, key: &Key) -> Option<String> {
+    if parts.clerk.book().record(key).is_none() {
+        // A predecessor of this process may have left it.
+        parts.clerk.adopt_missing();
+    }
+    let book = parts.clerk.book();
+    book.record(key).map(|record| record.service.name.clone())
+}
+
+/// A node by its name; none stands for the agent's own.
+fn node_of<'n>(parts: &Parts, name: &'n str) -> Option<&'n str> {
+    (!name.eq_ignore_ascii_case(&parts.home.node.name)).then_some(name)
+}
