@@ -247,7 +247,12 @@ async fn a_request_is_served_if_its_token_allows_it() {
     let denied = trail(&gate, Some(&admin), "outcome=denied").await;
     let told: Vec<_> = denied
         .iter()
-        .map(|entry| (entry["status"].as_u64().unwrap(), entry["count"].as_u64().unwrap()))
+        .map(|entry| {
+            (
+                entry["status"].as_u64().unwrap(),
+                entry["count"].as_u64().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(told, [(401, 2), (403, 1)]);
     let done = trail(&gate, Some(&admin), "outcome=done&actor=o").await;

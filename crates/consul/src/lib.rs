@@ -147,7 +147,7 @@ impl Parts {
             return Ok(not_allowed(&method, allowed));
         }
         let parameters = Parameters::read(|name| query.all(name).collect(), &self.home.datacenter)?;
-        acl::vet(self, &place, &method)?;
+        acl::vet(self, &place, &method, &query)?;
         if method == Method::GET {
             self.read(place, &parameters, &query).await
         } else {

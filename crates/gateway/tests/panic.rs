@@ -134,6 +134,7 @@ fn nothing() -> Facts<'static> {
         stale_sources: 0,
         is_store_healthy: true,
         guard: portolan_telemetry::GuardFacts::default(),
+        denied: &[],
         lines_dropped: 0,
         usage: Usage::default(),
     }

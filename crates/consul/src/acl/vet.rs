@@ -7,6 +7,8 @@ use portolan_dialects::consul::{
     Place, Refusal, Sane, ServiceDefinition,
 };
 
+use portolan_wire::serve::Query;
+
 use super::Permit;
 use crate::{Parts, terms::Key};
 
@@ -16,7 +18,12 @@ use Level::{Read, Write};
 ///
 /// # Errors
 /// 403.
-pub(crate) fn vet(parts: &Parts, place: &Place, method: &Method) -> Result<(), Refusal> {
+pub(crate) fn vet(
+    parts: &Parts,
+    place: &Place,
+    method: &Method,
+    query: &Query<'_>,
+) -> Result<(), Refusal> {
     let permit = &parts.permit;
     if permit.is_open() {
         return Ok(());
@@ -25,9 +32,17 @@ pub(crate) fn vet(parts: &Parts, place: &Place, method: &Method) -> Result<(), R
     match place {
         Place::Agent(place) => vet_agent_path(parts, place),
         Place::Fire(name) => permit.require(Resource::Event, name, Write),
-        Place::Kv(key) if !is_read => permit.require(Resource::Key, key, Write),
-        Place::Session("create" | "destroy" | "renew", _) => {
-            permit.require(Resource::Session, node, Write)
+        Place::Kv(key) => vet_key(permit, key, is_read, query),
+        Place::Session(what, _) => {
+            let is_write = matches!(*what, "create" | "destroy" | "renew");
+            let level = if is_write { Write } else { Read };
+            permit.require(Resource::Session, node, level)
+        }
+        // Which keys or queries it is about, only their handlers know.
+        Place::Txn => permit.require_tree(Resource::Key, "", Write),
+        Place::Query(_) => {
+            let level = if is_read { Read } else { Write };
+            permit.require_tree(Resource::Query, "", level)
         }
         Place::Sane(sane) => vet_sane(permit, *sane, is_read),
         // Its own endpoints ask, since some are for everybody.
@@ -37,11 +52,20 @@ pub(crate) fn vet(parts: &Parts, place: &Place, method: &Method) -> Result<(), R
         | Place::Health(_)
         | Place::Leader
         | Place::Peers
-        | Place::Events
-        | Place::Kv(_)
-        | Place::Session(..)
-        | Place::Txn
-        | Place::Query(_) => Ok(()),
+        | Place::Events => Ok(()),
+    }
+}
+
+/// A key needs its own level, all keys that begin so need it of each of them.
+fn vet_key(permit: &Permit, key: &str, is_read: bool, query: &Query<'_>) -> Result<(), Refusal> {
+    let level = if is_read { Read } else { Write };
+    let is_tree = ["recurse", "keys"]
+        .iter()
+        .any(|word| query.find(word).is_some());
+    if is_tree {
+        permit.require_tree(Resource::Key, key, level)
+    } else {
+        permit.require(Resource::Key, key, level)
     }
 }
 
