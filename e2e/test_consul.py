@@ -1,43 +1,16 @@
 """Clients of Consul register, are checked, and find what others registered."""
 
-import http.client
-import json
 import threading
 import time
 
 import consul
 import pytest
 
+from harness.consul import Agent
 from harness.gateway import config
 from harness.origin import told
-from harness.ports import free_port
 from harness.waiting import until
 from harness.wire import get
-
-
-class Agent:
-    """A gateway with Consul's API on a port of its own."""
-
-    def __init__(self, start, **parts) -> None:
-        self.port = free_port()
-        registry = {"consul": {"address": f"127.0.0.1:{self.port}"}}
-        self.gateway = start(config(registry=registry, **parts))
-        self.client = consul.Consul(port=self.port)
-
-    def call(self, method: str, path: str, body=None) -> tuple[int, dict, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
-        try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, path, data)
-            answer = connection.getresponse()
-            fields = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, fields, answer.read().decode()
-        finally:
-            connection.close()
-
-    def passing(self, service: str) -> list[str]:
-        _, entries = self.client.health.service(service, passing=True)
-        return sorted(entry["Service"]["ID"] for entry in entries)
 
 
 @pytest.fixture
@@ -131,7 +104,8 @@ def test_the_agent_is_one_that_clients_accept(agent):
 
 
 def test_what_is_not_there_says_so(agent):
-    assert agent.call("GET", "/v1/kv/a")[0] == 501
+    status, headers, text = agent.call("GET", "/v1/kv/a")
+    assert (status, text) == (404, "") and int(headers["x-consul-index"]) > 0
     assert agent.call("GET", "/v1/nothing")[0] == 404
     assert agent.call("POST", "/v1/agent/services")[0] == 405
     status, _, text = agent.call("PUT", "/v1/agent/service/register", {"Port": 1})

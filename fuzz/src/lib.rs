@@ -11,10 +11,12 @@ use portolan_wire::proxy_protocol;
 mod config;
 mod consul;
 mod eureka;
+mod ledger;
 
 pub use config::config;
 pub use consul::consul;
 pub use eureka::eureka;
+pub use ledger::ledger;
 
 #[path = "../../crates/wire/tests/common/mod.rs"]
 pub mod common;

@@ -1,7 +1,9 @@
 //! Runs every target over seeds and their mutations, always the same ones.
 
 use portolan_fuzz::common::probes;
-use portolan_fuzz::{body, config, consul, eureka, proxy_protocol, request_head, response_head};
+use portolan_fuzz::{
+    body, config, consul, eureka, ledger, proxy_protocol, request_head, response_head,
+};
 
 /// How many mutations a target sees.
 const ROUNDS: usize = 5_000;
@@ -199,4 +201,32 @@ fn words_of_consul_hold() {
         ],
         consul,
     );
+}
+
+#[test]
+fn what_the_ledger_holds_comes_back() {
+    let snapshot: Vec<u8> = empty_snapshot();
+    let seeds: &[&[u8]] = &[
+        br#"[{"KV": {"Verb": "cas", "Key": "a", "Value": "MQ==", "Index": 3, "Flags": 7}},
+             {"KV": {"Verb": "lock", "Key": "b", "Session": "s"}}]"#,
+        br#"[{"Node": {"Verb": "set", "Node": {"Node": "n", "Address": "10.0.0.1"}}},
+             {"Check": {"Verb": "cas", "Check": {"Node": "n", "Name": "c", "ModifyIndex": 3}}}]"#,
+        br#"{"Name": "geo-", "Template": {"Type": "name_prefix_match", "Regexp": "^geo-(.*?)$"},
+             "Service": {"Service": "${match(1)}", "Tags": ["${name.full}", "!$${x}"],
+             "NodeMeta": {"a": "${name.suffix}"}, "Failover": {"NearestN": 1}}, "DNS": {"TTL": "1s"}}"#,
+        br#"{"id":"s","terms":{"name":"","node":"n","lock_delay":{"secs":1,"nanos":0},
+             "behavior":"release","ttl":null,"node_checks":[],"service_checks":[]},"created":5}"#,
+        br#"{"alias":"a","body":"{}","created":5,"modified":6}"#,
+        &[1; 50],
+        &snapshot,
+    ];
+    run(seeds, ledger);
+}
+
+/// A snapshot of nothing: its first line, its end and its digest.
+fn empty_snapshot() -> Vec<u8> {
+    let mut bytes = b"portolan ledger 1\n\xff\xff\xff\xff".to_vec();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    bytes.extend_from_slice(digest.as_ref());
+    bytes
 }

@@ -8,6 +8,7 @@
 //! `failed`, or is counted as `unsent` when the run ends first.
 
 mod client;
+mod request;
 mod tally;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use crate::arguments::Arguments;
 use crate::poll::Poll;
 use client::{Client, Outcome};
+use request::Request;
 use tally::Tally;
 
 /// Token of standard input, beside the clients' own numbers.
@@ -29,52 +31,16 @@ const LINGER: Duration = Duration::from_secs(2);
 const BACKLOG_MAX: usize = 1_000_000;
 const READ_BYTES: usize = 64 * 1024;
 
-/// One kind of request, written out.
-pub(crate) struct Request {
-    method: String,
-    path: String,
-    bytes: Vec<u8>,
-}
-
-impl Request {
-    fn parse(text: &str, host: &str) -> Result<Self, String> {
-        let (method, path) = text
-            .split_once(' ')
-            .ok_or_else(|| format!("expected 'METHOD /path', found {text}"))?;
-        let body = if matches!(method, "POST" | "PUT" | "PATCH") {
-            "0123456789abcdef"
-        } else {
-            ""
-        };
-        let length = match body.len() {
-            0 => String::new(),
-            length => format!("Content-Length: {length}\r\n"),
-        };
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n{body}");
-        Ok(Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            bytes: head.into_bytes(),
-        })
-    }
-
-    /// May a gateway send it twice (RFC 9110, 9.2.2)?
-    fn is_idempotent(&self) -> bool {
-        matches!(
-            self.method.as_str(),
-            "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
-        )
-    }
-}
-
 struct Settings {
     address: SocketAddr,
     requests: Vec<Request>,
     /// Time between two requests; zero is closed loop.
     spacing: Duration,
     connections: usize,
-    /// Zero: until standard input closes.
+    /// Zero: until standard input closes, or `count` requests are sent.
     duration: Duration,
+    /// Requests after which the run ends.
+    count: usize,
     timeout: Duration,
     /// Zero: only a summary.
     report_interval: Duration,
@@ -84,10 +50,13 @@ impl Settings {
     fn read(arguments: &Arguments) -> Result<Self, String> {
         let address: SocketAddr = arguments.value("address", ([127, 0, 0, 1], 8080).into())?;
         let host = arguments.value("host", address.to_string())?;
-        let requests: Vec<_> = arguments
+        let mut requests: Vec<_> = arguments
             .all("request")
             .map(|text| Request::parse(text, &host))
             .collect::<Result<_, _>>()?;
+        for path in arguments.all("requests") {
+            requests.extend(Request::read_file(path, &host)?);
+        }
         if requests.is_empty() {
             return Err("no --request".to_owned());
         }
@@ -103,6 +72,7 @@ impl Settings {
             },
             connections: arguments.value("connections", 64)?,
             duration: Duration::from_secs_f64(seconds),
+            count: arguments.value("count", usize::MAX)?,
             timeout: Duration::from_millis(arguments.value("timeout-ms", 10_000)?),
             report_interval: Duration::from_millis(arguments.value("report-ms", 0)?),
         })
@@ -151,8 +121,8 @@ impl<'a> Run<'a> {
             client.connect(&poll, number as u64)?;
             clients.push(client);
         }
-        let until_stdin = settings.duration.is_zero();
-        if until_stdin {
+        let until_told = settings.duration.is_zero();
+        if until_told && settings.count == usize::MAX {
             poll.watch(std::io::stdin(), STDIN)?;
         }
         let now = Instant::now();
@@ -169,7 +139,7 @@ impl<'a> Run<'a> {
             next_due: now,
             next_sweep: now + SWEEP_INTERVAL,
             next_report: now + settings.report_interval,
-            ends: (!until_stdin).then(|| now + settings.duration),
+            ends: (!until_told).then(|| now + settings.duration),
             sent: 0,
         })
     }
@@ -236,6 +206,11 @@ impl<'a> Run<'a> {
 
     fn dispatch(&mut self) {
         while !self.backlog.is_empty() {
+            if self.sent == self.settings.count {
+                self.backlog.clear();
+                self.ends.get_or_insert(Instant::now());
+                return;
+            }
             let Some(number) = self.idle.pop() else {
                 return;
             };

@@ -14,6 +14,7 @@ mod fleet;
 mod histogram;
 mod poll;
 mod response;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -22,14 +23,22 @@ use arguments::Arguments;
 const USAGE: &str = "\
 usage: portolan-load drive --address IP:PORT --request 'GET /path' [--request ...]
                            [--rate PER_SECOND] [--connections 64] [--seconds 3]
-                           [--timeout-ms 10000] [--report-ms 0] [--host NAME]
+                           [--requests FILE] [--count N] [--timeout-ms 10000]
+                           [--report-ms 0] [--host NAME]
        portolan-load fleet [--address 127.0.0.1]
+       portolan-load watch --address IP:PORT [--path /v1/watch] [--connections 100]
+                           [--streams 100]
 
 drive  without --rate every connection is always busy (closed loop); with it,
        requests are due at a constant rate (open loop). --seconds 0 runs until
-       standard input closes. Prints one JSON object per line.
+       standard input closes; --count ends a run after so many requests. A file
+       has a request a line: METHOD /path, then, each after a tab, header fields
+       and a body behind '='. Prints one JSON object per line.
 fleet  reads 'open ID PORT', 'stop ID', 'kill ID' on standard input, answers
-       each with one line, and ends when standard input closes.";
+       each with one line, and ends when standard input closes.
+watch  opens streams of events over HTTP/2 and prints when all have their state;
+       each line on standard input begins a round, which is printed when a change
+       has reached all of them. Ends when standard input closes.";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -37,6 +46,7 @@ fn main() -> ExitCode {
     let result = Arguments::parse(words).and_then(|arguments| match command.as_str() {
         "drive" => drive::run(&arguments),
         "fleet" => fleet::run(&arguments),
+        "watch" => watch::run(&arguments),
         _ => Err(USAGE.to_owned()),
     });
     match result {

@@ -121,7 +121,6 @@ impl Api {
             },
             ("tokens", _) => method_not_allowed("GET, POST"),
             ("tokens/self", Method::GET) => self.itself(&caller),
-            ("tokens/self", _) => method_not_allowed("GET"),
             ("audit", Method::GET) => {
                 let query = request.uri().query().unwrap_or_default();
                 match Query::parse(query) {
@@ -129,7 +128,7 @@ impl Api {
                     Err(error) => malformed(&error.to_string()),
                 }
             }
-            ("audit", _) => method_not_allowed("GET"),
+            ("tokens/self" | "audit", _) => method_not_allowed("GET"),
             (path, Method::DELETE) => self.revoke(path.trim_start_matches("tokens/")).await,
             (_, _) => method_not_allowed("DELETE"),
         }

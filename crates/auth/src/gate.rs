@@ -123,7 +123,8 @@ impl Gate {
         let has_read = parts.has_read(&need).await;
         let caller = match parts.admit(&request, &need, has_read) {
             Ok(caller) => caller,
-            Err((caller, response)) => {
+            Err(refused) => {
+                let (caller, response) = *refused;
                 parts.remember(&caller, &deed, &response);
                 return response;
             }
@@ -154,11 +155,11 @@ impl Parts {
         request: &Request,
         need: &Need,
         has_read: bool,
-    ) -> Result<Caller, (Caller, Response)> {
+    ) -> Result<Caller, Box<(Caller, Response)>> {
         let address = address_of(request);
         let refuse = |caller: Caller, denial: &Denial<'_>| {
             let response = self.front.manner.refuse(denial);
-            Err((caller, response))
+            Err(Box::new((caller, response)))
         };
         let nobody = || Caller::unnamed(address);
         if *need == Need::Nothing {

@@ -236,10 +236,11 @@ impl Access {
         let stored = self.put(Some(before), token.key(), &token).await?;
         self.try_change(|book| {
             // One that was revoked meanwhile stays so.
-            let is_there = book.tokens.contains_key(&token.id);
-            is_there
-                .then(|| book.put_token(token, stored))
-                .unwrap_or(Ok(()))
+            if book.tokens.contains_key(&token.id) {
+                book.put_token(token, stored)
+            } else {
+                Ok(())
+            }
         })?;
         Ok(stored)
     }

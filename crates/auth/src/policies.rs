@@ -46,10 +46,11 @@ impl Access {
         let stored = self.put(before, policy.key(), &policy).await?;
         self.try_change(|book| {
             // One that was taken back meanwhile stays so.
-            let is_there = before.is_none() || book.policies.contains_key(&policy.id);
-            is_there
-                .then(|| book.put_policy(policy, stored))
-                .unwrap_or(Ok(()))
+            if before.is_none() || book.policies.contains_key(&policy.id) {
+                book.put_policy(policy, stored)
+            } else {
+                Ok(())
+            }
         })?;
         Ok(stored)
     }

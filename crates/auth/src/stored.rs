@@ -19,8 +19,8 @@ impl Access {
     pub(crate) async fn read(&self, store: &dyn Ledger) -> Result<(), Fault> {
         let mut fresh = Book::default();
         for (name, value, modified) in all(store, record::TOKENS).await? {
-            let token = serde_json::from_slice(&value).map_err(|_| BadRecord);
-            let taken = token.and_then(|token| fresh.put_token(token, modified));
+            let read = serde_json::from_slice(&value).map_err(|_| BadRecord);
+            let taken = read.and_then(|token| fresh.put_token(token, modified));
             taken.inspect_err(|_| tracing::error!(instance = %name, "a stored token is none"))?;
         }
         for (name, value, modified) in all(store, record::POLICIES).await? {

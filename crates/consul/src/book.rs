@@ -8,27 +8,23 @@
 //!
 //! Invariant: every alarm stands once in `due` and once in `alarms`, at the same time.
 
+mod nodes;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use portolan_dialects::consul::{
-    CheckDefinition, CheckKind, Held, NodeDefinition, Record, Refusal,
-};
+use portolan_dialects::consul::{CheckDefinition, CheckKind, Held, Record, Refusal};
 use portolan_model::Health;
 
 use super::{
     clerk::subject,
-    terms::{Key, Nodes, Touched},
+    terms::{Fact, Key, Nodes, Touched},
 };
 use portolan_registry::core::Subject;
 
-/// Most nodes that are registered by hand.
-const NODES_MAX: usize = 65_536;
-/// Most checks of nodes.
-const NODE_CHECKS_MAX: usize = 65_536;
 /// How long the catalogue may still show what was deregistered.
 const GONE: Duration = Duration::from_mins(1);
 /// How long an output that changed alone may wait to be told: heartbeats with a clock in
@@ -61,6 +57,8 @@ pub(super) struct Book {
     /// Which service a check is of.
     checks: HashMap<Key, Key>,
     nodes: Arc<Nodes>,
+    /// How often the ledger was told of a node or a check of one.
+    facts_told: u64,
     alarms: HashMap<Alarm, u64>,
     due: BTreeSet<(u64, Alarm)>,
 }
@@ -181,17 +179,6 @@ impl Book {
         Ok(Touched::Service(service))
     }
 
-    fn add_node_check(&mut self, now: u64, check: &Key, held: &Held) -> Result<Touched, Refusal> {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        if nodes.checks.len() >= NODE_CHECKS_MAX && !nodes.checks.contains_key(check) {
-            let text = format!("there are {NODE_CHECKS_MAX} checks of nodes already");
-            return Err(Refusal::failed(text));
-        }
-        nodes.checks.insert(check.clone(), held.clone());
-        self.arm(now, check, held);
-        Ok(Touched::Node)
-    }
-
     pub(super) fn remove_check(&mut self, check: &Key) -> Option<Touched> {
         if let Some(service) = self.checks.remove(check) {
             self.disarm(check);
@@ -202,7 +189,7 @@ impl Book {
         }
         Arc::make_mut(&mut self.nodes).checks.remove(check)?;
         self.disarm(check);
-        Some(Touched::Node)
+        Some(Touched::Node(vec![Fact::Check(check.clone())]))
     }
 
     /// A check is told: what it is and why.
@@ -231,9 +218,8 @@ impl Book {
     }
 
     /// The service that a check is of; none of a check of a node.
-    pub(super) fn service_of(&self, check: &Key) -> Option<&Record> {
-        let service = self.checks.get(check)?;
-        self.record(service)
+    pub(super) fn service_of(&self, check: &Key) -> Option<&Key> {
+        self.checks.get(check)
     }
 
     fn held(&self, check: &Key) -> Option<&Held> {
@@ -249,10 +235,14 @@ impl Book {
     fn change(&mut self, now: u64, check: &Key, status: Health, output: &str) -> Touched {
         let Some(service) = self.checks.get(check) else {
             let nodes = Arc::make_mut(&mut self.nodes);
-            let held = nodes.checks.get_mut(check);
-            let is_news = held.is_some_and(|held| held.hear(status, output));
-            return if is_news {
-                Touched::Node
+            let Some(held) = nodes.checks.get_mut(check) else {
+                return Touched::Nothing;
+            };
+            // Beats with a clock in their note are nothing to write down.
+            let is_fact = held.status != status;
+            let facts = is_fact.then(|| Fact::Check(check.clone()));
+            return if held.hear(status, output) {
+                Touched::Node(facts.into_iter().collect())
             } else {
                 Touched::Nothing
             };
@@ -355,34 +345,6 @@ impl Book {
             self.due.insert((at, alarm));
         }
     }
-
-    /// A node is registered by hand.
-    pub(super) fn put_node(&mut self, node: NodeDefinition, index: u64) -> Result<(), Refusal> {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        if nodes.known.len() >= NODES_MAX && !nodes.known.contains_key(&node.name) {
-            let text = format!("there are {NODES_MAX} nodes already");
-            return Err(Refusal::failed(text));
-        }
-        nodes.known.insert(node.name.clone(), (node, index));
-        Ok(())
-    }
-
-    /// A node goes, with its checks; gives the services that were on it.
-    pub(super) fn remove_node(&mut self, name: &str) -> Vec<Key> {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        nodes.known.remove(name);
-        nodes
-            .checks
-            .retain(|check, _| check.node.as_deref() != Some(name));
-        let on_it = |key: &&Key| key.node.as_deref() == Some(name);
-        self.services.keys().filter(on_it).cloned().collect()
-    }
-
-    /// Nodes changed at this index, or right after the last one.
-    pub(super) fn touch(&mut self, index: u64) {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        nodes.index = index.max(nodes.index.saturating_add(1));
-    }
 }
 
 pub(super) fn millis(span: Duration) -> u64 {
@@ -391,9 +353,9 @@ pub(super) fn millis(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use portolan_dialects::consul::ServiceDefinition;
+    use portolan_dialects::consul::{NodeDefinition, ServiceDefinition};
 
-    use super::*;
+    use super::{nodes::NODES_MAX, *};
 
     fn record(body: &str) -> Record {
         let service = ServiceDefinition::read(body.as_bytes()).unwrap();
@@ -501,9 +463,12 @@ mod tests {
         );
         assert!(matches!(added, Ok(Touched::Service(_))));
         let alone = book.add_check(0, None, read(r#"{"Name": "d", "TTL": "1s"}"#));
-        assert_eq!(alone, Ok(Touched::Node));
+        assert!(matches!(alone, Ok(Touched::Node(facts)) if facts.len() == 1));
         assert_eq!(book.ring(1000).0.len(), 2);
-        assert_eq!(book.remove_check(&Key::new(None, "d")), Some(Touched::Node));
+        assert!(matches!(
+            book.remove_check(&Key::new(None, "d")),
+            Some(Touched::Node(_))
+        ));
         assert!(book.remove_check(&Key::new(None, "c")).is_some());
         assert_eq!(book.remove_check(&Key::new(None, "c")), None);
         assert_eq!(book.next(), None);

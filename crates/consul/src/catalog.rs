@@ -8,8 +8,8 @@ use std::{
 
 use portolan_access::Resource;
 use portolan_dialects::consul::{
-    CatalogDeparture, CatalogPlace, CatalogRegistration, Parameters, Record, Refusal,
-    ServiceDefinition,
+    CatalogDeparture, CatalogPlace, CatalogRegistration, NodeDefinition, Parameters, Record,
+    Refusal, ServiceDefinition,
     answer::{CatalogRow, NodeServices, NodeView, ServiceView},
 };
 use portolan_wire::serve::Response;
@@ -19,7 +19,7 @@ use super::{
     Parts, answering,
     clerk::Writing,
     scene::{Scene, has_meta, has_tags},
-    terms::{Key, Touched},
+    terms::{Fact, Key, Touched},
     waiting::{of_everything, of_service},
     writing::wait_for,
 };
@@ -187,17 +187,9 @@ pub(super) async fn register(
     } = registration;
     let is_own = node.name.eq_ignore_ascii_case(&parts.home.node.name);
     let name = (!is_own).then_some(node.name.as_str());
-    let index = parts.clerk.catalog().revision().as_u64();
     let mut writings: Vec<Writing> = Vec::new();
     if !is_own {
-        writings.extend(parts.clerk.change(|book, _| {
-            let is_known = book.nodes().known.contains_key(&node.name);
-            if is_known && skip_node_update {
-                return Ok(Touched::Nothing);
-            }
-            book.put_node(node.clone(), index)?;
-            Ok(Touched::Node)
-        })?);
+        writings.extend(put_node(parts, &node, skip_node_update)?);
     }
     if let Some(service) = service {
         let at = name.map(|name| (name, node.address.as_str()));
@@ -214,7 +206,26 @@ pub(super) async fn register(
     answering::json(&true)
 }
 
-fn put(
+/// A node is registered by hand; one that is known stays as it is if it is to be skipped.
+pub(super) fn put_node(
+    parts: &Parts,
+    node: &NodeDefinition,
+    skips_known: bool,
+) -> Result<Vec<Writing>, Refusal> {
+    let index = parts.clerk.catalog().revision().as_u64();
+    parts.clerk.change(|book, _| {
+        let nodes = book.nodes();
+        let known = nodes.known.get(&node.name).map(|(known, _)| known);
+        let facts = vec![Fact::Node(node.name.clone())];
+        if known.is_some_and(|known| skips_known || known == node) {
+            return Ok(Touched::Kept(facts));
+        }
+        book.put_node(node.clone(), index.max(nodes.index.saturating_add(1)))?;
+        Ok(Touched::Node(facts))
+    })
+}
+
+pub(super) fn put(
     parts: &Parts,
     service: ServiceDefinition,
     at: Option<(&str, &str)>,
@@ -240,20 +251,28 @@ pub(super) async fn deregister(parts: &Parts, body: &[u8]) -> Result<Response, R
             Ok(touched.unwrap_or(Touched::Nothing))
         })?);
     } else if let Some(name) = node {
-        let mut on_it = Vec::new();
-        writings.extend(parts.clerk.change(|book, _| {
-            on_it = book.remove_node(name);
-            Ok(Touched::Node)
-        })?);
-        for key in on_it {
-            writings.extend(parts.clerk.deregister(&key)?.unwrap_or_default());
-        }
+        writings.extend(remove_node(parts, name)?);
     }
     wait_for(writings).await?;
     answering::json(&true)
 }
 
-fn check_datacenter(parts: &Parts, named: Option<&str>) -> Result<(), Refusal> {
+/// A node that was registered by hand goes, with everything on it.
+pub(super) fn remove_node(parts: &Parts, name: &str) -> Result<Vec<Writing>, Refusal> {
+    // A predecessor of this process may have left some.
+    parts.clerk.adopt_missing();
+    let mut on_it = Vec::new();
+    let mut writings = parts.clerk.change(|book, _| {
+        on_it = book.services_on(name);
+        Ok(book.remove_node(name))
+    })?;
+    for key in on_it {
+        writings.extend(parts.clerk.deregister(&key)?.unwrap_or_default());
+    }
+    Ok(writings)
+}
+
+pub(super) fn check_datacenter(parts: &Parts, named: Option<&str>) -> Result<(), Refusal> {
     let ours = &*parts.home.datacenter;
     if named.is_none_or(|named| named.eq_ignore_ascii_case(ours)) {
         return Ok(());

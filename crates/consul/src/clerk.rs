@@ -1,11 +1,12 @@
-//! Writes of this front: from the book to the registry, in one order.
+//! Writes of this front: from the book to the registry and the ledger, in one order.
 //!
 //! The book is behind a lock that guards nothing else and is held for no await. What is
-//! decided under it is sent to the registry before it is let go, so that the registry
+//! decided under it is sent to the two before it is let go, so that the registry
 //! hears of two changes of a service in the order in which they were decided; waiting for
 //! them to be visible comes after.
 
 use std::{
+    collections::BTreeMap,
     future::{Future, ready},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,15 +16,16 @@ use std::{
 
 use portolan_catalog::Catalog;
 use portolan_dialects::consul::{
-    Maintenance, Record, Refusal, Registered, instance_id, service_key,
+    Held, Maintenance, NodeDefinition, Record, Refusal, Registered, instance_id, service_key,
 };
+use portolan_ledger::{Answer, Input, Ledger, LedgerError};
 use portolan_model::{Instance, Override, Ruling};
 use portolan_runtime::Env;
 use tokio::sync::{Notify, watch};
 
 use super::{
     book::{Book, millis},
-    terms::{Key, Touched},
+    terms::{Fact, Key, Nodes, Touched},
 };
 use portolan_registry::{
     Registry, RegistryError,
@@ -38,13 +40,25 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// Who rules when a client of Consul asks for maintenance.
 const ACTOR: &str = "consul";
 
-/// A write that the registry has and that is not visible yet.
-pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), RegistryError>> + Send>>;
+/// A write that the registry or the ledger has, and that is not visible or not stored yet.
+pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Send>>;
+
+/// A write that came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Refused(#[from] portolan_ledger::Refusal),
+}
 
 pub(super) struct Clerk {
     /// Guards the book; held for no await.
     book: Mutex<Book>,
     registry: Registry,
+    ledger: Ledger,
     env: Env,
     began: Instant,
     /// Rings when the next alarm may have come nearer.
@@ -54,10 +68,11 @@ pub(super) struct Clerk {
 }
 
 impl Clerk {
-    pub(super) fn new(registry: Registry, env: Env) -> Self {
+    pub(super) fn new(registry: Registry, ledger: Ledger, env: Env) -> Self {
         Self {
             book: Mutex::default(),
             registry,
+            ledger,
             began: env.instant(),
             env,
             hurry: Notify::new(),
@@ -84,6 +99,10 @@ impl Clerk {
 
     pub(super) fn catalog(&self) -> Catalog {
         self.registry.reader().catalog()
+    }
+
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub(super) const fn registry(&self) -> &Registry {
@@ -151,13 +170,47 @@ impl Clerk {
     ) -> Result<Option<Writing>, Refusal> {
         match touched {
             Touched::Service(key) => self.put(book, &key).map(Some),
-            Touched::Node => {
+            Touched::Node(facts) => {
                 book.touch(self.catalog().revision().as_u64());
                 self.nodes.send_replace(());
-                Ok(None)
+                Ok((!facts.is_empty()).then(|| self.keep(book, &facts)))
             }
+            Touched::Kept(facts) => Ok(Some(self.keep(book, &facts))),
             Touched::Nothing => Ok(None),
         }
+    }
+
+    /// Has the ledger keep what nodes are now.
+    fn keep(&self, book: &mut Book, facts: &[Fact]) -> Writing {
+        book.count_facts();
+        let nodes: Arc<Nodes> = book.nodes();
+        let alterations = facts.iter().map(|fact| fact.alteration(&nodes));
+        let input = Input::Alter(alterations.collect());
+        let ledger = self.ledger.clone();
+        begin(async move {
+            match ledger.step(input).await? {
+                Answer::Refused(refused) => Err(refused.into()),
+                Answer::Done(_) | Answer::Session(_) | Answer::Txn(_) => Ok(()),
+            }
+        })
+    }
+
+    /// Shows nodes as the ledger has them, unless it was told of one since it was told so often.
+    pub(super) fn replace_nodes(
+        &self,
+        told: u64,
+        (known, checks): (BTreeMap<String, (NodeDefinition, u64)>, BTreeMap<Key, Held>),
+    ) -> bool {
+        let mut book = self.book();
+        if book.facts_told() != told {
+            return false;
+        }
+        book.set_nodes(self.now(), known, checks);
+        book.touch(self.catalog().revision().as_u64());
+        drop(book);
+        self.nodes.send_replace(());
+        self.hurry.notify_one();
+        true
     }
 
     fn put(&self, book: &Book, key: &Key) -> Result<Writing, Refusal> {
@@ -170,13 +223,11 @@ impl Clerk {
         Ok(begin(async move {
             let kept = registry.register(Some(actor()), described.clone()).await;
             let Err(RegistryError::Refused(core::Refusal::Ttl { max, .. })) = kept else {
-                return kept.map(|_| ());
+                return Ok(kept.map(|_| ())?);
             };
             described.ttl = Some(max);
-            registry
-                .register(Some(actor()), described)
-                .await
-                .map(|_| ())
+            registry.register(Some(actor()), described).await?;
+            Ok(())
         }))
     }
 
@@ -189,7 +240,7 @@ impl Clerk {
             match left {
                 // Somebody was faster.
                 Ok(_) | Err(RegistryError::Unknown) => Ok(()),
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             }
         }))
     }
@@ -252,7 +303,7 @@ impl Clerk {
         Ok(begin(async move {
             match registry.rule(Some(actor()), subject, ruling).await {
                 Ok(_) | Err(RegistryError::NoRuling) => Ok(()),
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             }
         }))
     }
@@ -279,7 +330,7 @@ impl Clerk {
 }
 
 /// Sends a write at once and gives back what is left to wait for.
-fn begin(writing: impl Future<Output = Result<(), RegistryError>> + Send + 'static) -> Writing {
+fn begin(writing: impl Future<Output = Result<(), WriteError>> + Send + 'static) -> Writing {
     let mut writing: Writing = Box::pin(writing);
     match writing
         .as_mut()

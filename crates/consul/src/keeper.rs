@@ -8,7 +8,9 @@ use portolan_runtime::Env;
 
 use super::{
     clerk::{Clerk, Writing},
+    nodes,
     terms::Key,
+    warden::Warden,
 };
 use portolan_registry::core::Subject;
 
@@ -21,11 +23,21 @@ const RENEWED_MAX: usize = 1000;
 pub struct Keeper {
     pub(super) clerk: Arc<Clerk>,
     pub(super) env: Env,
+    pub(super) warden: Warden,
 }
 
 impl Keeper {
-    /// Runs until the registry has stopped.
+    /// Runs until the registry or the ledger has stopped.
     pub async fn run(self) {
+        let (clerk, env) = (Arc::clone(&self.clerk), self.env.clone());
+        tokio::select! {
+            () = self.warden.run() => {}
+            () = nodes::follow(&clerk, &env) => {}
+            () = self.look_after() => {}
+        }
+    }
+
+    async fn look_after(&self) {
         let mut next_round = self.env.instant();
         loop {
             let now = self.env.instant();

@@ -6,22 +6,32 @@
 //! shapes; writes are answered once they are visible. The [`book`] remembers what the
 //! catalogue does not, the [`clerk`] writes, the [`Keeper`] sees to time.
 //!
-//! Keys, sessions, transactions and prepared queries are answered 501 until there is a
-//! ledger. What a caller may see and do is asked of its [`acl`] permit.
+//! Keys, sessions, prepared queries, events and nodes stand in the ledger, and are answered
+//! when they would survive a restart. Each area of the API is one module whose functions get
+//! what they are about (a key, a session, a query, an event, a node) before they do anything.
+//! What a caller may see and do is asked of its [`acl`] permit.
 
 mod acl;
 mod agent;
 mod answering;
+mod asking;
 mod book;
 mod catalog;
 mod clerk;
 mod events;
 mod health;
 mod keeper;
+mod kv;
+mod nodes;
+mod query;
 mod sane;
 mod scene;
+mod session;
+mod snapshot;
 mod terms;
+mod txn;
 mod waiting;
+mod warden;
 mod writing;
 
 use std::{fmt::Write as _, ops::Deref, sync::Arc};
@@ -29,20 +39,25 @@ use std::{fmt::Write as _, ops::Deref, sync::Arc};
 use http::{HeaderValue, Method, header};
 use portolan_auth::Access;
 use portolan_dialects::consul::{
-    CatalogPlace, Home, Parameters, Place, Refusal, answer::ItselfConfig,
+    CatalogPlace, Home, KvParameters, Parameters, Place, Refusal, answer::ItselfConfig,
 };
+use portolan_ledger::Ledger;
+use portolan_model::ByteSize;
 use portolan_runtime::{Dice, Env, drain::DrainWatch};
-use portolan_wire::serve::{Answering, Handler, Query, Request, Response, decode};
+use portolan_wire::serve::{Answering, Handler, Peer, Query, Request, Response, decode};
 
-use self::{acl::Permit, clerk::Clerk, events::Events};
+use self::{acl::Permit, clerk::Clerk, query::Asked, warden::Warden};
 pub use self::{
     acl::{kind, need},
     keeper::Keeper,
+    query::{BadTemplate, Template},
 };
 use portolan_registry::{Registry, watch::Hub};
 
 /// The version of Consul whose API this is.
 const VERSION: &str = "1.20.0";
+/// The largest body that a listener of this front must let through: a snapshot.
+pub const BODY_MAX: ByteSize = snapshot::BODY_MAX;
 
 /// What the front is made of.
 pub struct Settings {
@@ -50,6 +65,8 @@ pub struct Settings {
     pub registry: Registry,
     /// The watches.
     pub hub: Hub,
+    /// Keys, sessions and what else must survive a restart.
+    pub ledger: Ledger,
     /// Ends blocking queries when the program drains.
     pub drain: DrainWatch,
     /// The clock.
@@ -64,11 +81,11 @@ pub struct Settings {
 struct Shared {
     registry: Registry,
     hub: Hub,
+    ledger: Ledger,
     drain: DrainWatch,
     env: Env,
-    home: Home,
+    home: Arc<Home>,
     clerk: Arc<Clerk>,
-    events: Events,
     access: Access,
 }
 
@@ -97,21 +114,30 @@ impl Consul {
         let Settings {
             registry,
             hub,
+            ledger,
             drain,
             env,
             home,
             access,
         } = settings;
-        let clerk = Arc::new(Clerk::new(registry.clone(), env.clone()));
+        let home = Arc::new(home);
+        let clerk = Clerk::new(registry.clone(), ledger.clone(), env.clone());
+        let clerk = Arc::new(clerk);
         let keeper = Keeper {
+            warden: Warden {
+                clerk: Arc::clone(&clerk),
+                home: Arc::clone(&home),
+                ledger: ledger.clone(),
+                env: env.clone(),
+            },
             clerk: Arc::clone(&clerk),
             env: env.clone(),
         };
         let front = Self(Arc::new(Shared {
             registry,
             hub,
+            ledger,
             drain,
-            events: Events::new(&env),
             env,
             home,
             clerk,
@@ -142,16 +168,21 @@ impl Parts {
             Method::HEAD => Method::GET,
             ref method => method.clone(),
         };
-        let allowed = place.methods();
+        let allowed = if let Place::Query(rest) = &place {
+            query::methods(rest)
+        } else {
+            place.methods()
+        };
         if !allowed.iter().any(|allowed| method == *allowed) {
             return Ok(not_allowed(&method, allowed));
         }
         let parameters = Parameters::read(|name| query.all(name).collect(), &self.home.datacenter)?;
-        acl::vet(self, &place, &method, &query)?;
+        acl::vet(self, &place, &method)?;
         if method == Method::GET {
-            self.read(place, &parameters, &query).await
+            let peer = request.extensions().get::<Peer>().copied();
+            self.read(place, &parameters, (&query, peer)).await
         } else {
-            self.write(place, &query, request).await
+            self.write(place, (&method, &query), request).await
         }
     }
 
@@ -159,10 +190,25 @@ impl Parts {
         &self,
         place: Place,
         parameters: &Parameters,
-        query: &Query<'_>,
+        (query, peer): (&Query<'_>, Option<Peer>),
     ) -> Result<Response, Refusal> {
         let parts = self;
         match place {
+            Place::Kv(key) => {
+                let wanted = KvParameters::read(|name| query.find(name))?;
+                kv::read(parts, &key, parameters, wanted).await
+            }
+            Place::Session(what, id) => session::read(parts, (what, &id), parameters).await,
+            Place::Query(rest) => {
+                let asked = Asked {
+                    parameters,
+                    limit: query.find("limit"),
+                    is_mesh: query.find("connect") == Some("true"),
+                    peer,
+                };
+                query::read(parts, &rest, &asked).await
+            }
+            Place::Snapshot => snapshot::save(parts).await,
             Place::Agent(place) => agent::read(parts, &place, parameters, query).await,
             Place::Catalog(place) => catalog::answer(parts, place, parameters).await,
             Place::Health(place) => health::answer(parts, place, parameters).await,
@@ -175,21 +221,43 @@ impl Parts {
                 Ok(answering::indexed(response, index, parameters.consistency))
             }
             Place::Acl(place) => acl::read(parts, &place),
-            Place::Kv(_) | Place::Session(..) | Place::Query(_) | Place::Txn | Place::Fire(_) => {
-                Err(no_ledger())
-            }
+            Place::Txn | Place::Fire(_) => Err(Refusal::new(405, "method GET not allowed")),
         }
     }
 
     async fn write(
         &self,
         place: Place,
-        query: &Query<'_>,
+        (method, query): (&Method, &Query<'_>),
         request: Request,
     ) -> Result<Response, Refusal> {
         let parts = self;
         let caller = writing::caller(&request);
         match place {
+            Place::Kv(key) => {
+                let wanted = KvParameters::read(|name| query.find(name))?;
+                if method == Method::DELETE {
+                    return kv::delete(parts, &key, &wanted).await;
+                }
+                let value = writing::body(request).await?;
+                kv::write(parts, &key, wanted, value).await
+            }
+            Place::Session("create", _) => {
+                let body = writing::body(request).await?;
+                session::create(parts, &body).await
+            }
+            Place::Session("destroy", id) => session::destroy(parts, &id).await,
+            Place::Session(_, id) => session::renew(parts, &id).await,
+            Place::Txn => {
+                let body = writing::body(request).await?;
+                acl::vet_txn(parts, &body)?;
+                txn::answer(parts, &body, caller).await
+            }
+            Place::Query(rest) => {
+                let body = writing::body(request).await?;
+                query::write(parts, &rest, (method, &body)).await
+            }
+            Place::Snapshot => snapshot::restore(parts, request).await,
             Place::Agent(place) => {
                 let body = writing::body(request).await?;
                 acl::vet_agent(parts, &place, &body)?;
@@ -207,8 +275,7 @@ impl Parts {
             }
             Place::Fire(name) => {
                 let body = writing::body(request).await?;
-                let now = parts.clerk.catalog().revision().as_u64();
-                answering::json(&parts.events.fire(&name, (query, &body), now)?)
+                events::fire(parts, &name, (query, &body)).await
             }
             Place::Acl(place) => {
                 let deed = acl::Deed::of(&request, place);
@@ -218,15 +285,9 @@ impl Parts {
             Place::Sane(_) => Err(Refusal::failed(
                 "Portolan has no such part of Consul to change",
             )),
-            Place::Kv(_)
-            | Place::Session(..)
-            | Place::Query(_)
-            | Place::Txn
-            | Place::Catalog(_)
-            | Place::Health(_)
-            | Place::Leader
-            | Place::Peers
-            | Place::Events => Err(no_ledger()),
+            Place::Catalog(_) | Place::Health(_) | Place::Leader | Place::Peers | Place::Events => {
+                Ok(not_allowed(method, place.methods()))
+            }
         }
     }
 }
@@ -235,13 +296,6 @@ impl Handler for Consul {
     fn handle(&self, request: Request) -> Answering {
         Box::pin(self.clone().answer(request))
     }
-}
-
-fn no_ledger() -> Refusal {
-    Refusal::new(
-        501,
-        "Portolan has no key-value store, sessions or prepared queries yet",
-    )
 }
 
 fn not_allowed(method: &Method, allowed: &[&'static str]) -> Response {

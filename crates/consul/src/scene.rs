@@ -32,14 +32,19 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
+    /// What the caller of a request may see.
     pub(super) fn new(parts: &'a Parts) -> Self {
-        let clerk = &*parts.clerk;
+        Self::of(&parts.home, &parts.clerk, &parts.permit)
+    }
+
+    /// What that permit shows.
+    pub(super) fn of(home: &'a Home, clerk: &'a Clerk, permit: &'a Permit) -> Self {
         let nodes = clerk.book().nodes();
         Self {
-            home: &parts.home,
+            home,
             catalog: clerk.catalog(),
             nodes,
-            permit: &parts.permit,
+            permit,
             clerk,
         }
     }
@@ -177,15 +182,24 @@ impl<'a> Scene<'a> {
 
     /// The service of that id, if it was registered through Consul.
     pub(super) fn find(&self, id: &str) -> Option<(Registered, u64)> {
-        let key = Key::new(None, id);
+        self.find_by_key(&Key::new(None, id))
+    }
+
+    /// The service that a check is of, if it was registered through Consul.
+    pub(super) fn find_by_check(&self, check: &Key) -> Option<(Registered, u64)> {
+        let key = self.clerk.book().service_of(check)?.clone();
+        self.find_by_key(&key)
+    }
+
+    pub(super) fn find_by_key(&self, key: &Key) -> Option<(Registered, u64)> {
         let name = {
             let book = self.clerk.book();
-            book.record(&key).map(|record| record.service.name.clone())
+            book.record(key).map(|record| record.service.name.clone())
         };
         let service = self.service(&name?).ok()??;
         let found = self
             .all_instances(service)
-            .find(|seen| seen.is_ours && Key::of(&seen.record) == key);
+            .find(|seen| seen.is_ours && Key::of(&seen.record) == *key);
         found.map(|seen| (seen, service.modified.as_u64()))
     }
 

@@ -29,10 +29,21 @@ impl Key {
 pub(super) enum Touched {
     /// This service is different.
     Service(Key),
-    /// A node or a check of one is different.
-    Node,
+    /// Nodes and checks of nodes are different; those that are named must outlive the process.
+    Node(Vec<Fact>),
+    /// Nobody sees anything else, but what is named must be stored before anybody is told.
+    Kept(Vec<Fact>),
     /// Nothing that readers must see now.
     Nothing,
+}
+
+/// What must outlive the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// A node, by its name.
+    Node(String),
+    /// A check of a node.
+    Check(Key),
 }
 
 /// Nodes and their checks, as readers see them.

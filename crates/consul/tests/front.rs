@@ -9,142 +9,14 @@
 #[path = "../../registry/tests/common/mod.rs"]
 mod common;
 
-use std::{
-    collections::HashMap,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+mod agent;
 
-use common::World;
-use portolan_auth::Access;
-use portolan_consul::{Consul, Settings as Front};
-use portolan_dialects::{
-    consul::{Home, NodeDefinition},
-    native::Registration,
-};
+use std::{net::Ipv4Addr, time::Duration};
+
+use agent::Agent;
+use portolan_dialects::native::Registration;
 use portolan_model::{ServiceKey, SourceId};
-use portolan_registry::watch::Hub;
-use portolan_runtime::Env;
-use portolan_wire::serve::{Hosts, Limits, Settings, serve};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-
-struct Agent {
-    world: World,
-    address: SocketAddr,
-}
-
-struct Answer {
-    status: u16,
-    headers: HashMap<String, String>,
-    text: String,
-    body: Value,
-}
-
-impl Answer {
-    fn index(&self) -> u64 {
-        self.headers["x-consul-index"].parse().unwrap()
-    }
-}
-
-impl Agent {
-    fn new() -> Self {
-        let mut world = World::new(Env::system());
-        let env = world.env.clone();
-        let (hub, watches) = Hub::new(&*world.reader);
-        let (front, keeper) = Consul::new(Front {
-            registry: world.registry.clone(),
-            hub,
-            drain: world.drain.watch(),
-            env: env.clone(),
-            home: Home {
-                node: NodeDefinition {
-                    id: "11111111-2222-4333-8444-555555555555".into(),
-                    name: "here".into(),
-                    address: "127.0.0.1".into(),
-                    ..NodeDefinition::default()
-                },
-                datacenter: "dc1".into(),
-            },
-            access: Access::new(&env),
-        });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let settings = Settings {
-            limits: Limits::default(),
-            hosts: Hosts::Named(Vec::new()),
-            tls: None,
-        };
-        let drain = world.drain.watch();
-        let served = serve(listener, Arc::new(front), settings, drain, env.clone());
-        world.keep(env.spawn("consul hub", watches.run()));
-        world.keep(env.spawn("keeper", keeper.run()));
-        world.keep(env.spawn("consul", async { served.await.unwrap() }));
-        Self { world, address }
-    }
-
-    async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-        let headers = head
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(": "));
-        Answer {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            headers: headers
-                .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-                .collect(),
-            body: serde_json::from_str(text).unwrap_or_default(),
-            text: text.to_owned(),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        let answer = self.call("GET", path, "").await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-        answer
-    }
-
-    async fn put(&self, path: &str, body: &Value) -> Answer {
-        let answer = self.call("PUT", path, &body.to_string()).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-        answer
-    }
-
-    async fn refused(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let answer = self.call(method, path, body).await;
-        (answer.status, answer.text)
-    }
-
-    /// The ids of the services of that name.
-    async fn ids(&self, query: &str) -> Vec<String> {
-        let answer = self.get(&format!("health/service/{query}")).await;
-        let entries = answer.body.as_array().unwrap().iter();
-        entries
-            .map(|entry| entry["Service"]["ID"].as_str().unwrap().to_owned())
-            .collect()
-    }
-
-    async fn status(&self, check: &str) -> (String, String) {
-        let checks = self.get("agent/checks").await.body;
-        let text = |field: &str| checks[check][field].as_str().unwrap_or_default().to_owned();
-        (text("Status"), text("Output"))
-    }
-}
 
 /// Waits until a claim about the world holds; it is made again whenever it does not.
 macro_rules! until {
@@ -620,9 +492,6 @@ async fn refusals_are_plain_texts() {
             "method GET not allowed",
         ),
         ("GET", "nothing", "", 404, "Invalid URL path"),
-        ("GET", "kv/a", "", 501, "no key-value store"),
-        ("PUT", "session/create", "", 501, "no key-value store"),
-        ("PUT", "txn", "[]", 501, "no key-value store"),
         ("GET", "acl/tokens", "", 401, "ACL support disabled"),
         (
             "PUT",

@@ -133,6 +133,7 @@ fn nothing() -> Facts<'static> {
         instances: 0,
         stale_sources: 0,
         is_store_healthy: true,
+        ledger: portolan_telemetry::LedgerFacts::default(),
         guard: portolan_telemetry::GuardFacts::default(),
         denied: &[],
         lines_dropped: 0,

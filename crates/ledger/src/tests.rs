@@ -17,7 +17,8 @@ use portolan_testkit::Scratch;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Answer, Input, Ledger, LedgerError, Mode, Output, Query, SessionId, Terms, WAITERS_MAX,
+    Alteration, Answer, Expectation, Input, Kept, Kind, Ledger, LedgerError, Mode, Output, Query,
+    SessionId, Snapshot, Terms, WAITERS_MAX,
 };
 
 /// A store in memory. Commits wait for a permit.
@@ -25,6 +26,8 @@ use crate::{
 struct Shelf {
     records: Mutex<BTreeMap<LedgerKey, Bytes>>,
     fails: Mutex<bool>,
+    /// Commits that succeed before all others fail.
+    good: Mutex<usize>,
     commits: Arc<Semaphore>,
 }
 
@@ -33,6 +36,7 @@ impl Shelf {
         Arc::new(Self {
             records: Mutex::default(),
             fails: Mutex::new(false),
+            good: Mutex::new(usize::MAX),
             commits: Arc::new(Semaphore::new(commits)),
         })
     }
@@ -51,7 +55,9 @@ impl Shelf {
 
 impl store::Ledger for Shelf {
     fn transact(&self, transactions: Vec<Transaction>) -> Later<Vec<Outcome>> {
-        let fails = *self.fails.lock().unwrap();
+        let mut good = self.good.lock().unwrap();
+        let fails = *self.fails.lock().unwrap() || *good == 0;
+        *good = good.saturating_sub(1);
         let count = transactions.len();
         if !fails {
             for transaction in transactions {
@@ -73,20 +79,17 @@ impl store::Ledger for Shelf {
         })
     }
 
-    fn read(&self, _: LedgerKey) -> Later<Option<Record>> {
-        Box::pin(async { Ok(None) })
+    fn read(&self, key: LedgerKey) -> Later<Option<Record>> {
+        let found = self.records.lock().unwrap().get(&key).cloned();
+        Box::pin(async move { Ok(found.map(record)) })
     }
 
     fn range(&self, span: Span) -> Later<Page> {
         let all = self.records.lock().unwrap().clone();
         let after = all
             .into_iter()
-            .filter(|(key, _)| Some(key) > span.after.as_ref());
-        let record = |value| Record {
-            value,
-            created: Revision::FIRST,
-            modified: Revision::FIRST,
-        };
+            .filter(|(key, _)| Some(key) > span.after.as_ref())
+            .filter(|(key, _)| key.as_bytes().starts_with(span.prefix.as_bytes()));
         // Small pages, so that there is more than one.
         let mut records: Vec<_> = after
             .map(|(key, value)| (key, record(value)))
@@ -98,8 +101,16 @@ impl store::Ledger for Shelf {
     }
 }
 
-async fn start(env: &Env, shelf: &Arc<Shelf>) -> (Ledger, Task) {
-    Ledger::start(env, Arc::clone(shelf) as _).await.unwrap()
+fn record(value: Bytes) -> Record {
+    Record {
+        value,
+        created: Revision::FIRST,
+        modified: Revision::FIRST,
+    }
+}
+
+fn start(env: &Env, shelf: &Arc<Shelf>) -> (Ledger, Task) {
+    Ledger::start(env, Some(Arc::clone(shelf) as _))
 }
 
 fn set(key: &str, value: &'static str) -> Input {
@@ -127,7 +138,7 @@ async fn what_was_answered_is_there_after_a_restart() {
     let (scratch, env) = (Scratch::new(), Env::virtual_time(1));
     let settings = Settings::of(scratch.path().join("store"));
     let (store, _) = Embedded::open(&env, settings.clone()).unwrap();
-    let (ledger, task) = Ledger::start(&env, Arc::new(store.clone())).await.unwrap();
+    let (ledger, task) = Ledger::start(&env, Some(Arc::new(store.clone())));
     for number in 0..20 {
         assert!(ledger.step(set(&format!("k{number}"), "v")).await.is_ok());
     }
@@ -145,7 +156,7 @@ async fn what_was_answered_is_there_after_a_restart() {
     store.close().await;
 
     let (store, _) = Embedded::open(&env, settings).unwrap();
-    let (ledger, _task) = Ledger::start(&env, Arc::new(store)).await.unwrap();
+    let (ledger, _task) = Ledger::start(&env, Some(Arc::new(store)));
     let after = ledger.look(Query::Tree("k".into())).await.unwrap();
     assert_eq!(after.0, before.0);
     assert!(after.1 >= before.1);
@@ -156,7 +167,7 @@ async fn what_was_answered_is_there_after_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn nobody_is_answered_before_the_commit_not_even_a_question() {
     let (env, shelf) = (Env::virtual_time(1), Shelf::new(0));
-    let (ledger, _task) = start(&env, &shelf).await;
+    let (ledger, _task) = start(&env, &shelf);
     let mut write = Box::pin(ledger.step(set("a", "1")));
     let mut look = Box::pin(ledger.look(key("a")));
     let span = Duration::from_secs(1);
@@ -170,7 +181,7 @@ async fn nobody_is_answered_before_the_commit_not_even_a_question() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_commit_is_told_and_forgotten() {
     let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
-    let (ledger, _task) = start(&env, &shelf).await;
+    let (ledger, _task) = start(&env, &shelf);
     for name in ["a", "b", "c", "d"] {
         ledger.step(set(name, "1")).await.unwrap();
     }
@@ -193,7 +204,7 @@ async fn a_failed_commit_is_told_and_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn a_lock_stays_delayed_over_a_failed_commit() {
     let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
-    let (ledger, _task) = start(&env, &shelf).await;
+    let (ledger, _task) = start(&env, &shelf);
     let begin = |name: &str| Input::Begin {
         id: SessionId::new(name).unwrap(),
         terms: Terms {
@@ -225,7 +236,7 @@ async fn a_lock_stays_delayed_over_a_failed_commit() {
 #[tokio::test(start_paused = true)]
 async fn a_question_waits_for_its_own_change() {
     let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
-    let (ledger, _task) = start(&env, &shelf).await;
+    let (ledger, _task) = start(&env, &shelf);
     ledger.step(set("a/1", "1")).await.unwrap();
     let tree = || Query::Tree("a/".into());
     let (_, index) = ledger.look(tree()).await.unwrap();
@@ -250,7 +261,7 @@ async fn a_question_waits_for_its_own_change() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_not_renewed_ends_by_itself() {
     let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
-    let (ledger, _task) = start(&env, &shelf).await;
+    let (ledger, _task) = start(&env, &shelf);
     let id = SessionId::new("one").unwrap();
     let terms = Terms {
         ttl: Some(Duration::from_secs(10)),
@@ -282,7 +293,7 @@ async fn a_session_that_is_not_renewed_ends_by_itself() {
 #[tokio::test(start_paused = true)]
 async fn one_past_the_limit_may_not_wait() {
     let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
-    let (ledger, _task) = start(&env, &shelf).await;
+    let (ledger, _task) = start(&env, &shelf);
     let index = ledger.look(key("a")).await.unwrap().1;
     let mut waiting: Vec<_> = (0..WAITERS_MAX)
         .map(|_| {
@@ -301,6 +312,106 @@ async fn one_past_the_limit_may_not_wait() {
     waiting.pop();
     let mut wait = Box::pin(ledger.wait(key("a"), index));
     assert!(polled_once(&mut wait).await.is_none(), "one has gone away");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_without_its_store_waits_for_it_and_then_says_so() {
+    let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
+    let (ledger, _task) = start(&env, &shelf);
+    ledger.step(set("a", "1")).await.unwrap();
+    let (_, index) = ledger.look(key("a")).await.unwrap();
+    let mut wait = Box::pin(ledger.wait(key("a"), index));
+    let span = Duration::from_secs(1);
+    assert!(env.timeout(span, &mut wait).await.is_err());
+    ledger.attach(None).await;
+    let mut first = Box::pin(ledger.step(set("a", "2")));
+    assert!(env.timeout(span, &mut first).await.is_err());
+    let mut second = Box::pin(ledger.step(set("a", "3")));
+    assert!(env.timeout(span, &mut second).await.is_err());
+    let loads = ledger.reloaded(0).await.unwrap();
+    ledger.attach(Some(Arc::clone(&shelf) as _)).await;
+    assert_eq!(second.await.unwrap(), Answer::Done(true));
+    assert_eq!(first.await.unwrap(), Answer::Done(true));
+    assert_eq!(value(wait.await.unwrap().0), Some("3".into()));
+    assert!(ledger.reloaded(loads).await.unwrap() > loads);
+
+    ledger.attach(None).await;
+    let began = env.instant();
+    for _ in 0..2 {
+        let closed = ledger.step(set("a", "4")).await;
+        assert!(matches!(closed, Err(LedgerError::Closed)));
+    }
+    assert_eq!((env.instant() - began).as_secs(), 5, "waited for once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_comes_back_as_one() {
+    let (env, shelf) = (Env::virtual_time(1), Shelf::new(1000));
+    let (ledger, _task) = start(&env, &shelf);
+    let kept = Kept {
+        body: "{}".into(),
+        ..Kept::default()
+    };
+    let node = Alteration::Keep(Kind::Node, "n".into(), kept, Expectation::Absent);
+    ledger.step(Input::Alter(vec![node])).await.unwrap();
+    ledger.step(set("a", "1")).await.unwrap();
+    ledger.step(set("b", "1")).await.unwrap();
+    let snapshot = ledger.snapshot().await.unwrap();
+    ledger.step(set("a", "2")).await.unwrap();
+    ledger.step(set("c", "2")).await.unwrap();
+    let before = ledger.look(key("a")).await.unwrap().1;
+    let mut wait = Box::pin(ledger.wait(key("a"), before));
+    assert!(polled_once(&mut wait).await.is_none());
+
+    // Cut off before the last commit: all of what was before is there.
+    *shelf.good.lock().unwrap() = 1;
+    assert!(ledger.restore(snapshot.clone()).await.is_err());
+    *shelf.good.lock().unwrap() = usize::MAX;
+    assert_eq!(names(&ledger).await, ["a", "b", "c"]);
+    assert!(polled_once(&mut wait).await.is_none());
+
+    ledger.restore(snapshot.clone()).await.unwrap();
+    assert_eq!(names(&ledger).await, ["a", "b"]);
+    let (found, index) = wait.await.unwrap();
+    assert_eq!(value(found), Some("1".into()));
+    assert!(index > before, "no index goes back");
+    drop(ledger);
+    let (ledger, _task) = start(&env, &shelf);
+    assert_eq!(names(&ledger).await, ["a", "b"], "after a restart, too");
+    let again = ledger.snapshot().await.unwrap();
+    assert_eq!(again.chunks().count(), 1);
+    let (nodes, _) = ledger.look(Query::Objects(Kind::Node)).await.unwrap();
+    assert!(matches!(nodes, Output::Objects(nodes) if nodes.len() == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_none_of_ours_are_not_restored() {
+    let (env, shelf) = (Env::virtual_time(1), Shelf::new(100));
+    let (ledger, _task) = start(&env, &shelf);
+    ledger.step(set("a", "1")).await.unwrap();
+    let whole: Vec<u8> = ledger
+        .snapshot()
+        .await
+        .unwrap()
+        .chunks()
+        .flatten()
+        .collect();
+    let mut broken = Snapshot::read(&whole.into()).unwrap();
+    broken.spoil();
+    let refused = ledger.restore(broken).await;
+    assert!(matches!(refused, Err(LedgerError::Record(_))));
+    assert_eq!(names(&ledger).await, ["a"]);
+}
+
+async fn names(ledger: &Ledger) -> Vec<String> {
+    let query = Query::Names {
+        prefix: "".into(),
+        separator: String::new(),
+    };
+    let Output::Names(names) = ledger.look(query).await.unwrap().0 else {
+        panic!("no names");
+    };
+    names.iter().map(ToString::to_string).collect()
 }
 
 /// Polls once, and lets the ledger's task run.

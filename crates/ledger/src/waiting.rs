@@ -37,23 +37,38 @@ impl Waiters {
         }
     }
 
-    /// Answers those whose answer has changed.
+    /// Answers those whose answer has changed, whatever else has.
+    pub(crate) fn wake_all(&mut self, engine: &Engine) {
+        for waiter in std::mem::take(&mut self.0) {
+            if !waiter.reply.is_closed() {
+                self.answer_or_keep(engine, waiter);
+            }
+        }
+    }
+
+    fn answer_or_keep(&mut self, engine: &Engine, waiter: Waiter) {
+        let (output, index) = engine.look(&waiter.query);
+        if index > waiter.index {
+            // Whoever has gone away is not missed.
+            drop(waiter.reply.send(Ok((output, index))));
+        } else {
+            self.0.push(waiter);
+        }
+    }
+
+    /// Answers those whose answer has changed in these steps.
     pub(crate) fn wake(&mut self, engine: &Engine, steps: &[Step]) {
         if steps.is_empty() {
             return;
         }
-        let waiting = std::mem::take(&mut self.0);
-        for waiter in waiting {
+        for waiter in std::mem::take(&mut self.0) {
             if waiter.reply.is_closed() {
                 continue;
             }
-            let concerns = steps.iter().any(|step| concerns(step, &waiter.query));
-            let found = concerns.then(|| engine.look(&waiter.query));
-            match found {
-                Some((output, index)) if index > waiter.index => {
-                    drop(waiter.reply.send(Ok((output, index))));
-                }
-                _ => self.0.push(waiter),
+            if steps.iter().any(|step| concerns(step, &waiter.query)) {
+                self.answer_or_keep(engine, waiter);
+            } else {
+                self.0.push(waiter);
             }
         }
     }
@@ -69,5 +84,6 @@ fn concerns(step: &Step, query: &Query) -> bool {
             found.is_some_and(|key| key.starts_with(&**prefix))
         }
         Query::Session(_) | Query::Sessions => step.sessions_changed,
+        Query::Objects(kind) => step.kinds_changed.contains(kind),
     }
 }

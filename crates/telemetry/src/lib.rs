@@ -13,7 +13,7 @@ mod record;
 pub use access::{AccessLog, AccessWriter, Destination, Format, OpenError};
 pub use log_fields::{LOG_FIELDS, LogField};
 pub use meters::{
-    Count, Facts, Family, Gauge, GuardFacts, Kind, Meters, Row, WorkerMeters, families,
+    Count, Facts, Family, Gauge, GuardFacts, Kind, LedgerFacts, Meters, Row, WorkerMeters, families,
 };
 pub use process::Usage;
 pub use record::{Outcome, Record, Timers};

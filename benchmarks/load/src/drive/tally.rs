@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Request;
 use super::client::Failure;
+use super::request::Request;
 use crate::histogram::Histogram;
 
 /// Failures that are printed one by one; the others are only counted.

@@ -3,13 +3,14 @@
 //!
 //! A [`Permit`] goes with each request. Reads leave out what it does not show; writes are
 //! refused as soon as it is known what they are about: by their path ([`vet`]) or by their
-//! body ([`vet_agent`], [`vet_catalog`]). Without access control it permits everything at
+//! body ([`vet_agent`], [`vet_catalog`], [`vet_txn`]). Without access control it permits everything at
 //! the cost of one look.
 //! Source: the ACL rules reference of the Consul API.
 
 mod api;
 mod permit;
 mod vet;
+mod vet_txn;
 mod views;
 
 use http::Method;
@@ -18,6 +19,7 @@ use portolan_access::{Kind, Need};
 pub(super) use api::{Deed, read, write};
 pub(super) use permit::Permit;
 pub(super) use vet::{vet, vet_agent, vet_catalog};
+pub(super) use vet_txn::vet_txn;
 
 /// What a request does. Cheap: it is asked of each.
 #[must_use]

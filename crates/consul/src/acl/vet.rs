@@ -7,8 +7,6 @@ use portolan_dialects::consul::{
     Place, Refusal, Sane, ServiceDefinition,
 };
 
-use portolan_wire::serve::Query;
-
 use super::Permit;
 use crate::{Parts, terms::Key};
 
@@ -18,54 +16,31 @@ use Level::{Read, Write};
 ///
 /// # Errors
 /// 403.
-pub(crate) fn vet(
-    parts: &Parts,
-    place: &Place,
-    method: &Method,
-    query: &Query<'_>,
-) -> Result<(), Refusal> {
+pub(crate) fn vet(parts: &Parts, place: &Place, method: &Method) -> Result<(), Refusal> {
     let permit = &parts.permit;
     if permit.is_open() {
         return Ok(());
     }
-    let (node, is_read) = (&*parts.home.node.name, *method == Method::GET);
+    let is_read = *method == Method::GET;
     match place {
         Place::Agent(place) => vet_agent_path(parts, place),
         Place::Fire(name) => permit.require(Resource::Event, name, Write),
-        Place::Kv(key) => vet_key(permit, key, is_read, query),
-        Place::Session(what, _) => {
-            let is_write = matches!(*what, "create" | "destroy" | "renew");
-            let level = if is_write { Write } else { Read };
-            permit.require(Resource::Session, node, level)
-        }
-        // Which keys or queries it is about, only their handlers know.
-        Place::Txn => permit.require_tree(Resource::Key, "", Write),
-        Place::Query(_) => {
-            let level = if is_read { Read } else { Write };
-            permit.require_tree(Resource::Query, "", level)
-        }
+        Place::Kv(key) if !is_read => permit.require(Resource::Key, key, Write),
+        // A snapshot holds what every rule is about.
+        Place::Snapshot => permit.require(Resource::Acl, "", Write),
         Place::Sane(sane) => vet_sane(permit, *sane, is_read),
-        // Its own endpoints ask, since some are for everybody.
+        // Those that look after these ask, since they know what a request is about.
         Place::Acl(AclPlace::Bootstrap | AclPlace::Other(_))
+        | Place::Session(..)
+        | Place::Txn
+        | Place::Query(_)
         // What is read is filtered instead, and bodies say what is written.
+        | Place::Kv(_)
         | Place::Catalog(_)
         | Place::Health(_)
         | Place::Leader
         | Place::Peers
         | Place::Events => Ok(()),
-    }
-}
-
-/// A key needs its own level, all keys that begin so need it of each of them.
-fn vet_key(permit: &Permit, key: &str, is_read: bool, query: &Query<'_>) -> Result<(), Refusal> {
-    let level = if is_read { Read } else { Write };
-    let is_tree = ["recurse", "keys"]
-        .iter()
-        .any(|word| query.find(word).is_some());
-    if is_tree {
-        permit.require_tree(Resource::Key, key, level)
-    } else {
-        permit.require(Resource::Key, key, level)
     }
 }
 
@@ -131,17 +106,17 @@ pub(crate) fn vet_agent(parts: &Parts, place: &AgentPlace, body: &[u8]) -> Resul
     if parts.permit.is_open() {
         return Ok(());
     }
-    match place {
-        AgentPlace::RegisterService => match ServiceDefinition::read(body) {
-            Ok(service) => vet_definition(parts, None, &service),
-            Err(_) => Ok(()),
-        },
-        AgentPlace::RegisterCheck => match CheckDefinition::read(body) {
-            Ok(check) => vet_check_definition(parts, None, &check),
-            Err(_) => Ok(()),
-        },
-        _ => Ok(()),
+    if *place == AgentPlace::RegisterService
+        && let Ok(service) = ServiceDefinition::read(body)
+    {
+        return vet_definition(parts, None, &service);
     }
+    if *place == AgentPlace::RegisterCheck
+        && let Ok(check) = CheckDefinition::read(body)
+    {
+        return vet_check_definition(parts, None, &check);
+    }
+    Ok(())
 }
 
 /// Refuses registrations and deregistrations by hand of what the caller may not write.
@@ -152,17 +127,17 @@ pub(crate) fn vet_catalog(parts: &Parts, place: &CatalogPlace, body: &[u8]) -> R
     if parts.permit.is_open() {
         return Ok(());
     }
-    match place {
-        CatalogPlace::Register => match CatalogRegistration::read(body) {
-            Ok((registration, _)) => vet_registration(parts, &registration),
-            Err(_) => Ok(()),
-        },
-        CatalogPlace::Deregister => match CatalogDeparture::read(body) {
-            Ok(departure) => vet_departure(parts, &departure),
-            Err(_) => Ok(()),
-        },
-        _ => Ok(()),
+    if *place == CatalogPlace::Register
+        && let Ok((registration, _)) = CatalogRegistration::read(body)
+    {
+        return vet_registration(parts, &registration);
     }
+    if *place == CatalogPlace::Deregister
+        && let Ok(departure) = CatalogDeparture::read(body)
+    {
+        return vet_departure(parts, &departure);
+    }
+    Ok(())
 }
 
 fn vet_registration(parts: &Parts, registration: &CatalogRegistration) -> Result<(), Refusal> {
@@ -206,7 +181,7 @@ fn vet_departure(parts: &Parts, departure: &CatalogDeparture) -> Result<(), Refu
 }
 
 /// Registering a service needs its name, and that of the service whose id it takes over.
-fn vet_definition(
+pub(super) fn vet_definition(
     parts: &Parts,
     node: Option<&str>,
     service: &ServiceDefinition,
@@ -219,7 +194,7 @@ fn vet_definition(
     }
 }
 
-fn vet_check_definition(
+pub(super) fn vet_check_definition(
     parts: &Parts,
     node: Option<&str>,
     check: &CheckDefinition,
@@ -239,16 +214,14 @@ fn vet_check_definition(
 fn vet_check(parts: &Parts, check: &Key) -> Result<(), Refusal> {
     let service = {
         let book = parts.clerk.book();
-        book.service_of(check)
-            .map(|record| record.service.name.clone())
+        let record = book.service_of(check).and_then(|key| book.record(key));
+        record.map(|record| record.service.name.clone())
     };
-    match service {
-        Some(name) => parts.permit.require(Resource::Service, &name, Write),
-        None => {
-            let node = check.node.as_deref().unwrap_or(&parts.home.node.name);
-            parts.permit.require(Resource::Node, node, Write)
-        }
+    if let Some(name) = service {
+        return parts.permit.require(Resource::Service, &name, Write);
     }
+    let node = check.node.as_deref().unwrap_or(&parts.home.node.name);
+    parts.permit.require(Resource::Node, node, Write)
 }
 
 fn vet_service(parts: &Parts, id: &str) -> Result<(), Refusal> {
@@ -274,6 +247,6 @@ fn record_name(parts: &Parts, key: &Key) -> Option<String> {
 }
 
 /// A node by its name; none stands for the agent's own.
-fn node_of<'n>(parts: &Parts, name: &'n str) -> Option<&'n str> {
+pub(super) fn node_of<'n>(parts: &Parts, name: &'n str) -> Option<&'n str> {
     (!name.eq_ignore_ascii_case(&parts.home.node.name)).then_some(name)
 }

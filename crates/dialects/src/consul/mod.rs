@@ -27,10 +27,11 @@ pub use portolan_expression::bexpr as filter;
 
 pub use self::{
     body::{
-        AclPolicyBody, AclTokenBody, CatalogDeparture, CatalogRegistration, CheckDefinition,
-        CheckKind, CheckUpdate, KvOperation, KvVerb, Locality, Maintenance, NodeDefinition,
-        PolicyLink, QueryService, QueryTemplate, SavedQuery, ServiceDefinition, SessionBehavior,
-        SessionDefinition, TaggedAddress, TxnOperation, Weights, read_txn,
+        AclPolicyBody, AclTokenBody, CatalogDeparture, CatalogOperation, CatalogPart,
+        CatalogRegistration, CatalogVerb, CheckDefinition, CheckKind, CheckUpdate, KvOperation,
+        KvVerb, Locality, Maintenance, NodeDefinition, PolicyLink, QueryService, QueryTemplate,
+        SavedQuery, ServiceDefinition, SessionBehavior, SessionDefinition, TaggedAddress,
+        TxnOperation, Weights, read_txn,
     },
     duration::{parse_duration, write_duration},
     map::{

@@ -30,6 +30,8 @@ pub enum Place {
     Txn,
     /// `query`, with what follows.
     Query(String),
+    /// `snapshot`.
+    Snapshot,
     /// What is answered the same for everybody.
     Sane(Sane),
 }
@@ -188,6 +190,7 @@ impl Place {
             "session" => session(rest),
             "txn" if rest.is_empty() => Ok(Self::Txn),
             "query" => Ok(Self::Query(rest.to_owned())),
+            "snapshot" if rest.is_empty() => Ok(Self::Snapshot),
             "status" if rest == "leader" => Ok(Self::Leader),
             "status" if rest == "peers" => Ok(Self::Peers),
             "event" if rest == "list" => Ok(Self::Events),
@@ -245,6 +248,7 @@ impl Place {
                 _ => &["GET"],
             },
             Self::Kv(_) => &["GET", "PUT", "DELETE"],
+            Self::Snapshot => &["GET", "PUT"],
             Self::Acl(AclPlace::Other(_)) | Self::Query(_) | Self::Sane(_) => {
                 &["GET", "PUT", "POST", "DELETE"]
             }

@@ -329,8 +329,9 @@ fn transactions_queries_and_policies_are_read() {
     let operations = read_txn(
         br#"[{"KV": {"Verb": "cas", "Key": "a", "Value": "Yg==", "Index": 3, "Flags": 7}},
              {"Service": {"Verb": "set", "Node": "n", "Service": {"Service": "web"}}},
-             {"Check": {"Verb": "get", "Check": {"Node": "n", "CheckID": "c"}}},
-             {"Node": {"Verb": "get", "Node": {"Node": "n"}}}]"#,
+             {"Check": {"Verb": "cas", "Check": {"Node": "n", "Name": "c", "Status": "warning",
+                        "Output": "slow", "ModifyIndex": 5}}},
+             {"Node": {"Verb": "get", "Node": {"Node": "n", "Meta": {"a": "b"}}}}]"#,
     )
     .unwrap();
     let TxnOperation::Kv(kv) = &operations[0] else {
@@ -341,10 +342,22 @@ fn transactions_queries_and_policies_are_read() {
         (KvVerb::Cas, &b"b"[..], 3, 7)
     );
     assert!(!kv.verb.is_read());
-    assert!(
-        matches!(&operations[1], TxnOperation::Service(verb, node, _) if verb == "set" && node == "n")
-    );
+    let catalog = |at: usize| match &operations[at] {
+        TxnOperation::Catalog(operation) => (operation.verb, operation.index, &operation.part),
+        TxnOperation::Kv(_) => panic!("a key"),
+    };
+    assert!(matches!(
+        catalog(1),
+        (CatalogVerb::Set, 0, CatalogPart::Service(node, service)) if node == "n" && service.id == "web"
+    ));
+    assert!(matches!(
+        catalog(2),
+        (CatalogVerb::Cas, 5, CatalogPart::Check(_, check, output)) if check.id == "c" && output == "slow"
+    ));
+    assert!(matches!(catalog(3).2, CatalogPart::Node(node) if node.meta.len() == 1));
     for bad in [
+        r#"[{"Node": {"Verb": "dance", "Node": {"Node": "n"}}}]"#,
+        r#"[{"Check": {"Verb": "get"}}]"#,
         r#"[{"KV": {"Verb": "dance"}}]"#,
         r#"[{"KV": {"Verb": "set", "Value": "?"}}]"#,
         "[{}]",

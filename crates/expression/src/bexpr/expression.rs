@@ -91,6 +91,18 @@ impl Pattern {
         })
     }
 
+    /// What its groups match in a text, the whole first; those that match nothing are empty.
+    /// Nothing if it does not match at all.
+    #[must_use]
+    pub fn groups(&self, text: &str) -> Vec<String> {
+        let found = self.compiled.captures(text.as_bytes());
+        let groups = found.iter().flat_map(|found| found.iter());
+        let texts = groups.map(|group| group.map_or(&[][..], |group| group.as_bytes()));
+        texts
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .collect()
+    }
+
     pub(super) fn is_match(&self, text: &str) -> bool {
         self.compiled.is_match(text.as_bytes())
     }

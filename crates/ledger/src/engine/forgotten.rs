@@ -32,6 +32,10 @@ impl Forgotten {
         }
     }
 
+    pub(super) const fn floor(&self) -> Revision {
+        self.floor
+    }
+
     pub(super) fn delete(&mut self, key: &Key, at: Revision) {
         self.revive(key);
         self.keys.insert(Key::clone(key), at);

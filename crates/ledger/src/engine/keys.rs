@@ -23,6 +23,17 @@ pub(super) struct Write {
     pub(super) mode: Mode,
 }
 
+/// What a key costs besides its own bytes and its value's.
+const KEY_OVERHEAD_BYTES: usize = 128;
+
+pub(super) fn size_of(key: &Key, entry: &Entry) -> usize {
+    size_of_parts(key, &entry.value)
+}
+
+fn size_of_parts(key: &str, value: &Bytes) -> usize {
+    key.len() + value.len() + KEY_OVERHEAD_BYTES
+}
+
 pub(super) fn check_key(key: &str) -> Result<(), Refusal> {
     if key.is_empty() {
         return Err(Refusal::NoKey);
@@ -66,6 +77,8 @@ impl Engine {
         }
         self.check_mode(now, &key, &mode)?;
         let before = self.entries.get(&key);
+        let size_before = before.map_or(0, |entry| size_of(&key, entry));
+        self.check_room(size_of_parts(&key, &value), size_before)?;
         let mut entry = Entry {
             value,
             flags,
@@ -161,6 +174,9 @@ impl Engine {
             Some(entry) => self.entries.insert(Key::clone(key), entry),
             None => self.entries.remove(key),
         };
+        self.bytes -= before.as_ref().map_or(0, |entry| size_of(key, entry));
+        let after = self.entries.get(key);
+        self.bytes += after.map_or(0, |entry| size_of(key, entry));
         let left = before.as_ref().and_then(|entry| entry.session.clone());
         if left != holder {
             if let Some(left) = left {

@@ -1,10 +1,12 @@
 //! The rules of keys, sessions and transactions, without I/O and clock.
 //!
-//! Modules: `words` (what goes in and out), `keys` (one key at a time), `sessions`, `txn`, and
-//! `forgotten` (indexes of what is no longer there).
+//! Modules: `words` (what goes in and out), `keys` (one key at a time), `sessions`, `objects`,
+//! `txn`, `forgotten` (indexes of what is no longer there), and `records` (what is stored).
 
 mod forgotten;
 mod keys;
+mod objects;
+mod records;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,6 @@ mod words;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
-    sync::Arc,
     time::Duration,
 };
 
@@ -24,15 +25,18 @@ use portolan_store::{LedgerKey, Operation};
 
 pub use forgotten::FORGOTTEN_KEYS_MAX;
 pub use words::{
-    Answer, Input, KEY_BYTES_MAX, Mode, Moment, OPERATIONS_MAX, Output, Query, Refusal,
-    SESSIONS_MAX, Step, TXN_BYTES_MAX, TxnAnswer, TxnFault, VALUE_BYTES_MAX, Verb,
+    Alteration, Answer, Counts, Expectation, Input, KEY_BYTES_MAX, Kept, LEDGER_BYTES_MAX, Mode,
+    Moment, OPERATIONS_MAX, Output, Query, Refusal, SESSIONS_MAX, Step, TXN_BYTES_MAX, TxnAnswer,
+    TxnFault, VALUE_BYTES_MAX, Verb,
 };
 
 use forgotten::Forgotten;
 use keys::Write;
+use objects::{Objects, Place};
 
 use crate::{
-    entry::{BadRecord, Entry, Key},
+    entry::{Entry, Key},
+    object::Object,
     session::{Session, SessionId},
 };
 
@@ -52,12 +56,17 @@ pub struct Engine {
     delayed: BTreeMap<Key, Duration>,
     /// When sessions end, soonest first.
     deadlines: BTreeSet<(Duration, SessionId)>,
+    objects: Objects,
     forgotten: Forgotten,
+    /// Bytes of keys and values.
+    bytes: usize,
     /// The last revision that changed a session.
     sessions_modified: Revision,
     revision: Revision,
     /// What the present step has touched, as it was before, in order.
     touched: Vec<(Key, Option<Entry>)>,
+    /// The same of objects.
+    touched_objects: Vec<(Place, Option<Object>)>,
     /// What the present step has to write besides.
     writes: Vec<Operation>,
 }
@@ -69,82 +78,6 @@ struct Live {
 }
 
 impl Engine {
-    /// Takes up what was stored. Sessions have their whole time again, because nobody could
-    /// renew them in between.
-    ///
-    /// # Errors
-    /// [`BadRecord`] of the first record that is none of ours.
-    pub fn restore(
-        now: Moment,
-        records: impl IntoIterator<Item = (LedgerKey, Bytes)>,
-    ) -> Result<Self, BadRecord> {
-        let mut engine = Self::empty();
-        for (key, value) in records {
-            let key = str::from_utf8(key.as_bytes())
-                .map_err(|_| BadRecord("its key is no text".to_owned()))?;
-            if let Some(key) = key.strip_prefix(ENTRIES) {
-                let entry = Entry::decode(&value)?;
-                engine.revision = engine.revision.max(entry.modified);
-                engine.entries.insert(key.into(), entry);
-            } else if key.starts_with(SESSIONS) {
-                let session: Session =
-                    serde_json::from_slice(&value).map_err(|error| BadRecord(error.to_string()))?;
-                engine.revision = engine.revision.max(session.created);
-                engine.take_in(now, session);
-            } else if key == INDEX {
-                let raw = <[u8; 8]>::try_from(&value[..])
-                    .map_err(|_| BadRecord("its index is no number".to_owned()))?;
-                let revision = Revision::from_u64(u64::from_be_bytes(raw));
-                engine.revision = engine.revision.max(revision);
-            }
-        }
-        engine.settle();
-        Ok(engine)
-    }
-
-    /// Keys that can't be locked yet, which nobody stores: an engine that takes the place of
-    /// this one goes on with them.
-    #[must_use]
-    pub fn delays(&self) -> BTreeMap<Arc<str>, Duration> {
-        self.delayed.clone()
-    }
-
-    /// Goes on with the delays of an engine on the same clock.
-    #[must_use]
-    pub fn with_delays(mut self, delays: BTreeMap<Arc<str>, Duration>) -> Self {
-        self.delayed = delays;
-        self
-    }
-
-    fn empty() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            held: BTreeMap::new(),
-            delayed: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            forgotten: Forgotten::new(Revision::FIRST),
-            sessions_modified: Revision::FIRST,
-            revision: Revision::FIRST,
-            touched: Vec::new(),
-            writes: Vec::new(),
-        }
-    }
-
-    /// What holds after everything was taken in.
-    fn settle(&mut self) {
-        self.forgotten = Forgotten::new(self.revision);
-        self.sessions_modified = self.revision;
-        for (key, entry) in &mut self.entries {
-            // A session that went while its last keys were being unlocked.
-            let gone = entry.session.take_if(|id| !self.sessions.contains_key(id));
-            if let (None, Some(id)) = (gone, &entry.session) {
-                let keys = self.held.entry(id.clone()).or_default();
-                keys.insert(Key::clone(key));
-            }
-        }
-    }
-
     /// Takes an input, and says what it came to and what must be written before anybody is told.
     pub fn step(&mut self, now: Moment, input: Input) -> Step {
         let before = self.revision;
@@ -174,7 +107,7 @@ impl Engine {
             Input::Begin { id, terms } => self.begin(now, next, id, terms),
             Input::Renew(id) => Answer::Session(self.renew(now, &id)),
             Input::End(id) => Answer::Done(self.end(now, next, &id)),
-            Input::CheckFailed(check) => Answer::Done(self.check_failed(now, next, &check)),
+            Input::Alter(alterations) => self.alter(next, alterations),
             Input::Tick => Answer::Done(self.expire(now, next)),
         };
         self.finish(answer, next, before)
@@ -198,6 +131,7 @@ impl Engine {
                 writes.push(Operation::Delete(stored));
             }
         }
+        let kinds_changed = self.written_objects(next, &mut writes);
         if !writes.is_empty() {
             self.revision = next;
             let index = Bytes::copy_from_slice(&next.as_u64().to_be_bytes());
@@ -207,6 +141,7 @@ impl Engine {
             answer,
             changed: changed.into_iter().collect(),
             sessions_changed: self.sessions_modified > before,
+            kinds_changed,
             writes,
         }
     }
@@ -246,7 +181,33 @@ impl Engine {
                 let sessions = self.sessions.values().map(|live| live.session.clone());
                 (Output::Sessions(sessions.collect()), self.sessions_modified)
             }
+            Query::Objects(kind) => {
+                let all = self.objects.of(*kind);
+                let objects = all.map(|(id, object)| (Key::clone(id), object.clone()));
+                let index = self.objects.index(*kind, self.forgotten.floor());
+                (Output::Objects(objects.collect()), index)
+            }
         }
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            keys: self.entries.len(),
+            sessions: self.sessions.len(),
+            objects: self.objects.len(),
+            bytes: self.bytes + self.objects.bytes(),
+        }
+    }
+
+    /// Whether there is room for `size` bytes in place of `before`.
+    fn check_room(&self, size: usize, before: usize) -> Result<(), Refusal> {
+        let all = self.bytes + self.objects.bytes();
+        if size > before && all - before + size > LEDGER_BYTES_MAX {
+            return Err(Refusal::Full);
+        }
+        Ok(())
     }
 
     fn tree<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a Entry)> {

@@ -76,6 +76,9 @@ impl Engine {
         let stored = stored_key(SESSIONS, id.as_str());
         self.writes.push(Operation::Delete(stored));
         self.sessions_modified = next;
+        for place in self.objects.owned(id) {
+            self.put_object(&place, None);
+        }
         let Terms {
             lock_delay,
             behavior,
@@ -104,21 +107,6 @@ impl Engine {
             Behavior::Release => self.put(key, Some(unlocked)),
             Behavior::Delete => self.put(key, None),
         }
-    }
-
-    /// Ends the sessions that depend on a check. Answers whether there were any.
-    pub(super) fn check_failed(&mut self, now: Moment, next: Revision, check: &str) -> bool {
-        let depends = |live: &&Live| {
-            let terms = &live.session.terms;
-            let mut checks = terms.node_checks.iter().chain(&terms.service_checks);
-            checks.any(|name| **name == *check)
-        };
-        let found = self.sessions.values().filter(depends);
-        let ids: Vec<SessionId> = found.map(|live| live.session.id.clone()).collect();
-        for id in &ids {
-            self.end(now, next, id);
-        }
-        !ids.is_empty()
     }
 
     /// Ends the sessions whose time is up. Answers whether there were any.

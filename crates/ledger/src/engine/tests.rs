@@ -1,6 +1,6 @@
 //! What the rules say, one by one, and that what is written is what is known.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use portolan_model::{Revision, Timestamp};
@@ -8,7 +8,7 @@ use portolan_runtime::Dice;
 use portolan_store::{LedgerKey, Operation};
 
 use super::*;
-use crate::{Behavior, Terms};
+use crate::{Behavior, Kind, Terms};
 
 /// An engine, and the store that it writes to.
 struct Bench {
@@ -270,29 +270,6 @@ fn a_session_ends_after_twice_its_ttl() {
 }
 
 #[test]
-fn a_failed_check_ends_the_sessions_that_depend_on_it() {
-    let mut bench = Bench::new();
-    let with = |check: &str| Terms {
-        node_checks: vec![check.into()],
-        ..Terms::default()
-    };
-    bench.begin("one", with("serfHealth"));
-    bench.begin("two", with("disk"));
-    assert_eq!(
-        bench.step(Input::CheckFailed("disk".into())),
-        Answer::Done(true)
-    );
-    assert_eq!(
-        bench.step(Input::CheckFailed("disk".into())),
-        Answer::Done(false)
-    );
-    let Output::Sessions(left) = bench.engine.look(&Query::Sessions).0 else {
-        panic!("no sessions");
-    };
-    assert_eq!(left.len(), 1);
-}
-
-#[test]
 fn an_index_rises_with_what_it_is_about_and_nothing_else() {
     let mut bench = Bench::new();
     assert!(bench.set("a/1", "1", Mode::Always));
@@ -363,12 +340,15 @@ fn a_transaction_sees_itself_and_is_one_revision() {
         panic!("{answer:?}");
     };
     let keys: Vec<_> = results.iter().map(|(key, _)| &**key).collect();
-    assert_eq!(keys, ["a", "a", "lock", "lock", "a", "lock"]);
+    assert_eq!(keys, ["a", "a", "lock", "lock", "old", "a", "lock"]);
+    let of_now = results.iter().filter(|(key, _)| &**key != "old");
     assert!(
-        results
-            .iter()
+        of_now
+            .clone()
             .all(|(_, entry)| entry.modified == results[0].1.modified)
     );
+    let values: Vec<_> = results.iter().map(|(_, entry)| &entry.value[..]).collect();
+    assert_eq!(values, [&b""[..], b"t", b"", b"", b"", b"t", b"t"]);
     assert_eq!(bench.entry("old"), None);
 }
 
@@ -485,6 +465,33 @@ fn one_session_past_the_limit_is_refused() {
 }
 
 #[test]
+fn one_byte_past_the_limit_of_all_is_refused() {
+    let mut engine = Engine::restore(at(0), []).unwrap();
+    let value = Bytes::from(vec![0; VALUE_BYTES_MAX]);
+    let set = |key: String, value: Bytes| Input::Set {
+        key: key.into(),
+        value,
+        flags: 0,
+        mode: Mode::Always,
+    };
+    let one = |number: usize| format!("{number:03}");
+    let mut number = 0;
+    while LEDGER_BYTES_MAX - engine.counts().bytes > 2 * VALUE_BYTES_MAX {
+        engine.step(at(0), set(one(number), value.clone()));
+        number += 1;
+    }
+    engine.step(at(0), set(one(number), value.clone()));
+    let left = LEDGER_BYTES_MAX - engine.counts().bytes - one(0).len() - 128;
+    let refused = engine.step(at(0), set(one(number + 1), value.slice(..=left)));
+    assert_eq!(refused.answer, Answer::Refused(Refusal::Full));
+    let taken = engine.step(at(0), set(one(number + 1), value.slice(..left)));
+    assert_eq!(taken.answer, Answer::Done(true));
+    assert_eq!(engine.counts().bytes, LEDGER_BYTES_MAX);
+    let smaller = engine.step(at(0), set(one(0), Bytes::new()));
+    assert_eq!(smaller.answer, Answer::Done(true));
+}
+
+#[test]
 fn a_large_tree_is_deleted_with_one_write() {
     let mut bench = Bench::new();
     for number in 0..600 {
@@ -578,10 +585,12 @@ fn a_restart_after_any_step_changes_nothing_that_can_be_seen() {
     }
 }
 
-fn seen(engine: &Engine) -> (Output, Output) {
+fn seen(engine: &Engine) -> (Output, Output, Output, Counts) {
     (
         engine.look(&Query::Tree("".into())).0,
         engine.look(&Query::Sessions).0,
+        engine.look(&Query::Objects(Kind::Query)).0,
+        engine.counts(),
     )
 }
 
@@ -616,7 +625,7 @@ fn any_input(bench: &Bench, dice: &mut Dice) -> Input {
     };
     let value = if dice.u32_below(2) == 0 { "1" } else { "2" };
     let flags = u64::from(dice.u32_below(2));
-    match dice.u32_below(12) {
+    match dice.u32_below(14) {
         0..=4 => Input::Set {
             key: name,
             value: value.into(),
@@ -658,6 +667,22 @@ fn any_input(bench: &Bench, dice: &mut Dice) -> Input {
                 mode: Mode::Always,
             },
         ]),
+        11 | 12 => {
+            let kept = Kept {
+                alias: (flags == 0).then(|| "alias".into()),
+                session: (value == "1").then_some(id),
+                body: value.into(),
+            };
+            alter((key(dice), name), kept)
+        }
         _ => Input::Tick,
     }
+}
+
+/// Forgets one query and keeps another.
+fn alter((gone, id): (Key, Key), kept: Kept) -> Input {
+    Input::Alter(vec![
+        Alteration::Forget(Kind::Query, gone, Expectation::Nothing),
+        Alteration::Keep(Kind::Query, id, kept, Expectation::Nothing),
+    ])
 }

@@ -1,5 +1,6 @@
 //! Several operations as one.
 
+use bytes::Bytes;
 use portolan_model::Revision;
 
 use super::{
@@ -52,12 +53,16 @@ impl Engine {
                     mode,
                 };
                 self.try_set(now, next, write)?;
-                self.read(key, results)
+                self.tell(key, results)
             }
-            Verb::Get(key) => self.read(key, results),
+            Verb::Get(key) => {
+                let entry = self.entry(&key)?.clone();
+                results.push((key, entry));
+                Ok(())
+            }
             Verb::GetOrEmpty(key) => {
                 let entry = self.entries.get(&key).cloned();
-                results.extend(entry.map(|entry| (key, entry)));
+                results.push((key, entry.unwrap_or_else(nothing)));
                 Ok(())
             }
             Verb::GetTree(prefix) => {
@@ -69,13 +74,13 @@ impl Engine {
                 if self.entry(&key)?.modified != index {
                     return Err(Refusal::StaleIndex(key));
                 }
-                self.read(key, results)
+                self.tell(key, results)
             }
             Verb::CheckSession(key, id) => {
                 if self.entry(&key)?.session.as_ref() != Some(&id) {
                     return Err(Refusal::LockNotHeld(key));
                 }
-                self.read(key, results)
+                self.tell(key, results)
             }
             Verb::CheckAbsent(key) if self.entries.contains_key(&key) => {
                 Err(Refusal::KeyExists(key))
@@ -84,7 +89,7 @@ impl Engine {
             Verb::Delete(key, index) => {
                 check_key(&key)?;
                 let is_right = self.delete(&key, index);
-                is_right.then_some(()).ok_or(Refusal::StaleIndex(key))
+                is_right.then_some(()).ok_or(Refusal::StaleDelete(key))
             }
             Verb::DeleteTree(prefix) => {
                 self.delete_tree(&prefix);
@@ -98,18 +103,37 @@ impl Engine {
         found.ok_or_else(|| Refusal::NoSuchKey(Key::clone(key)))
     }
 
-    fn read(&self, key: Key, results: &mut Vec<(Key, Entry)>) -> Result<(), Refusal> {
-        let entry = self.entry(&key)?.clone();
+    /// Tells of an entry whose value the client knows.
+    fn tell(&self, key: Key, results: &mut Vec<(Key, Entry)>) -> Result<(), Refusal> {
+        let entry = Entry {
+            value: Bytes::new(),
+            ..self.entry(&key)?.clone()
+        };
         results.push((key, entry));
         Ok(())
     }
 
     /// Takes back what the step has done so far.
-    fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         self.writes.clear();
+        while let Some((place, before)) = self.touched_objects.pop() {
+            self.objects.replace(&place, before);
+        }
         while let Some((key, before)) = self.touched.pop() {
             self.replace(&key, before);
         }
+    }
+}
+
+/// The entry of a key that is not there.
+const fn nothing() -> Entry {
+    Entry {
+        value: Bytes::new(),
+        flags: 0,
+        locks: 0,
+        session: None,
+        created: Revision::from_u64(0),
+        modified: Revision::from_u64(0),
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use portolan_model::{Revision, Timestamp};
 use portolan_store::Operation;
 
-use crate::{Entry, Session, SessionId, Terms};
+use crate::{Entry, Kind, OBJECT_BYTES_MAX, Object, Session, SessionId, Terms};
 
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 2_048;
@@ -18,6 +18,9 @@ pub const OPERATIONS_MAX: usize = 128;
 pub const TXN_BYTES_MAX: usize = 4 << 20;
 /// Most sessions at a time.
 pub const SESSIONS_MAX: usize = 100_000;
+/// Most bytes of keys, values and objects together, with 128 for each key: all of them are in
+/// memory.
+pub const LEDGER_BYTES_MAX: usize = 256 << 20;
 
 /// A point in time on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +70,8 @@ pub enum Input {
     Renew(SessionId),
     /// Ends a session; one that is not there is no error.
     End(SessionId),
-    /// A check failed: sessions that depend on it end.
-    CheckFailed(Arc<str>),
+    /// Keeps and forgets objects, all of it or nothing.
+    Alter(Vec<Alteration>),
     /// Time has passed: sessions whose time is up end.
     Tick,
 }
@@ -86,6 +89,39 @@ pub enum Mode {
     Acquire(SessionId),
     /// If this session holds its lock, which it lets go.
     Release(SessionId),
+}
+
+/// What is done to an object: of which kind, its id, and what must hold of it before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alteration {
+    /// Writes it.
+    Keep(Kind, Arc<str>, Kept, Expectation),
+    /// Deletes it; one that is not there is gone as it should be.
+    Forget(Kind, Arc<str>, Expectation),
+}
+
+/// What is kept of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// A name that no other object of its kind may have, nor may it be an id of one.
+    pub alias: Option<Arc<str>>,
+    /// The session that it ends with.
+    pub session: Option<SessionId>,
+    /// What the front knows of it.
+    pub body: Arc<str>,
+}
+
+/// What must hold of an object before it is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Whatever it is.
+    Nothing,
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Present,
+    /// It has this index.
+    At(Revision),
 }
 
 /// An operation of a transaction.
@@ -136,7 +172,8 @@ pub enum Answer {
 /// What a transaction came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxnAnswer {
-    /// All of it was applied; entries that were written or read, in order.
+    /// All of it was applied; entries that were written, without their values, and entries that
+    /// were read, in order. A key that need not be there and is not has an entry of zeros.
     Applied(Vec<(Arc<str>, Entry)>),
     /// Nothing was applied; all operations that could not be.
     Faulted(Vec<TxnFault>),
@@ -178,9 +215,15 @@ pub enum Refusal {
     /// Larger than the limit.
     #[error("a transaction of {0} bytes is over the limit of {TXN_BYTES_MAX}")]
     TxnTooLarge(usize),
+    /// There is no room for more.
+    #[error("keys and values together are over the limit of {LEDGER_BYTES_MAX} bytes")]
+    Full,
     /// The index is another.
     #[error("failed to set key {0:?}, index is stale")]
     StaleIndex(Arc<str>),
+    /// The index is another.
+    #[error("failed to delete key {0:?}, index is stale")]
+    StaleDelete(Arc<str>),
     /// The lock is somebody else's, or delayed.
     #[error("failed to lock key {0:?}, lock is already held")]
     LockHeld(Arc<str>),
@@ -193,6 +236,21 @@ pub enum Refusal {
     /// The key is there.
     #[error("key {0:?} exists")]
     KeyExists(Arc<str>),
+    /// The object is not as it was expected.
+    #[error("object {0:?} is not as expected")]
+    Unexpected(Arc<str>),
+    /// Another object has that name.
+    #[error("name {0:?} is another object's")]
+    AliasTaken(Arc<str>),
+    /// The name is the id of an object.
+    #[error("name {0:?} is an object's id")]
+    AliasIsId(Arc<str>),
+    /// Larger than the limit.
+    #[error("an object of {0} bytes is over the limit of {OBJECT_BYTES_MAX}")]
+    ObjectTooLarge(usize),
+    /// There are as many of the kind as there may be.
+    #[error("there are {0} objects of that kind, which is the limit")]
+    TooManyObjects(usize),
 }
 
 /// What came of a step.
@@ -204,6 +262,8 @@ pub struct Step {
     pub changed: Vec<Arc<str>>,
     /// Whether a session began or ended.
     pub sessions_changed: bool,
+    /// Kinds of which an object changed.
+    pub kinds_changed: Vec<Kind>,
     /// What must be committed, together and in order; nothing if nothing changed.
     pub writes: Vec<Operation>,
 }
@@ -226,6 +286,8 @@ pub enum Query {
     Session(SessionId),
     /// All sessions.
     Sessions,
+    /// All objects of a kind.
+    Objects(Kind),
 }
 
 /// What a question found.
@@ -239,4 +301,19 @@ pub enum Output {
     Names(Vec<Arc<str>>),
     /// Sessions, in the order of their ids.
     Sessions(Vec<Session>),
+    /// Ids and objects, in the order of their ids.
+    Objects(Vec<(Arc<str>, Object)>),
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Keys.
+    pub keys: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Objects of every kind.
+    pub objects: usize,
+    /// Bytes of keys, values and objects.
+    pub bytes: usize,
 }

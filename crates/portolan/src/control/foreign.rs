@@ -12,6 +12,8 @@ use portolan_config::{Front, Registry as RegistrySettings};
 use portolan_consul::{Consul, Keeper, Settings};
 use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_eureka::{Eureka, Parts};
+use portolan_ledger::Ledger;
+use portolan_model::ByteSize;
 use portolan_registry::{Registry, watch::Hub};
 use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
 use portolan_wire::serve::{Handler, Hosts};
@@ -39,7 +41,7 @@ struct Foreign(Listener);
 impl Fronts {
     /// All of them, with no listener open yet, and the task behind Consul's.
     pub(super) fn new(
-        registry: &Registry,
+        (registry, ledger): (&Registry, &Ledger),
         hub: &Hub,
         drain: DrainWatch,
         (env, gates): (&Env, &Gates),
@@ -54,6 +56,7 @@ impl Fronts {
         let (consul, keeper) = Consul::new(Settings {
             registry: registry.clone(),
             hub: hub.clone(),
+            ledger: ledger.clone(),
             drain,
             env: env.clone(),
             home: home(),
@@ -61,7 +64,9 @@ impl Fronts {
         });
         let fronts = Self {
             eureka: Foreign::new("eureka", Arc::new(gates.eureka(Arc::new(eureka))), env),
-            consul: Foreign::new("consul", Arc::new(gates.consul(Arc::new(consul))), env),
+            // A snapshot that comes back is large; everything else the front bounds itself.
+            consul: Foreign::new("consul", Arc::new(gates.consul(Arc::new(consul))), env)
+                .with_bodies(portolan_consul::BODY_MAX),
             is_warm,
         };
         (fronts, keeper)
@@ -96,6 +101,10 @@ impl Fronts {
 impl Foreign {
     fn new(name: &'static str, handler: Arc<dyn Handler>, env: &Env) -> Self {
         Self(Listener::new(name, handler, env.clone()))
+    }
+
+    fn with_bodies(self, body: ByteSize) -> Self {
+        Self(self.0.with_bodies(body))
     }
 
     /// Opens, closes or moves the listener. Another registry may well run beside us: a port

@@ -22,6 +22,8 @@ pub(super) struct Wanted {
 pub(super) struct Listener {
     name: &'static str,
     handler: Arc<dyn Handler>,
+    /// What its protocol asks for at least in a body.
+    body: ByteSize,
     env: Env,
     open: Option<Open>,
 }
@@ -41,9 +43,15 @@ impl Listener {
         Self {
             name,
             handler,
+            body: ByteSize::default(),
             env,
             open: None,
         }
+    }
+
+    /// Whatever is configured, its bodies may be so large.
+    pub(super) fn with_bodies(self, body: ByteSize) -> Self {
+        Self { body, ..self }
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -114,7 +122,10 @@ impl Listener {
             .map_err(|error| format!("{}: {error}", self.name))?;
         let drain = Drain::new();
         let settings = Settings {
-            limits: security.map_or_else(Limits::default, |security| limits(&security.limits)),
+            limits: match security {
+                Some(security) => limits(&security.limits, self.body),
+                None => Limits::default(),
+            },
             hosts: wanted.hosts.clone(),
             tls: tls.clone(),
         };
@@ -197,13 +208,13 @@ impl Listener {
 }
 
 /// What a client may cost, as the configuration has it.
-fn limits(limits: &ControlLimits) -> Limits {
+fn limits(limits: &ControlLimits, body: ByteSize) -> Limits {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let own = limits.connections_per_client.map(std::num::NonZeroU32::get);
     Limits {
         head: limits.head_max,
         headers: count(limits.headers_max),
-        body: limits.body_max,
+        body: limits.body_max.max(body),
         connections: count(limits.connections_max.get()),
         connections_per_client: PerClient {
             limit: count(own.unwrap_or(CONNECTIONS_PER_CLIENT)),

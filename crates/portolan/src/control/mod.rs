@@ -14,6 +14,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use portolan_admin::{Admin, Readiness, Status, silent_sources};
 use portolan_catalog::{InboxHub, Turn, Witness};
 use portolan_config::Plan;
+use portolan_ledger::Ledger;
 use portolan_model::{Revision, SourceId};
 use portolan_registry::{
     Parts as RegistryParts, Reader, Registry, Stored,
@@ -74,6 +75,7 @@ pub(crate) struct Control {
     env: Env,
     view: View,
     registry: Registry,
+    ledger: Ledger,
     store: Store,
     readiness: Readiness,
     admin: Listener,
@@ -119,7 +121,13 @@ impl Control {
         let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
-        let (fronts, keeper) = Fronts::new(&registry, &watches, drain.watch(), (&env, &gates));
+        let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
+        let (fronts, keeper) = Fronts::new(
+            (&registry, &ledger),
+            &watches,
+            drain.watch(),
+            (&env, &gates),
+        );
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -130,17 +138,17 @@ impl Control {
         });
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
-        let control = gates.access().clone();
-        let metrics = Metrics::new(&env, &view, meters, (access, store.condition()), control);
-        let admin = Admin::new(portolan_admin::Parts {
-            view: view.clone(),
-            readiness: readiness.clone(),
-            metrics: Arc::new(metrics),
-            reload: Arc::new(Asker(asker)),
-            backup: Arc::new(store.backups()),
-            registry: Arc::new(gates.api(Arc::new(native))),
-        });
+        let kept = (store.condition(), ledger.clone());
+        let metrics = Metrics::new(
+            (&env, &view),
+            meters,
+            access,
+            (kept, gates.access().clone()),
+        );
+        let api = gates.api(Arc::new(native));
+        let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
+            ledger_task,
             env.spawn("registry", desk.run()),
             env.spawn("watches", watching.run()),
             env.spawn("prober", prober.run()),
@@ -156,6 +164,7 @@ impl Control {
             env,
             view,
             registry,
+            ledger,
             store,
             readiness,
             probing,
@@ -275,7 +284,7 @@ impl Control {
         // The successor opens the store: two processes can't.
         let _ended = self.registry.attach(None).await;
         let _never = self.gates.access().attach(None).await;
-        self.store.close().await;
+        self.close_store().await;
         serde_json::to_vec(&handed).unwrap_or_else(|error| {
             tracing::error!(%error, "registrations can't be handed over");
             Vec::new()
@@ -302,10 +311,17 @@ impl Control {
             Ok(stored) => {
                 // A registry that has ended ends with the program.
                 let _ended = self.registry.attach(Some(stored)).await;
+                self.ledger.attach(self.store.ledger()).await;
             }
             Err(error) => store::without(&error),
         }
         self.read_tokens().await;
+    }
+
+    /// Closes the store, with everything in it that anybody was told.
+    async fn close_store(&mut self) {
+        self.ledger.attach(None).await;
+        self.store.close().await;
     }
 
     /// Goes on after a hand-over that came to nothing.
@@ -331,7 +347,7 @@ impl Control {
         };
         // Whoever takes longer is cut.
         let _cut = env.timeout(CLOSING, ended).await;
-        self.store.close().await;
+        self.close_store().await;
     }
 
     /// Where the admin API is.
@@ -353,6 +369,23 @@ impl Control {
         let [eureka, consul] = self.fronts.listeners();
         [&mut self.admin, &mut self.status, eureka, consul]
     }
+}
+
+/// The admin API, with the native front under it.
+fn admin(
+    (view, readiness): (&View, &Readiness),
+    (metrics, registry): (Metrics, impl Handler + 'static),
+    asker: Asker,
+    store: &Store,
+) -> Admin {
+    Admin::new(portolan_admin::Parts {
+        view: view.clone(),
+        readiness: readiness.clone(),
+        metrics: Arc::new(metrics),
+        reload: Arc::new(asker),
+        backup: Arc::new(store.backups()),
+        registry: Arc::new(registry),
+    })
 }
 
 /// What a plan asks of the control listeners: admin, and status if it is wanted.

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use portolan_admin::{Expose, Reload, Reloading};
 use portolan_auth::Access as Control;
 use portolan_catalog::{Catalog, HoldStatus, Inbox, Judgement, Keeping, Scope};
+use portolan_ledger::Ledger;
 use portolan_model::{ServiceKey, Timestamp, Verdict};
 use portolan_registry::{
     Follow, Following, Published as Publication, Reader,
@@ -15,7 +16,7 @@ use portolan_registry::{
 use portolan_runtime::Env;
 use portolan_snapshot::View;
 use portolan_store::Condition;
-use portolan_telemetry::{AccessLog, Facts, GuardFacts, Meters, Usage};
+use portolan_telemetry::{AccessLog, Facts, GuardFacts, LedgerFacts, Meters, Usage};
 use tokio::sync::{
     broadcast::{self, error::RecvError},
     mpsc, oneshot, watch,
@@ -96,17 +97,17 @@ pub(super) struct Metrics {
     access: Option<AccessLog>,
     /// How the store is.
     store: watch::Receiver<Condition>,
+    ledger: Ledger,
     /// Who was not let.
     control: Control,
 }
 
 impl Metrics {
     pub(super) fn new(
-        env: &Env,
-        view: &View,
+        (env, view): (&Env, &View),
         meters: Arc<Meters>,
-        (access, store): (Option<AccessLog>, watch::Receiver<Condition>),
-        control: Control,
+        access: Option<AccessLog>,
+        ((store, ledger), control): ((watch::Receiver<Condition>, Ledger), Control),
     ) -> Self {
         Self {
             started: env.now(),
@@ -114,6 +115,7 @@ impl Metrics {
             view: view.clone(),
             access,
             store,
+            ledger,
             control,
         }
     }
@@ -140,6 +142,7 @@ impl Expose for Metrics {
             })
             .filter(|(_, count)| *count > 0)
             .collect();
+        let counts = self.ledger.counts();
         let facts = Facts {
             version: env!("CARGO_PKG_VERSION"),
             started: self.started,
@@ -151,6 +154,12 @@ impl Expose for Metrics {
                 .sum(),
             stale_sources: sources.filter(|source| source.stale.is_some()).count(),
             is_store_healthy: *self.store.borrow() == Condition::Healthy,
+            ledger: LedgerFacts {
+                keys: counts.keys,
+                sessions: counts.sessions,
+                objects: counts.objects,
+                bytes: counts.bytes,
+            },
             guard: GuardFacts {
                 held: &held,
                 vouched: holds_by(&|hold| hold.keeping == Keeping::Vouched),

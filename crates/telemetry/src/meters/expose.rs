@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub stale_sources: usize,
     /// Whether what is written to the store would survive a restart.
     pub is_store_healthy: bool,
+    /// How much the ledger has.
+    pub ledger: LedgerFacts,
     /// What the guard does.
     pub guard: GuardFacts<'a>,
     /// Calls to control listeners that were not let, by listener and outcome.
@@ -43,6 +45,19 @@ pub struct Facts<'a> {
     pub lines_dropped: u64,
     /// What the process uses.
     pub usage: Usage,
+}
+
+/// How much the ledger has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LedgerFacts {
+    /// Keys.
+    pub keys: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Prepared queries, nodes, checks of nodes, and events.
+    pub objects: usize,
+    /// Bytes of all of it.
+    pub bytes: usize,
 }
 
 /// What the guard does.
@@ -185,6 +200,10 @@ fn process(page: &mut Page<'_>, facts: &Facts<'_>, rows: usize) {
     page.single(families::INSTANCES, facts.instances);
     page.single(families::STALE, facts.stale_sources);
     page.single(families::STORED, u8::from(facts.is_store_healthy));
+    page.single(families::LEDGER_KEYS, facts.ledger.keys);
+    page.single(families::LEDGER_SESSIONS, facts.ledger.sessions);
+    page.single(families::LEDGER_OBJECTS, facts.ledger.objects);
+    page.single(families::LEDGER_BYTES, facts.ledger.bytes);
     let GuardFacts {
         held,
         vouched,

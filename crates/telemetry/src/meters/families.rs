@@ -104,6 +104,14 @@ families! {
         "Sources that no longer know; their last known instances are kept.";
     STORED = "portolan_store_healthy", Gauge, &[],
         "1 while new registrations would survive a restart; 0 if the disk is full or broken.";
+    LEDGER_KEYS = "portolan_ledger_keys", Gauge, &[],
+        "Keys in the ledger, which Consul's `kv` shows.";
+    LEDGER_SESSIONS = "portolan_ledger_sessions", Gauge, &[],
+        "Sessions that hold locks or could.";
+    LEDGER_OBJECTS = "portolan_ledger_objects", Gauge, &[],
+        "Prepared queries, nodes registered by hand, checks of nodes and events in the ledger.";
+    LEDGER_BYTES = "portolan_ledger_bytes", Gauge, &[],
+        "Bytes of keys, values and objects in the ledger; at most 256 MiB are taken.";
     HELD = "portolan_guard_held_instances", Gauge, &["scope"],
         "Instances that the guard holds as suspects, by the scope of which too much would have gone.";
     VOUCHED = "portolan_guard_vouched_instances", Gauge, &[],

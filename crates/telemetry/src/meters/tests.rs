@@ -16,6 +16,12 @@ fn facts() -> Facts<'static> {
         instances: 3,
         stale_sources: 0,
         is_store_healthy: true,
+        ledger: LedgerFacts {
+            keys: 7,
+            sessions: 2,
+            objects: 1,
+            bytes: 640,
+        },
         guard: GuardFacts {
             held: &[("zone", 4)],
             vouched: 1,

@@ -65,19 +65,10 @@ impl CatalogRegistration {
     pub fn read(body: &[u8]) -> Result<(Self, Option<String>), Refusal> {
         let value = loose::parse(body)?;
         let fields = Fields::of(&value)?;
-        let node = NodeDefinition {
-            id: fields.text("ID")?,
-            name: fields.text("Node")?,
-            address: fields.text("Address")?,
-            tagged_addresses: realms(fields)?,
-            meta: fields.pairs("NodeMeta")?,
-            locality: locality(fields)?,
-        };
+        let node = NodeDefinition::of(fields, "NodeMeta")?;
         if node.name.is_empty() || node.address.is_empty() {
             return Err(Refusal::failed("Must provide node and address"));
         }
-        validate_meta(&node.meta)
-            .map_err(|text| Refusal::bad(format!("Invalid Node Meta: {text}")))?;
         let service = fields.object("Service")?;
         let mut service = service
             .map(|service| ServiceDefinition::of(service, "Service"))
@@ -96,12 +87,7 @@ impl CatalogRegistration {
                 "Must provide service name (Service.Service) when service ID is provided",
             ));
         }
-        let mut checks = checks_of(fields, listed)?;
-        for check in &mut checks {
-            if check.id.is_empty() {
-                check.id.clone_from(&check.name);
-            }
-        }
+        let checks = checks_of(fields, CheckDefinition::listed)?;
         let registration = Self {
             node,
             skip_node_update: fields.truth("SkipNodeUpdate")?,
@@ -112,20 +98,42 @@ impl CatalogRegistration {
     }
 }
 
-/// A check that somebody else runs; its settings stand under `Definition`.
-fn listed(fields: Fields<'_>) -> Result<CheckDefinition, Refusal> {
-    let check = CheckDefinition::of_any(fields)?;
-    let Some(definition) = fields.object("Definition")? else {
-        return Ok(check);
-    };
-    let inner = CheckDefinition::of_any(definition)?;
-    Ok(CheckDefinition {
-        kind: inner.kind,
-        interval: inner.interval.or(check.interval),
-        timeout: inner.timeout.or(check.timeout),
-        deregister_after: inner.deregister_after.or(check.deregister_after),
-        ..check
-    })
+impl NodeDefinition {
+    /// A node, whose labels have that name.
+    pub(super) fn of(fields: Fields<'_>, meta: &str) -> Result<Self, Refusal> {
+        let node = Self {
+            id: fields.text("ID")?,
+            name: fields.text("Node")?,
+            address: fields.text("Address")?,
+            tagged_addresses: realms(fields)?,
+            meta: fields.pairs(meta)?,
+            locality: locality(fields)?,
+        };
+        validate_meta(&node.meta)
+            .map_err(|text| Refusal::bad(format!("Invalid Node Meta: {text}")))?;
+        Ok(node)
+    }
+}
+
+impl CheckDefinition {
+    /// A check that somebody else runs; its settings stand under `Definition`.
+    pub(super) fn listed(fields: Fields<'_>) -> Result<Self, Refusal> {
+        let mut check = Self::of_any(fields)?;
+        if check.id.is_empty() {
+            check.id.clone_from(&check.name);
+        }
+        let Some(definition) = fields.object("Definition")? else {
+            return Ok(check);
+        };
+        let inner = Self::of_any(definition)?;
+        Ok(Self {
+            kind: inner.kind,
+            interval: inner.interval.or(check.interval),
+            timeout: inner.timeout.or(check.timeout),
+            deregister_after: inner.deregister_after.or(check.deregister_after),
+            ..check
+        })
+    }
 }
 
 fn realms(fields: Fields<'_>) -> Result<BTreeMap<String, String>, Refusal> {

@@ -16,5 +16,7 @@ pub use self::{
     query::{QueryService, QueryTemplate, SavedQuery},
     service::{Locality, Maintenance, ServiceDefinition, TaggedAddress, Weights},
     session::{SessionBehavior, SessionDefinition},
-    txn::{KvOperation, KvVerb, TxnOperation, read_txn},
+    txn::{
+        CatalogOperation, CatalogPart, CatalogVerb, KvOperation, KvVerb, TxnOperation, read_txn,
+    },
 };

@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use serde_json::Value;
 
-use super::{CatalogDeparture, CheckDefinition, ServiceDefinition};
+use super::{CatalogDeparture, CheckDefinition, NodeDefinition, ServiceDefinition};
 use crate::consul::{
     Refusal,
     loose::{self, Fields},
@@ -19,12 +19,58 @@ const VALUE_BYTES_MAX: usize = 512 << 10;
 pub enum TxnOperation {
     /// On a key.
     Kv(KvOperation),
-    /// On a node; the verb and the node as they were sent.
-    Node(String, Value),
-    /// On a service of a node; the verb, the node and the service.
-    Service(String, String, Box<ServiceDefinition>),
-    /// On a check of a node; the verb, the node and the check.
-    Check(String, String, Box<CheckDefinition>),
+    /// On a part of the catalogue.
+    Catalog(CatalogOperation),
+}
+
+/// An operation on a part of the catalogue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CatalogOperation {
+    /// What is done.
+    pub verb: CatalogVerb,
+    /// The index that the part must have.
+    pub index: u64,
+    /// The part.
+    pub part: CatalogPart,
+}
+
+/// A part of the catalogue.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CatalogPart {
+    /// A node.
+    Node(Box<NodeDefinition>),
+    /// A service on the node of that name.
+    Service(String, Box<ServiceDefinition>),
+    /// A check on the node of that name, and what it said.
+    Check(String, Box<CheckDefinition>, String),
+}
+
+/// What is done to a part of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogVerb {
+    /// Read.
+    Get,
+    /// Write.
+    Set,
+    /// Write if it has the index.
+    Cas,
+    /// Delete.
+    Delete,
+    /// Delete if it has the index.
+    DeleteCas,
+}
+
+impl CatalogVerb {
+    fn of(fields: Fields<'_>, what: &str) -> Result<Self, Refusal> {
+        Ok(match fields.text("Verb")?.as_str() {
+            "get" => Self::Get,
+            "set" => Self::Set,
+            "cas" => Self::Cas,
+            "delete" => Self::Delete,
+            "delete-cas" => Self::DeleteCas,
+            other => return Err(Refusal::bad(format!("unknown {what} verb {other:?}"))),
+        })
+    }
 }
 
 /// An operation on a key.
@@ -136,30 +182,36 @@ fn operation(value: &Value) -> Result<TxnOperation, Refusal> {
     if let Some(kv) = fields.object("KV")? {
         return kv_operation(kv).map(TxnOperation::Kv);
     }
-    if let Some(node) = fields.object("Node")? {
-        let inner = node.raw("Node").unwrap_or_default();
-        return Ok(TxnOperation::Node(node.text("Verb")?, inner));
-    }
-    if let Some(service) = fields.object("Service")? {
-        let (verb, node) = (service.text("Verb")?, service.text("Node")?);
-        let inner = service
-            .object("Service")?
-            .ok_or_else(|| Refusal::decode("'Service' is missing"))?;
-        let inner = Box::new(ServiceDefinition::of(inner, "Service")?);
-        return Ok(TxnOperation::Service(verb, node, inner));
-    }
-    if let Some(check) = fields.object("Check")? {
-        let verb = check.text("Verb")?;
-        let inner = check
-            .object("Check")?
-            .ok_or_else(|| Refusal::decode("'Check' is missing"))?;
-        let node = inner.text("Node")?;
-        let inner = Box::new(CheckDefinition::of_any(inner)?);
-        return Ok(TxnOperation::Check(verb, node, inner));
+    for what in ["Node", "Service", "Check"] {
+        if let Some(fields) = fields.object(what)? {
+            return catalog_operation(what, fields).map(TxnOperation::Catalog);
+        }
     }
     Err(Refusal::decode(
         "an operation is one of KV, Node, Service and Check",
     ))
+}
+
+fn catalog_operation(what: &str, fields: Fields<'_>) -> Result<CatalogOperation, Refusal> {
+    let verb = CatalogVerb::of(fields, what)?;
+    let inner = fields
+        .object(what)?
+        .ok_or_else(|| Refusal::decode(format!("'{what}' is missing")))?;
+    let index = inner.number("ModifyIndex")?.unwrap_or(0);
+    let index = u64::try_from(index)
+        .map_err(|_| Refusal::decode("'ModifyIndex' expected a number from 0"))?;
+    let part = match what {
+        "Node" => CatalogPart::Node(Box::new(NodeDefinition::of(inner, "Meta")?)),
+        "Service" => {
+            let service = ServiceDefinition::of(inner, "Service")?;
+            CatalogPart::Service(fields.text("Node")?, Box::new(service))
+        }
+        _ => {
+            let check = CheckDefinition::listed(inner)?;
+            CatalogPart::Check(inner.text("Node")?, Box::new(check), inner.text("Output")?)
+        }
+    };
+    Ok(CatalogOperation { verb, index, part })
 }
 
 fn kv_operation(fields: Fields<'_>) -> Result<KvOperation, Refusal> {
