@@ -172,7 +172,7 @@ impl Listener {
                 (false, true) => Versions::Tls13,
                 (_, _) => Versions::Both,
             },
-            alpn: Alpn::Http1,
+            alpn: Alpn::Both,
             clients: tls.client_ca.as_ref().map(|file| ClientAuthority {
                 file: file.clone(),
                 demand: if tls.is_certificate_optional {
