@@ -171,22 +171,20 @@ fn vet_departure(parts: &Parts, departure: &CatalogDeparture) -> Result<(), Refu
     }
     let at = node_of(parts, node);
     match (&departure.service_id, &departure.check_id) {
-        (Some(id), _) => vet_record(parts, &Key::new(at, id), node),
+        (Some(id), _) => {
+            let key = Key::new(at, id);
+            match record_name(parts, &key) {
+                Some(name) => permit.require(Resource::Service, &name, Write),
+                None => permit.require(Resource::Node, node, Write),
+            }
+        }
         (None, Some(id)) => vet_check(parts, &Key::new(at, id)),
         (None, None) => permit.require(Resource::Node, node, Write),
     }
 }
 
-/// A service needs its name; one that nobody registered needs its node.
-pub(super) fn vet_record(parts: &Parts, key: &Key, node: &str) -> Result<(), Refusal> {
-    match record_name(parts, key) {
-        Some(name) => parts.permit.require(Resource::Service, &name, Write),
-        None => parts.permit.require(Resource::Node, node, Write),
-    }
-}
-
 /// Registering a service needs its name, and that of the service whose id it takes over.
-pub(super) fn vet_definition(
+fn vet_definition(
     parts: &Parts,
     node: Option<&str>,
     service: &ServiceDefinition,
@@ -199,7 +197,7 @@ pub(super) fn vet_definition(
     }
 }
 
-pub(super) fn vet_check_definition(
+fn vet_check_definition(
     parts: &Parts,
     node: Option<&str>,
     check: &CheckDefinition,
@@ -216,7 +214,7 @@ pub(super) fn vet_check_definition(
     }
 }
 
-pub(super) fn vet_check(parts: &Parts, check: &Key) -> Result<(), Refusal> {
+fn vet_check(parts: &Parts, check: &Key) -> Result<(), Refusal> {
     let service = {
         let book = parts.clerk.book();
         let record = book.service_of(check).and_then(|key| book.record(key));
@@ -254,6 +252,6 @@ fn record_name(parts: &Parts, key: &Key) -> Option<String> {
 }
 
 /// A node by its name; none stands for the agent's own.
-pub(super) fn node_of<'n>(parts: &Parts, name: &'n str) -> Option<&'n str> {
+fn node_of<'n>(parts: &Parts, name: &'n str) -> Option<&'n str> {
     (!name.eq_ignore_ascii_case(&parts.home.node.name)).then_some(name)
 }

@@ -5,10 +5,9 @@
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
-use portolan_access::{Authority, Caller, Grant, Level, Limited, Rules};
 use portolan_auth::Access;
 use portolan_consul::{Consul, Settings as Front};
 use portolan_dialects::consul::{Home, NodeDefinition};
@@ -17,7 +16,7 @@ use portolan_registry::watch::Hub;
 use portolan_runtime::Env;
 use portolan_store::{Embedded, Settings as StoreSettings};
 use portolan_testkit::Scratch;
-use portolan_wire::serve::{Handler, Hosts, Limits, Request, Settings, serve};
+use portolan_wire::serve::{Hosts, Limits, Settings, serve};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -32,8 +31,6 @@ pub(crate) struct Agent {
     pub(crate) store: Embedded,
     address: SocketAddr,
     scratch: Arc<Scratch>,
-    /// What callers may do; everything if none.
-    grant: Arc<Mutex<Option<Grant>>>,
 }
 
 pub(crate) struct Answer {
@@ -106,9 +103,7 @@ impl Agent {
             tls: None,
         };
         let drain = world.drain.watch();
-        let grant = Arc::new(Mutex::new(None));
-        let gate = gate(front, Arc::clone(&grant));
-        let served = serve(listener, gate, settings, drain, env.clone());
+        let served = serve(listener, Arc::new(front), settings, drain, env.clone());
         world.keep(env.spawn("consul hub", watches.run()));
         world.keep(env.spawn("keeper", keeper.run()));
         world.keep(env.spawn("consul", async { served.await.unwrap() }));
@@ -118,18 +113,7 @@ impl Agent {
             store,
             address,
             scratch,
-            grant,
         }
-    }
-
-    /// From now on callers may do what these rules say and nothing else.
-    pub(crate) fn limit_to(&self, rules: &str) {
-        let authority = Authority::new([&Rules::parse(rules).unwrap()], Level::Deny);
-        let limited = Limited {
-            authority,
-            ..Limited::default()
-        };
-        *self.grant.lock().unwrap() = Some(Grant::Limited(Arc::new(limited)));
     }
 
     /// The status and the body as it came.
@@ -216,18 +200,4 @@ impl Agent {
         let text = |field: &str| checks[check][field].as_str().unwrap_or_default().to_owned();
         (text("Status"), text("Output"))
     }
-}
-
-/// Tells the front what its callers may do, as the gate before it does.
-fn gate(front: Consul, grant: Arc<Mutex<Option<Grant>>>) -> Arc<dyn Handler> {
-    Arc::new(move |mut request: Request| {
-        if let Some(grant) = grant.lock().unwrap().clone() {
-            let caller = Caller {
-                grant,
-                ..Caller::default()
-            };
-            request.extensions_mut().insert(caller);
-        }
-        front.handle(request)
-    })
 }

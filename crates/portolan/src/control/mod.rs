@@ -8,7 +8,6 @@ mod gates;
 mod listener;
 mod ports;
 mod probing;
-mod succession;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -19,15 +18,14 @@ use portolan_ledger::Ledger;
 use portolan_model::{Revision, SourceId};
 use portolan_registry::{
     Parts as RegistryParts, Reader, Registry, Stored,
-    check::Checks,
     core::Bounds,
-    front::native::{Links, Native, Parts as NativeParts},
+    front::native::{Native, Parts as NativeParts},
     watch::Hub,
 };
 use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
 use portolan_snapshot::View;
 use portolan_telemetry::{AccessLog, Meters};
-use portolan_wire::serve::Hosts;
+use portolan_wire::serve::{Handler, Hosts};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use foreign::Fronts;
@@ -36,7 +34,7 @@ use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
 
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// The source that our own instances are of.
 const REGISTRY: &str = "registry";
@@ -124,15 +122,29 @@ impl Control {
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
-        let (behind, around) = ((&registry, &ledger), (&env, &gates));
-        let (fronts, keeper) = Fronts::new(behind, &watches, drain.watch(), around);
-        let links = links(gateway.subscribe());
-        let native = native(&env, (&registry, watches), (check_states, links), &drain);
+        let (fronts, keeper) = Fronts::new(
+            (&registry, &ledger),
+            &watches,
+            drain.watch(),
+            (&env, &gates),
+        );
+        let native = Native::new(NativeParts {
+            registry: registry.clone(),
+            hub: watches,
+            checks: check_states,
+            links: links(gateway.subscribe()),
+            drain: drain.watch(),
+            env: env.clone(),
+        });
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
         let kept = (store.condition(), ledger.clone());
-        let kept = (kept, gates.access().clone());
-        let metrics = Metrics::new((&env, &view), meters, access, kept);
+        let metrics = Metrics::new(
+            (&env, &view),
+            meters,
+            access,
+            (kept, gates.access().clone()),
+        );
         let api = gates.api(Arc::new(native));
         let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
@@ -262,6 +274,64 @@ impl Control {
         }
     }
 
+    /// Stops accepting and gives away what is only in memory: from now on, the registry
+    /// takes no writes, so that none is lost that was answered.
+    pub(crate) async fn stop_and_export(&mut self) -> Vec<u8> {
+        for listener in self.listeners() {
+            listener.stop_accepting();
+        }
+        let handed = self.registry.export().await.unwrap_or_default();
+        // The successor opens the store: two processes can't.
+        let _ended = self.registry.attach(None).await;
+        let _never = self.gates.access().attach(None).await;
+        self.close_store().await;
+        serde_json::to_vec(&handed).unwrap_or_else(|error| {
+            tracing::error!(%error, "registrations can't be handed over");
+            Vec::new()
+        })
+    }
+
+    /// Takes in what a predecessor gave away.
+    pub(crate) async fn take_in(&mut self, state: &[u8]) {
+        let handed = match serde_json::from_slice(state) {
+            Ok(handed) => handed,
+            Err(error) => {
+                tracing::error!(%error, "the predecessor's registrations can't be read");
+                return;
+            }
+        };
+        // A registry that has ended ends with the program.
+        let _ended = self.registry.adopt(handed).await;
+        self.attach_store().await;
+    }
+
+    /// Opens the store, which from then on holds what is in memory.
+    async fn attach_store(&mut self) {
+        match self.store.open().await {
+            Ok(stored) => {
+                // A registry that has ended ends with the program.
+                let _ended = self.registry.attach(Some(stored)).await;
+                self.ledger.attach(self.store.ledger()).await;
+            }
+            Err(error) => store::without(&error),
+        }
+        self.read_tokens().await;
+    }
+
+    /// Closes the store, with everything in it that anybody was told.
+    async fn close_store(&mut self) {
+        self.ledger.attach(None).await;
+        self.store.close().await;
+    }
+
+    /// Goes on after a hand-over that came to nothing.
+    pub(crate) async fn resume(&mut self, plan: &Plan, sockets: &mut Sockets) {
+        // A registry that has ended ends with the program.
+        let _ended = self.registry.resume().await;
+        self.attach_store().await;
+        self.apply(plan, sockets).await;
+    }
+
     /// Ends watches and lets the answers that have begun come to their end.
     pub(crate) async fn close(&mut self) {
         self.drain.start();
@@ -299,23 +369,6 @@ impl Control {
         let [eureka, consul] = self.fronts.listeners();
         [&mut self.admin, &mut self.status, eureka, consul]
     }
-}
-
-/// The native front.
-fn native(
-    env: &Env,
-    (registry, hub): (&Registry, Hub),
-    (checks, links): (Checks, Links),
-    drain: &Drain,
-) -> Native {
-    Native::new(NativeParts {
-        registry: registry.clone(),
-        hub,
-        checks,
-        links,
-        drain: drain.watch(),
-        env: env.clone(),
-    })
 }
 
 /// The admin API, with the native front under it.
