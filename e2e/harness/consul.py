@@ -1,4 +1,4 @@
-"""A gateway with Consul's API, and py-consul as its client."""
+"""A gateway that clients of Consul speak to."""
 
 import http.client
 import json

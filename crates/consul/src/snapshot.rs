@@ -10,7 +10,7 @@ use portolan_model::ByteSize;
 use portolan_wire::serve::{Request, Response, streamed};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Parts, answering, asking, nodes, writing};
+use super::{Parts, answering, asking, nodes, terms::Others, writing};
 
 /// The largest snapshot that is taken in.
 pub(super) const BODY_MAX: ByteSize = ByteSize::from_bytes(SNAPSHOT_BYTES_MAX as u64);
@@ -55,7 +55,7 @@ pub(super) async fn restore(parts: &Parts, request: Request) -> Result<Response,
         Err(error) => return Err(asking::failed(&error)),
     }
     // Whoever reads after this answer sees the nodes that came back.
-    let shown = nodes::reload(&parts.clerk).await;
+    let shown = nodes::reload(&parts.clerk, Others::Go).await;
     shown.map_err(|error| asking::failed(&error))?;
     tracing::info!("the ledger was restored from a snapshot");
     Ok(answering::done())
