@@ -336,7 +336,9 @@ fn links(access: &Access, links: &[PolicyLink]) -> Result<Vec<Arc<str>>, Refusal
             };
             Refusal::failed(format!("No such ACL policy with {which}"))
         };
-        named.map(|policy| Arc::clone(&policy.id)).ok_or_else(missing)
+        named
+            .map(|policy| Arc::clone(&policy.id))
+            .ok_or_else(missing)
     };
     links.iter().map(id_of).collect()
 }
