@@ -2,7 +2,7 @@
 
 use portolan_fuzz::common::probes;
 use portolan_fuzz::{
-    body, config, consul, eureka, ledger, proxy_protocol, request_head, response_head,
+    body, cel, config, consul, eureka, ledger, proxy_protocol, request_head, response_head,
 };
 
 /// How many mutations a target sees.
@@ -163,6 +163,19 @@ fn configurations_hold() {
             br#"{"admin": {"address": "127.0.0.1:1", "hosts": ["a"]}, "guard": {"share": 1, "hold": "0s"}, "status": {"address": "0.0.0.0:2"}}"#,
         ],
         config,
+    );
+}
+
+#[test]
+fn conditions_in_cel_hold() {
+    run(
+        &[
+            b"zone == 'z1' && weight > 10 && ('a' in tags || has(metadata.team))",
+            b"metadata.exists(k, metadata[k].startsWith(\"sh\\x6fp\")) ? !is_open : -1.5e3 < 0x1f",
+            b"tags.map(t, t != r'a', t + '!').filter(t, t.matches('^b')) == ['b!'] // x",
+            b"size(tags) * 2 % 3 - int('4') / 1 <= double(weight) || null != [1, 'a', true][0]",
+        ],
+        cel,
     );
 }
 

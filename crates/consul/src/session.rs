@@ -80,7 +80,13 @@ fn check_terms(parts: &Parts, terms: &Terms) -> Result<(), Refusal> {
         return Err(Refusal::failed("Missing node registration"));
     }
     for check in terms.node_checks.iter().chain(&terms.service_checks) {
-        match standing(&scene, &terms.node, check) {
+        let mut found = standing(&scene, &terms.node, check);
+        if found == Standing::Unknown {
+            // A predecessor of this process may have left it.
+            parts.clerk.adopt_missing();
+            found = standing(&scene, &terms.node, check);
+        }
+        match found {
             Standing::Fine => {}
             Standing::Unknown => {
                 let text = format!("Missing check '{check}' registration");

@@ -144,7 +144,6 @@ fn settle(
 
 fn is_repeated(before: &InstanceInfo, fresh: &InstanceInfo) -> bool {
     let timeless = InstanceInfo {
-        instance_id: Some(fresh.id().into()),
         lease: Lease {
             registered: before.lease.registered,
             renewed: before.lease.renewed,

@@ -168,15 +168,17 @@ fn vet_departure(parts: &Parts, departure: &CatalogDeparture) -> Result<(), Refu
     }
     let at = node_of(parts, node);
     match (&departure.service_id, &departure.check_id) {
-        (Some(id), _) => {
-            let key = Key::new(at, id);
-            match record_name(parts, &key) {
-                Some(name) => permit.require(Resource::Service, &name, Write),
-                None => permit.require(Resource::Node, node, Write),
-            }
-        }
+        (Some(id), _) => vet_record(parts, &Key::new(at, id), node),
         (None, Some(id)) => vet_check(parts, &Key::new(at, id)),
         (None, None) => permit.require(Resource::Node, node, Write),
+    }
+}
+
+/// A service needs its name; one that nobody registered needs its node.
+pub(super) fn vet_record(parts: &Parts, key: &Key, node: &str) -> Result<(), Refusal> {
+    match record_name(parts, key) {
+        Some(name) => parts.permit.require(Resource::Service, &name, Write),
+        None => parts.permit.require(Resource::Node, node, Write),
     }
 }
 
@@ -188,6 +190,9 @@ pub(super) fn vet_definition(
 ) -> Result<(), Refusal> {
     let permit = &parts.permit;
     permit.require(Resource::Service, &service.name, Write)?;
+    for check in &service.checks {
+        vet_taken(parts, node, &check.id)?;
+    }
     match record_name(parts, &Key::new(node, &service.id)) {
         Some(before) => permit.require(Resource::Service, &before, Write),
         None => Ok(()),
@@ -201,6 +206,7 @@ pub(super) fn vet_check_definition(
 ) -> Result<(), Refusal> {
     let permit = &parts.permit;
     let home = node.unwrap_or(&parts.home.node.name);
+    vet_taken(parts, node, &check.id)?;
     if check.service_id.is_empty() {
         return permit.require(Resource::Node, home, Write);
     }
@@ -211,7 +217,16 @@ pub(super) fn vet_check_definition(
     }
 }
 
-fn vet_check(parts: &Parts, check: &Key) -> Result<(), Refusal> {
+/// An id that is another check's already is taken away from it.
+fn vet_taken(parts: &Parts, node: Option<&str>, check: &str) -> Result<(), Refusal> {
+    let key = Key::new(node, check);
+    if parts.clerk.book().check(&key).is_none() {
+        return Ok(());
+    }
+    vet_check(parts, &key)
+}
+
+pub(super) fn vet_check(parts: &Parts, check: &Key) -> Result<(), Refusal> {
     let service = {
         let book = parts.clerk.book();
         let record = book.service_of(check).and_then(|key| book.record(key));

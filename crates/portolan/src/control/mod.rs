@@ -111,18 +111,19 @@ impl Control {
         let kept = (inbox, Arc::clone(&reader));
         let (registry, desk, orders) = registry(&env, &plan, witness, kept, stored);
         let (watches, watching) = Hub::new(&*reader);
-        let probing = Probing::new(&plan);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
-        let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
+        let probing = Probing::new(&plan);
+        let (prober, states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
         let (kept, around) = ((&registry, &ledger), (&env, &gates));
-        let (fronts, keeper) = Fronts::new(kept, &watches, drain.watch(), around);
+        let checks = (&states, &probing);
+        let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
-            checks: check_states,
+            checks: states,
             links: links(gateway.subscribe()),
             drain: drain.watch(),
             env: env.clone(),

@@ -176,6 +176,104 @@ async fn a_drain_lets_the_answer_under_way_come_to_its_end() {
     assert_eq!(drained, Ok(()));
 }
 
+/// Speaks HTTP/2; the task is its connection.
+async fn http2(server: &Server) -> (h2::client::SendRequest<bytes::Bytes>, Task) {
+    let stream = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let task = server.env.spawn("client", async {
+        // How it ends is the tests' matter.
+        let _end = connection.await;
+    });
+    (sender, task)
+}
+
+async fn ask(
+    sender: &mut h2::client::SendRequest<bytes::Bytes>,
+    url: &str,
+) -> (StatusCode, Vec<u8>) {
+    let request = http::Request::get(url).body(()).unwrap();
+    let (answer, _) = sender.send_request(request, true).unwrap();
+    let mut answer = answer.await.unwrap();
+    let mut body = Vec::new();
+    while let Some(data) = answer.body_mut().data().await {
+        body.extend_from_slice(&data.unwrap());
+    }
+    (answer.status(), body)
+}
+
+#[tokio::test]
+async fn http2_carries_requests_side_by_side_and_keeps_the_guard() {
+    let (open, opened) = tokio::sync::watch::channel(false);
+    let handler = move |request: Request| {
+        let mut opened = opened.clone();
+        async move {
+            if request.uri().path() == "/waits" {
+                opened.wait_for(|is_open| *is_open).await.unwrap();
+            }
+            Response::new(full(request.uri().path().to_owned()))
+        }
+    };
+    let server = server(Limits::default(), Arc::new(handler));
+    let (mut sender, _task) = http2(&server).await;
+    let request = http::Request::get("http://localhost/waits")
+        .body(())
+        .unwrap();
+    let (waits, _) = sender.send_request(request, true).unwrap();
+    let (status, body) = ask(&mut sender, "http://localhost/passes").await;
+    assert_eq!((status, &*body), (StatusCode::OK, &b"/passes"[..]));
+    open.send_replace(true);
+    assert_eq!(waits.await.unwrap().status(), StatusCode::OK);
+    let (status, _) = ask(&mut sender, "http://evil.example/").await;
+    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn http2_without_requests_is_closed_and_with_one_it_is_not() {
+    let limits = Limits {
+        head_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let (open, opened) = tokio::sync::watch::channel(false);
+    let handler = move |_| {
+        let mut opened = opened.clone();
+        async move {
+            opened.wait_for(|is_open| *is_open).await.unwrap();
+            Response::new(empty())
+        }
+    };
+    let server = server(limits, Arc::new(handler));
+    let (idle, ended) = http2(&server).await;
+    let (mut busy, mut stays) = http2(&server).await;
+    let request = http::Request::get("http://localhost/").body(()).unwrap();
+    let (answer, _) = busy.send_request(request, true).unwrap();
+    ended.await;
+    drop(idle);
+    let is_open = server.env.timeout(Duration::from_millis(200), &mut stays);
+    assert!(is_open.await.is_err(), "a request is under way");
+    open.send_replace(true);
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    stays.await;
+}
+
+#[tokio::test]
+async fn http2_ends_in_a_drain_with_the_answers_that_have_begun() {
+    let server = server(Limits::default(), echo());
+    let (mut sender, ended) = http2(&server).await;
+    let request = http::Request::post("http://localhost/").body(()).unwrap();
+    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    // An answer that came says that the server knows the connection.
+    assert_eq!(
+        ask(&mut sender, "http://localhost/").await.0,
+        StatusCode::OK
+    );
+    server.drain.start();
+    body.send_data("late".into(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    ended.await;
+}
+
 /// A listener whose clients show certificates of `clients`, and what it answers them: the
 /// names that it knows them by.
 struct Known {
@@ -309,102 +407,4 @@ async fn a_client_over_its_own_limit_is_closed_and_others_are_not() {
     let mut second = from.connect(server.address).await.unwrap();
     second.write_all(request.as_bytes()).await.unwrap();
     assert_eq!(second.read_u8().await.unwrap(), b'H');
-}
-
-/// Speaks HTTP/2; the task is its connection.
-async fn http2(server: &Server) -> (h2::client::SendRequest<bytes::Bytes>, Task) {
-    let stream = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-    let task = server.env.spawn("client", async {
-        // How it ends is the tests' matter.
-        let _end = connection.await;
-    });
-    (sender, task)
-}
-
-async fn ask(
-    sender: &mut h2::client::SendRequest<bytes::Bytes>,
-    url: &str,
-) -> (StatusCode, Vec<u8>) {
-    let request = http::Request::get(url).body(()).unwrap();
-    let (answer, _) = sender.send_request(request, true).unwrap();
-    let mut answer = answer.await.unwrap();
-    let mut body = Vec::new();
-    while let Some(data) = answer.body_mut().data().await {
-        body.extend_from_slice(&data.unwrap());
-    }
-    (answer.status(), body)
-}
-
-#[tokio::test]
-async fn http2_carries_requests_side_by_side_and_keeps_the_guard() {
-    let (open, opened) = tokio::sync::watch::channel(false);
-    let handler = move |request: Request| {
-        let mut opened = opened.clone();
-        async move {
-            if request.uri().path() == "/waits" {
-                opened.wait_for(|is_open| *is_open).await.unwrap();
-            }
-            Response::new(full(request.uri().path().to_owned()))
-        }
-    };
-    let server = server(Limits::default(), Arc::new(handler));
-    let (mut sender, _task) = http2(&server).await;
-    let request = http::Request::get("http://localhost/waits")
-        .body(())
-        .unwrap();
-    let (waits, _) = sender.send_request(request, true).unwrap();
-    let (status, body) = ask(&mut sender, "http://localhost/passes").await;
-    assert_eq!((status, &*body), (StatusCode::OK, &b"/passes"[..]));
-    open.send_replace(true);
-    assert_eq!(waits.await.unwrap().status(), StatusCode::OK);
-    let (status, _) = ask(&mut sender, "http://evil.example/").await;
-    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
-}
-
-#[tokio::test]
-async fn http2_without_requests_is_closed_and_with_one_it_is_not() {
-    let limits = Limits {
-        head_timeout: Duration::from_millis(50),
-        ..Limits::default()
-    };
-    let (open, opened) = tokio::sync::watch::channel(false);
-    let handler = move |_| {
-        let mut opened = opened.clone();
-        async move {
-            opened.wait_for(|is_open| *is_open).await.unwrap();
-            Response::new(empty())
-        }
-    };
-    let server = server(limits, Arc::new(handler));
-    let (idle, ended) = http2(&server).await;
-    let (mut busy, mut stays) = http2(&server).await;
-    let request = http::Request::get("http://localhost/").body(()).unwrap();
-    let (answer, _) = busy.send_request(request, true).unwrap();
-    ended.await;
-    drop(idle);
-    let is_open = server.env.timeout(Duration::from_millis(200), &mut stays);
-    assert!(is_open.await.is_err(), "a request is under way");
-    open.send_replace(true);
-    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
-    stays.await;
-}
-
-#[tokio::test]
-async fn http2_ends_in_a_drain_with_the_answers_that_have_begun() {
-    let server = server(Limits::default(), echo());
-    let (mut sender, ended) = http2(&server).await;
-    let request = http::Request::post("http://localhost/").body(()).unwrap();
-    let (answer, mut body) = sender.send_request(request, false).unwrap();
-    // An answer that came says that the server knows the connection.
-    assert_eq!(
-        ask(&mut sender, "http://localhost/").await.0,
-        StatusCode::OK
-    );
-    server.drain.start();
-    body.send_data("late".into(), true).unwrap();
-    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
-    ended.await;
 }

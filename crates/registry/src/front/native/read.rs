@@ -50,7 +50,7 @@ pub(super) fn service(parts: &Parts, key: &ServiceKey) -> Result<Response, Refus
 
 /// The instances of a service that meet the conditions, now or `at` an earlier revision or
 /// time.
-pub(super) fn instances(
+pub(super) async fn instances(
     parts: &Parts,
     key: &ServiceKey,
     query: &Query<'_>,
@@ -65,12 +65,9 @@ pub(super) fn instances(
         // A service that is forgotten today may have had some.
         Some(_) | None => catalog.instances_at(key, revision)?,
     };
-    let wanted = instances.iter().filter(|instance| filter.holds(instance));
     let list = InstanceList {
         revision,
-        instances: wanted
-            .map(|instance| InstanceView::from(&**instance))
-            .collect(),
+        instances: filter.choose(&instances).await?,
     };
     json(StatusCode::OK, &list)
 }
