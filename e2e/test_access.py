@@ -240,6 +240,8 @@ def test_consul_clients_show_their_token(guarded):
         client.agent.service.register("orders", port=9002)
     with pytest.raises(consul.ACLPermissionDenied):
         client.acl.token.list()
+    _, answer = guarded.ask("GET", "/v1/events", token)
+    assert "consul/web" in {event["origin"].get("actor") for event in answer["events"]}
     nobody = consul.Consul(port=guarded.consul)
     assert nobody.health.service("web")[1] == [], "reads leave out what may not be read"
     with pytest.raises(consul.ACLPermissionDenied, match="anonymous token lacks permission 'service:write' on"):
@@ -621,8 +623,8 @@ def test_keys_sessions_and_queries_of_consul_need_permission(guarded):
 
     mine = {"Verb": "set", "Key": "app/a", "Value": "NQ=="}
     assert txn(mine) == 200
-    assert txn(mine, {"Verb": "set", "Key": "other", "Value": "NQ=="}) == 403
-    assert txn({"Verb": "get-tree", "Key": "app/"}) == 403
+    assert txn(mine, {"Verb": "set", "Key": "other", "Value": "NQ=="}) == 409
+    assert txn({"Verb": "get-tree", "Key": "app/"}) == 409
     assert root.kv.get("other")[1]["Value"] == b"3"
 
     session = app.session.create()

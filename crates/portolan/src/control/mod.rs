@@ -113,17 +113,17 @@ impl Control {
         let (watches, watching) = Hub::new(&*reader);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let probing = Probing::new(&plan);
-        let (prober, states) = probing.prober(&env, &registry, orders, bench);
+        let (prober, found) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
         let (kept, around) = ((&registry, &ledger), (&env, &gates));
-        let checks = (&states, &probing);
+        let checks = (&found, &probing);
         let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
-            checks: states,
+            checks: found,
             links: links(gateway.subscribe()),
             drain: drain.watch(),
             env: env.clone(),
