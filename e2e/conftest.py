@@ -2,14 +2,18 @@
 
 import ssl
 import subprocess
+from concurrent import futures
 from pathlib import Path
 
+import grpc
 import pytest
 import trustme
+from grpc_health.v1 import health, health_pb2_grpc
 
 from harness.eureka import Client, program_of
 from harness.gateway import ROOT, Portolan, config, to_origin
 from harness.origin import Origin
+from harness.web import Web
 
 
 @pytest.fixture
@@ -77,6 +81,32 @@ def proxied(start, origin):
     gateway = start(config(**to_origin(backend)))
     gateway.backend = backend
     return gateway
+
+
+@pytest.fixture
+def web():
+    running = []
+
+    def web(**options):
+        running.append(Web(**options))
+        return running[-1]
+
+    yield web
+    for one in running:
+        one.close()
+
+
+@pytest.fixture
+def grpc_health():
+    """A gRPC server with the health service of grpcio."""
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    server.port = server.add_insecure_port("127.0.0.1:0")
+    server.states = servicer
+    server.start()
+    yield server
+    server.stop(None).wait()
 
 
 class Authority:

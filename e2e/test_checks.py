@@ -1,17 +1,10 @@
 """Checks of every kind, against real servers, and what they do to traffic."""
 
-import http.server
-import json
-import os
 import socket
 import stat
-import threading
 import time
-from concurrent import futures
 
-import grpc
-import pytest
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from harness.gateway import config
 from harness.ports import free_port
 from harness.waiting import until
@@ -38,73 +31,6 @@ def checks(gateway, name="a"):
     status, answer = gateway.admin("GET", f"/v1/services/orders/instances/{name}/checks")
     assert status == 200, answer
     return {check["id"]: check for check in answer["checks"]}
-
-
-class Web:
-    """A server of Python's own, perhaps over TLS, which says what `status` and `body` hold."""
-
-    def __init__(self, tls=None) -> None:
-        self.status, self.body, self.seen = 200, b"all is well", []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self):
-                length = int(self.headers.get("content-length") or 0)
-                outer.seen.append((self.command, self.path, dict(self.headers), self.rfile.read(length)))
-                status = 302 if self.path == "/moved" else outer.status
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("location", "/health")
-                self.send_header("content-length", str(len(outer.body)))
-                self.end_headers()
-                self.wfile.write(outer.body)
-
-            do_GET = do_POST = answer
-
-            def log_message(self, *unused):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *unused):
-                """A client that does not trust us goes away."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        if tls:
-            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def web():
-    running = []
-
-    def web(**options):
-        running.append(Web(**options))
-        return running[-1]
-
-    yield web
-    for one in running:
-        one.close()
-
-
-@pytest.fixture
-def grpc_health():
-    """A gRPC server with the health service of grpcio."""
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    servicer = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    server.port = server.add_insecure_port("127.0.0.1:0")
-    server.states = servicer
-    server.start()
-    yield server
-    server.stop(None).wait()
 
 
 def test_a_request_is_sent_as_asked_and_its_answer_looked_at(start, web):

@@ -10,7 +10,7 @@ import consul
 import pytest
 
 from harness.consul import Agent
-from harness.gateway import Portolan, binary
+from harness.gateway import binary
 from harness.processes import Program
 from harness.waiting import until
 
@@ -18,11 +18,6 @@ from harness.waiting import until
 @pytest.fixture
 def agent(start):
     return Agent(start)
-
-
-def again(agent: Agent, programs) -> None:
-    """Starts the gateway once more on what it left behind."""
-    agent.gateway = programs(Portolan(agent.gateway.folder, agent.gateway.settings))
 
 
 def value(agent: Agent, key: str) -> bytes | None:
@@ -162,7 +157,7 @@ def test_a_check_that_fails_ends_its_sessions(agent):
 
 
 @pytest.mark.parametrize("after", [1, 50, 300])
-def test_what_was_answered_survives_kill_9(agent, programs, after):
+def test_what_was_answered_survives_kill_9(agent, after):
     answered, enough = {}, threading.Event()
     session = agent.client.session.create("holder", ttl=3600)
     assert agent.client.kv.put("lock", "x", acquire=session)
@@ -190,7 +185,7 @@ def test_what_was_answered_survives_kill_9(agent, programs, after):
     for worker in workers:
         worker.join()
 
-    again(agent, programs)
+    agent.restart()
     _, tree = agent.client.kv.get("k/", recurse=True)
     held = {entry["Key"]: entry["Value"] for entry in tree}
     assert answered.items() <= held.items()
@@ -223,14 +218,14 @@ def test_a_snapshot_comes_back_whole(agent):
     assert agent.client.query.list()[0]["Name"] == "kept"
 
 
-def test_a_snapshot_restores_into_another_program_and_survives(agent, start, programs):
+def test_a_snapshot_restores_into_another_program_and_survives(agent, start):
     agent.client.kv.put("a", "1")
     saved = agent.raw("GET", "/v1/snapshot")
     other = Agent(start, folder="other")
     other.client.kv.put("mine", "x")
     other.raw("PUT", "/v1/snapshot", saved)
     other.gateway.kill()
-    again(other, programs)
+    other.restart()
     assert other.client.kv.get("", keys=True)[1] == ["a"]
 
 
@@ -286,7 +281,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_and_nothing_is_half_done(small_disk, start, programs):
+def test_a_full_disk_is_told_and_nothing_is_half_done(small_disk, start):
     agent = Agent(start)
     assert agent.client.kv.put("a", "1")
     filler = small_disk / "filler"
@@ -304,7 +299,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_done(small_disk, start, program
     filler.unlink()
     until(lambda: agent.call("PUT", "/v1/kv/later", "x")[0] == 200, "a write to succeed", 20)
     agent.gateway.kill()
-    again(agent, programs)
+    agent.restart()
     assert agent.client.kv.get("", keys=True)[1] == sorted(["a", "later", *written])
 
 

@@ -1,4 +1,4 @@
-"""A gateway with Consul's API, and py-consul as its client."""
+"""A gateway that clients of Consul speak to."""
 
 import http.client
 import json
@@ -12,13 +12,19 @@ from .ports import free_port
 class Agent:
     """A gateway with Consul's API on a port of its own."""
 
-    def __init__(self, start, folder: str = "gateway", **parts) -> None:
+    def __init__(self, start, folder: str = "gateway", checks=None, **parts) -> None:
         self.port = free_port()
-        registry = {"consul": {"address": f"127.0.0.1:{self.port}"}}
-        self.gateway = start(config(registry=registry, **parts), folder=folder)
+        registry = {"consul": {"address": f"127.0.0.1:{self.port}"}} | ({"checks": checks} if checks else {})
+        self._start = lambda: start(config(registry=registry, **parts), folder=folder)
+        self.restart()
+
+    def restart(self) -> None:
+        """Starts it, anew where it has ended: with the same data."""
+        self.gateway = self._start()
         self.client = consul.Consul(port=self.port)
 
     def call(self, method: str, path: str, body=None) -> tuple[int, dict, str]:
+        """Asks; gives status, headers with lower-case names, and the text."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
         try:
             data = None if body is None else json.dumps(body)
@@ -42,5 +48,6 @@ class Agent:
             connection.close()
 
     def passing(self, service: str) -> list[str]:
+        """The ids of a service's instances whose checks all pass."""
         _, entries = self.client.health.service(service, passing=True)
         return sorted(entry["Service"]["ID"] for entry in entries)

@@ -204,6 +204,8 @@ fn words_of_consul_hold() {
             b"all Service.Tags as i, t { t matches `^v[0-9]+$` } or \"/Node/Meta/x\" is not empty",
             b"service_prefix \"\" { policy = \"read\" }\nkey \"a\" { policy = \"list\" } # x\noperator = \"write\"",
             br#"{"service": {"web": {"policy": "write"}}, "acl": "deny"}"#,
+            b"read,register:orders-*,register:shop/*,operate,admin",
+            b"sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
             br#"{"Name": "Web", "id": "a/b", "Port": 80, "tags": ["a=b"], "Meta": {"c": "d"}, "checks": [{"TTL": "1.5s"}, {"http": "http://127.0.0.1:80/x", "interval": "10s"}]}"#,
             br#"{"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "s"}, "Check": {"Name": "c", "Definition": {"TCP": "a:1"}}}"#,
             br#"[{"KV": {"Verb": "cas", "Key": "a", "Value": "Yg==", "Index": 1}}]"#,

@@ -8,18 +8,22 @@ use std::{
 };
 
 use portolan_dialects::consul::{
-    AgentPlace, CheckDefinition, CheckKind, CheckUpdate, Held, Maintenance, Parameters, Record,
-    Refusal, Registered, ServiceDefinition,
+    AgentPlace, CheckDefinition, CheckUpdate, Maintenance, Parameters, Record, Refusal, Registered,
+    ServiceDefinition,
     answer::{AgentServiceView, CheckView, Itself, Member, ServiceView},
+    probe_id,
 };
-use portolan_model::Health;
+use portolan_model::{Health, Verdict};
+use portolan_registry::check::{Heard, ReportError};
 use portolan_wire::serve::{Query, Response};
 use serde_json::json;
 
 use super::{
     Parts, answering,
+    book::ALIVE,
+    clerk::subject,
     scene::Scene,
-    terms::{Key, Touched},
+    terms::{Holder, Key},
     waiting::of_everything,
     writing::wait_for,
 };
@@ -93,7 +97,8 @@ pub(super) async fn write(
                 .register(Record::new(service, None, caller), replaces)?
         }
         AgentPlace::DeregisterService(id) => {
-            let gone = parts.clerk.deregister(&Key::new(None, &id))?;
+            let holder = Holder::Service(Key::new(None, &id));
+            let gone = parts.clerk.deregister(&holder)?;
             gone.ok_or_else(|| Refusal::unknown_service(&id))?
         }
         AgentPlace::ServiceMaintenance(id) => {
@@ -103,20 +108,24 @@ pub(super) async fn write(
         AgentPlace::Maintenance => return node_maintenance(parts, maintenance(query)?).await,
         AgentPlace::RegisterCheck => {
             let check = CheckDefinition::read(body)?;
+            parts.clerk.add_check(None, check)?
+        }
+        AgentPlace::DeregisterCheck(id) => {
+            let key = Key::new(None, &id);
             parts
                 .clerk
-                .change(|book, now| book.add_check(now, None, check))?
+                .adopt_if_missing(|book| book.check(&key).is_some());
+            parts.clerk.change(|book, now| {
+                let touched = book.remove_check(now, &key);
+                touched.ok_or_else(|| Refusal::unknown_check(&id))
+            })?
         }
-        AgentPlace::DeregisterCheck(id) => parts.clerk.change(|book, _| {
-            let touched = book.remove_check(&Key::new(None, &id));
-            touched.ok_or_else(|| Refusal::unknown_check(&id))
-        })?,
-        AgentPlace::Pass(id) => hear(parts, &id, Health::Passing, output)?,
-        AgentPlace::Warn(id) => hear(parts, &id, Health::Warning, output)?,
-        AgentPlace::Fail(id) => hear(parts, &id, Health::Critical, output)?,
+        AgentPlace::Pass(id) => return hear(parts, &id, Health::Passing, output).await,
+        AgentPlace::Warn(id) => return hear(parts, &id, Health::Warning, output).await,
+        AgentPlace::Fail(id) => return hear(parts, &id, Health::Critical, output).await,
         AgentPlace::Update(id) => {
             let update = CheckUpdate::read(body)?;
-            hear(parts, &id, update.status, &update.output)?
+            return hear(parts, &id, update.status, &update.output).await;
         }
         AgentPlace::Reload => Vec::new(),
         AgentPlace::Token => return Err(acl_disabled()),
@@ -156,50 +165,57 @@ fn maintenance(query: &Query<'_>) -> Result<Maintenance, Refusal> {
     Maintenance::read(query.find("enable"), query.find("reason"))
 }
 
-fn hear(
-    parts: &Parts,
-    id: &str,
-    status: Health,
-    output: &str,
-) -> Result<Vec<super::clerk::Writing>, Refusal> {
-    let check = Key::new(None, id);
-    if parts.clerk.book().lacks_check(&check) {
-        // A predecessor of this process may have left it.
-        parts.clerk.adopt_missing();
-    }
+/// A service says what its check is. Answered once every reader sees it.
+async fn hear(parts: &Parts, id: &str, status: Health, output: &str) -> Result<Response, Refusal> {
+    let key = Key::new(None, id);
     parts
         .clerk
-        .change(|book, now| book.hear(now, &check, (status, output)))
+        .adopt_if_missing(|book| book.check(&key).is_some());
+    let (subject, said) = {
+        let book = parts.clerk.book();
+        let (record, check) = book.check(&key).ok_or_else(|| Refusal::unknown_check(id))?;
+        (subject(record)?, check.kept(output).to_owned())
+    };
+    let verdict = Verdict {
+        health: status,
+        note: Some(said).filter(|said| !said.is_empty()).map(Arc::from),
+    };
+    let reported = parts.clerk.checks().report(subject, probe_id(id), verdict);
+    match reported.await {
+        Ok(Heard::News) => {
+            let caught_up = parts.registry.caught_up().await;
+            caught_up.map_err(|error| answering::refusal(&error))?;
+        }
+        Ok(Heard::Known) => {}
+        Err(ReportError::Unknown) => return Err(Refusal::unknown_check(id)),
+        Err(ReportError::NotReported) => {
+            let text = format!("CheckID {id:?} does not have associated TTL");
+            return Err(Refusal::missing(text));
+        }
+        Err(error @ ReportError::Stopped) => return Err(Refusal::new(503, error.to_string())),
+    }
+    Ok(answering::done())
 }
 
 /// Takes the agent's node out, with every service on it, or puts it back.
 async fn node_maintenance(parts: &Parts, maintenance: Maintenance) -> Result<Response, Refusal> {
     let check = Key::new(None, NODE_MAINTENANCE);
-    let mut writings = parts.clerk.change(|book, now| match &maintenance {
+    let mut writings = match &maintenance {
         Maintenance::On(reason) => {
             let definition = CheckDefinition {
-                id: NODE_MAINTENANCE.to_owned(),
-                name: "Node Maintenance Mode".to_owned(),
                 notes: reason.clone(),
-                service_id: String::new(),
-                status: Some(Health::Critical),
-                kind: CheckKind::External,
-                interval: None,
-                timeout: None,
-                successes: 0,
-                failures_to_warn: None,
-                failures: 0,
-                deregister_after: None,
-                output_bytes_max: 0,
+                ..CheckDefinition::external(NODE_MAINTENANCE, "Node Maintenance Mode")
             };
-            book.add_check(now, None, definition)
+            parts.clerk.add_check(None, definition)?
         }
-        Maintenance::Off => Ok(book.remove_check(&check).unwrap_or(Touched::Nothing)),
-    })?;
+        Maintenance::Off => parts
+            .clerk
+            .change(|book, now| Ok(book.remove_check(now, &check).unwrap_or_default()))?,
+    };
     let keys: Vec<_> = parts
         .clerk
         .book()
-        .records()
+        .services()
         .filter(|record| record.node.is_none())
         .map(Key::of)
         .collect();
@@ -298,13 +314,9 @@ fn checks(
 ) -> Result<BTreeMap<Arc<str>, CheckView>, Refusal> {
     let filter = parameters.filter_on(&CheckView::SHAPE)?;
     let node: Arc<str> = scene.home.node.name.as_str().into();
-    let mut all: Vec<CheckView> = scene
-        .nodes
-        .checks
-        .iter()
-        .filter(|(key, _)| key.node.is_none() && scene.shows_node(None))
-        .map(|(_, held): (_, &Held)| CheckView::of_node(held, &node, scene.nodes.index))
-        .collect();
+    // That it is there at all is no check that anybody registered.
+    let mut all = scene.node_checks(None);
+    all.retain(|check| &*check.id != ALIVE);
     for (seen, index) in scene.by_id().into_values() {
         all.extend(seen.checks(&node, index));
     }

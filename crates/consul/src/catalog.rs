@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 
 use super::{
     Parts, answering,
+    book::Book,
     clerk::Writing,
     scene::{Scene, has_meta, has_tags},
-    terms::{Fact, Key, Touched},
+    terms::{Fact, Holder, Key, Touched},
     waiting::{of_everything, of_service},
     writing::wait_for,
 };
@@ -196,11 +197,7 @@ pub(super) async fn register(
         writings.extend(put(parts, service, at, caller)?);
     }
     for check in checks {
-        writings.extend(
-            parts
-                .clerk
-                .change(|book, now| book.add_check(now, name, check))?,
-        );
+        writings.extend(parts.clerk.add_check(name, check)?);
     }
     wait_for(writings).await?;
     answering::json(&true)
@@ -218,10 +215,10 @@ pub(super) fn put_node(
         let known = nodes.known.get(&node.name).map(|(known, _)| known);
         let facts = vec![Fact::Node(node.name.clone())];
         if known.is_some_and(|known| skips_known || known == node) {
-            return Ok(Touched::Kept(facts));
+            return Ok(vec![Touched::Kept(facts)]);
         }
         book.put_node(node.clone(), index.max(nodes.index.saturating_add(1)))?;
-        Ok(Touched::Node(facts))
+        Ok(vec![Touched::Node(facts)])
     })
 }
 
@@ -242,14 +239,12 @@ pub(super) async fn deregister(parts: &Parts, body: &[u8]) -> Result<Response, R
     let node = (!is_own).then_some(gone.node.as_str());
     let mut writings = Vec::new();
     if let Some(id) = &gone.service_id {
-        let key = Key::new(node, id);
-        writings.extend(parts.clerk.deregister(&key)?.unwrap_or_default());
+        let holder = Holder::Service(Key::new(node, id));
+        writings.extend(parts.clerk.deregister(&holder)?.unwrap_or_default());
     } else if let Some(id) = &gone.check_id {
         let key = Key::new(node, id);
-        writings.extend(parts.clerk.change(|book, _| {
-            let touched = book.remove_check(&key);
-            Ok(touched.unwrap_or(Touched::Nothing))
-        })?);
+        let remove = |book: &mut Book, now| Ok(book.remove_check(now, &key).unwrap_or_default());
+        writings.extend(parts.clerk.change(remove)?);
     } else if let Some(name) = node {
         writings.extend(remove_node(parts, name)?);
     }
@@ -262,12 +257,12 @@ pub(super) fn remove_node(parts: &Parts, name: &str) -> Result<Vec<Writing>, Ref
     // A predecessor of this process may have left some.
     parts.clerk.adopt_missing();
     let mut on_it = Vec::new();
-    let mut writings = parts.clerk.change(|book, _| {
+    let mut writings = parts.clerk.change(|book, now| {
         on_it = book.services_on(name);
-        Ok(book.remove_node(name))
+        Ok(book.remove_node(now, name))
     })?;
-    for key in on_it {
-        writings.extend(parts.clerk.deregister(&key)?.unwrap_or_default());
+    for holder in on_it {
+        writings.extend(parts.clerk.deregister(&holder)?.unwrap_or_default());
     }
     Ok(writings)
 }

@@ -6,7 +6,6 @@
 //! them to be visible comes after.
 
 use std::{
-    collections::BTreeMap,
     future::{Future, ready},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,21 +14,26 @@ use std::{
 };
 
 use portolan_catalog::Catalog;
-use portolan_dialects::consul::{
-    Held, Maintenance, NodeDefinition, Record, Refusal, Registered, instance_id, service_key,
+use portolan_dialects::{
+    consul::{CheckDefinition, Maintenance, RECORD_KEY, Record, Refusal, Registered},
+    native::Described,
 };
 use portolan_ledger::{Answer, Input, Ledger, LedgerError};
 use portolan_model::{Instance, Override, Ruling};
 use portolan_runtime::Env;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::{
-    book::{Book, millis},
-    terms::{Fact, Key, Nodes, Touched},
+    Programs,
+    book::{ALIVE, Book, millis},
+    found::found,
+    nodes::Stored,
+    terms::{Fact, Holder, Key, Others, Touched},
 };
 use portolan_registry::{
     Registry, RegistryError,
-    core::{self, Subject},
+    check::Checks,
+    core::{self, Recheck, Report, Subject},
 };
 
 /// How long a service stays without its front: it lives until it is deregistered, so the
@@ -59,23 +63,46 @@ pub(super) struct Clerk {
     book: Mutex<Book>,
     registry: Registry,
     ledger: Ledger,
+    checks: Checks,
+    programs: Programs,
+    /// The name of the agent's own node.
+    home: String,
     env: Env,
     began: Instant,
-    /// Rings when the next alarm may have come nearer.
-    pub(super) hurry: Notify,
     /// Wakes whoever reads nodes.
     nodes: watch::Sender<()>,
 }
 
+/// What a clerk works with.
+pub(super) struct Desk {
+    pub(super) registry: Registry,
+    pub(super) ledger: Ledger,
+    pub(super) checks: Checks,
+    pub(super) programs: Programs,
+    /// The name of the agent's own node.
+    pub(super) home: String,
+    pub(super) env: Env,
+}
+
 impl Clerk {
-    pub(super) fn new(registry: Registry, ledger: Ledger, env: Env) -> Self {
+    pub(super) fn new(desk: Desk) -> Self {
+        let Desk {
+            registry,
+            ledger,
+            checks,
+            programs,
+            home,
+            env,
+        } = desk;
         Self {
             book: Mutex::default(),
             registry,
             ledger,
+            checks,
+            programs,
+            home,
             began: env.instant(),
             env,
-            hurry: Notify::new(),
             nodes: watch::Sender::new(()),
         }
     }
@@ -87,10 +114,6 @@ impl Clerk {
     /// Uptime, in milliseconds.
     pub(super) fn now(&self) -> u64 {
         millis(self.env.instant().saturating_duration_since(self.began))
-    }
-
-    pub(super) fn at(&self, uptime: u64) -> Instant {
-        self.began + Duration::from_millis(uptime)
     }
 
     pub(super) fn watch_nodes(&self) -> watch::Receiver<()> {
@@ -109,40 +132,72 @@ impl Clerk {
         &self.registry
     }
 
-    /// An instance with what was heard of its checks since the catalogue was told.
+    pub(super) const fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// An instance with what its checks found.
     pub(super) fn seen(&self, instance: &Arc<Instance>) -> Registered {
-        let mut seen = Registered::of(instance);
-        if let Some(known) = self.book().record(&Key::of(&seen.record))
-            && seen.is_ours
-            && known.service.name == seen.record.service.name
-        {
-            seen.record.checks.clone_from(&known.checks);
-        }
-        seen
+        let states = self.checks.of(&Subject::of(instance));
+        Registered::of(instance).with(states.iter().map(found).collect())
     }
 
     /// Registers a service, in place of what has its id.
-    pub(super) fn register(&self, record: Record, replaces: bool) -> Result<Vec<Writing>, Refusal> {
+    pub(super) fn register(
+        &self,
+        mut record: Record,
+        replaces: bool,
+    ) -> Result<Vec<Writing>, Refusal> {
+        for check in &mut record.checks {
+            self.admit(check)?;
+        }
         let mut book = self.book();
+        let (record, moved) = book.merged(record, replaces);
         // What the model can't name is refused before anything changes.
-        record.describe(self.registry.source())?;
-        let key = Key::of(&record);
-        let moved = book.register(self.now(), record, replaces);
-        let mut writings = vec![self.put(&book, &key)?];
+        let described = record.describe(self.registry.source())?;
+        let touched = book.adopt(record);
+        let mut writings = vec![self.put(described)];
         if let Some(moved) = moved {
             writings.push(self.leave(&moved)?);
         }
-        self.hurry.notify_one();
+        writings.extend(self.tell(&mut book, touched)?);
         Ok(writings)
     }
 
-    /// Deregisters a service. None if there is none.
-    pub(super) fn deregister(&self, key: &Key) -> Result<Option<Vec<Writing>>, Refusal> {
-        if self.book().record(key).is_none() {
-            self.adopt_missing();
+    /// Registers a check of a service or of a node.
+    pub(super) fn add_check(
+        &self,
+        node: Option<&str>,
+        mut check: CheckDefinition,
+    ) -> Result<Vec<Writing>, Refusal> {
+        self.admit(&mut check)?;
+        if !check.service_id.is_empty() {
+            let service = Key::new(node, &check.service_id);
+            self.adopt_if_missing(|book| book.record(&service).is_some());
+        }
+        self.change(|book, _| book.add_check(node, check))
+    }
+
+    /// Whether a check may be run here.
+    fn admit(&self, check: &mut CheckDefinition) -> Result<(), Refusal> {
+        if check.is_program() && !(self.programs)() {
+            return Err(Refusal::bad(
+                "Invalid check: Scripts are disabled on this agent; to enable, configure \
+                 'enable_script_checks' or 'enable_local_script_checks' to true \
+                 (in Portolan: registry.checks.scripts)",
+            ));
+        }
+        check.at_home(&self.home);
+        Ok(())
+    }
+
+    /// Deregisters a service or a check of a node. None if there is none.
+    pub(super) fn deregister(&self, holder: &Holder) -> Result<Option<Vec<Writing>>, Refusal> {
+        if let Holder::Service(key) = holder {
+            self.adopt_if_missing(|book| book.record(key).is_some());
         }
         let mut book = self.book();
-        let Some(record) = book.deregister(self.now(), key) else {
+        let Some(record) = book.deregister(self.now(), holder) else {
             return Ok(None);
         };
         drop(book);
@@ -154,37 +209,57 @@ impl Clerk {
     /// Changes the book, and tells what came of it.
     pub(super) fn change(
         &self,
-        change: impl FnOnce(&mut Book, u64) -> Result<Touched, Refusal>,
+        change: impl FnOnce(&mut Book, u64) -> Result<Vec<Touched>, Refusal>,
     ) -> Result<Vec<Writing>, Refusal> {
         let mut book = self.book();
         let touched = change(&mut book, self.now())?;
-        self.hurry.notify_one();
-        Ok(self.tell(&mut book, touched)?.into_iter().collect())
+        self.tell(&mut book, touched)
     }
 
-    /// Tells the catalogue or whoever reads nodes.
-    pub(super) fn tell(
-        &self,
-        book: &mut Book,
-        touched: Touched,
-    ) -> Result<Option<Writing>, Refusal> {
-        match touched {
-            Touched::Service(key) => self.put(book, &key).map(Some),
-            Touched::Node(facts) => {
-                book.touch(self.catalog().revision().as_u64());
-                self.nodes.send_replace(());
-                Ok((!facts.is_empty()).then(|| self.keep(book, &facts)))
+    /// Tells the registry, the ledger and whoever reads nodes.
+    fn tell(&self, book: &mut Book, touched: Vec<Touched>) -> Result<Vec<Writing>, Refusal> {
+        let (mut writings, mut facts) = (Vec::new(), Vec::new());
+        for touched in touched {
+            match touched {
+                Touched::Node(nodes) => {
+                    self.touch_nodes(book);
+                    facts.extend(nodes);
+                }
+                Touched::Kept(nodes) => facts.extend(nodes),
+                Touched::NodeCheck(_) | Touched::Gone(_) | Touched::Checks(_) => {
+                    facts.extend(fact_of(&touched));
+                    writings.extend(self.tell_registry(book, touched)?);
+                }
             }
-            Touched::Kept(facts) => Ok(Some(self.keep(book, &facts))),
-            Touched::Nothing => Ok(None),
+        }
+        if !facts.is_empty() {
+            writings.push(self.keep(book, &facts));
+        }
+        Ok(writings)
+    }
+
+    fn tell_registry(&self, book: &Book, touched: Touched) -> Result<Option<Writing>, Refusal> {
+        match touched {
+            Touched::Checks(key) => {
+                let record = book.record(&key);
+                record.map(|record| self.recheck(record)).transpose()
+            }
+            Touched::NodeCheck(key) => {
+                let Some(record) = book.node_check(&key) else {
+                    return Ok(None);
+                };
+                let described = record.describe(self.registry.source())?;
+                Ok(Some(self.put(described)))
+            }
+            Touched::Gone(record) => self.leave(&record).map(Some),
+            Touched::Node(_) | Touched::Kept(_) => Ok(None),
         }
     }
 
     /// Has the ledger keep what nodes are now.
     fn keep(&self, book: &mut Book, facts: &[Fact]) -> Writing {
         book.count_facts();
-        let nodes: Arc<Nodes> = book.nodes();
-        let alterations = facts.iter().map(|fact| fact.alteration(&nodes));
+        let alterations = facts.iter().map(|fact| fact.alteration(book));
         let input = Input::Alter(alterations.collect());
         let ledger = self.ledger.clone();
         begin(async move {
@@ -199,28 +274,33 @@ impl Clerk {
     pub(super) fn replace_nodes(
         &self,
         told: u64,
-        (known, checks): (BTreeMap<String, (NodeDefinition, u64)>, BTreeMap<Key, Held>),
-    ) -> bool {
+        stored: Stored,
+        others: Others,
+    ) -> Option<Vec<Writing>> {
         let mut book = self.book();
         if book.facts_told() != told {
-            return false;
+            return None;
         }
-        book.set_nodes(self.now(), known, checks);
-        book.touch(self.catalog().revision().as_u64());
-        drop(book);
-        self.nodes.send_replace(());
-        self.hurry.notify_one();
-        true
+        let touched = book.set_nodes(self.now(), stored, others);
+        let mut writings = Vec::new();
+        for touched in touched {
+            // What it could name once, it can name again.
+            writings.extend(self.tell_registry(&book, touched).ok().flatten());
+        }
+        self.touch_nodes(&mut book);
+        Some(writings)
     }
 
-    fn put(&self, book: &Book, key: &Key) -> Result<Writing, Refusal> {
-        let record = book
-            .record(key)
-            .ok_or_else(|| Refusal::unknown_service(&key.id))?;
-        let mut described = record.describe(self.registry.source())?;
+    /// A node or one of its checks is different: whoever reads them looks again.
+    pub(super) fn touch_nodes(&self, book: &mut Book) {
+        book.touch(self.catalog().revision().as_u64());
+        self.nodes.send_replace(());
+    }
+
+    fn put(&self, mut described: Described) -> Writing {
         described.ttl = Some(LEASE);
         let registry = self.registry.clone();
-        Ok(begin(async move {
+        begin(async move {
             let kept = registry.register(Some(actor()), described.clone()).await;
             let Err(RegistryError::Refused(core::Refusal::Ttl { max, .. })) = kept else {
                 return Ok(kept.map(|_| ())?);
@@ -228,15 +308,34 @@ impl Clerk {
             described.ttl = Some(max);
             registry.register(Some(actor()), described).await?;
             Ok(())
+        })
+    }
+
+    /// Gives a service other checks. What was changed of it since it registered stays.
+    fn recheck(&self, record: &Record) -> Result<Writing, Refusal> {
+        let mut described = record.describe(self.registry.source())?;
+        let text = described.instance.metadata.remove(RECORD_KEY);
+        let recheck = Recheck {
+            record: (RECORD_KEY.into(), text.unwrap_or_else(|| "".into())),
+            check: described.check,
+            report: Report {
+                health: described.status,
+                note: described.note,
+            },
+        };
+        let (registry, subject) = (self.registry.clone(), subject(record)?);
+        Ok(begin(async move {
+            registry.recheck(Some(actor()), subject, recheck).await?;
+            Ok(())
         }))
     }
 
     fn leave(&self, record: &Record) -> Result<Writing, Refusal> {
         let (registry, subject) = (self.registry.clone(), subject(record)?);
+        // Nobody sends requests to a check.
+        let drain = (!record.is_node()).then_some(DRAIN);
         Ok(begin(async move {
-            let left = registry
-                .deregister(Some(actor()), subject, Some(DRAIN))
-                .await;
+            let left = registry.deregister(Some(actor()), subject, drain).await;
             match left {
                 // Somebody was faster.
                 Ok(_) | Err(RegistryError::Unknown) => Ok(()),
@@ -251,9 +350,7 @@ impl Clerk {
         key: &Key,
         maintenance: &Maintenance,
     ) -> Result<Vec<Writing>, Refusal> {
-        if self.book().record(key).is_none() {
-            self.adopt_missing();
-        }
+        self.adopt_if_missing(|book| book.record(key).is_some());
         let book = self.book();
         let record = book
             .record(key)
@@ -308,12 +405,19 @@ impl Clerk {
         }))
     }
 
-    /// Takes in services that the catalogue has and the book has not: those of a
-    /// predecessor of this process, or of a store.
+    /// Looks again after what a predecessor of this process may have left, if it is missed.
+    pub(super) fn adopt_if_missing(&self, is_there: impl FnOnce(&Book) -> bool) {
+        let is_there = is_there(&self.book());
+        if !is_there {
+            self.adopt_missing();
+        }
+    }
+
+    /// Takes in what the catalogue has and the book has not: what a predecessor of this
+    /// process left, or a store.
     pub(super) fn adopt_missing(&self) {
         let catalog = self.catalog();
         let mut book = self.book();
-        let now = self.now();
         for service in catalog.services() {
             for instance in &service.instances {
                 // Reading a record costs more than looking for it.
@@ -322,11 +426,25 @@ impl Clerk {
                     continue;
                 }
                 if let Some(record) = Record::of(instance) {
-                    book.adopt(now, record);
+                    // Whatever differs by that, a predecessor has told.
+                    let _touched = book.adopt(record);
                 }
             }
         }
     }
+}
+
+/// What the ledger keeps of it: the checks that somebody registered.
+fn fact_of(touched: &Touched) -> Option<Fact> {
+    let key = match touched {
+        Touched::NodeCheck(key) => key.clone(),
+        Touched::Gone(record) => match Holder::of(record) {
+            Holder::NodeCheck(key) => key,
+            Holder::Service(_) => return None,
+        },
+        Touched::Checks(_) | Touched::Node(_) | Touched::Kept(_) => return None,
+    };
+    (key.id != ALIVE).then_some(Fact::Check(key))
 }
 
 /// Sends a write at once and gives back what is left to wait for.
@@ -347,7 +465,7 @@ fn actor() -> Arc<str> {
 
 pub(super) fn subject(record: &Record) -> Result<Subject, Refusal> {
     Ok(Subject {
-        key: service_key(&record.service.name)?,
-        id: instance_id(&record.service.id, record.node.as_deref())?,
+        key: record.key()?,
+        id: record.id()?,
     })
 }

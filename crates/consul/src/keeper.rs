@@ -1,18 +1,12 @@
-//! Looks after services that registered through Consul: their leases, the checks that are
-//! not told in time, and those that were critical for too long.
+//! Looks after what registered through Consul: its leases, and who reads nodes.
 
 use std::{sync::Arc, time::Duration};
 
-use portolan_model::{Health, Timestamp};
+use portolan_dialects::consul::is_node;
+use portolan_registry::{Published, core::Subject};
 use portolan_runtime::Env;
 
-use super::{
-    clerk::{Clerk, Writing},
-    nodes,
-    terms::Key,
-    warden::Warden,
-};
-use portolan_registry::core::Subject;
+use super::{clerk::Clerk, nodes, warden::Warden};
 
 /// How often leases are renewed and the book is held against the catalogue.
 const ROUND: Duration = Duration::from_secs(20);
@@ -27,7 +21,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Runs until the registry or the ledger has stopped.
+    /// Runs until the registry, the ledger or the publisher has stopped.
     pub async fn run(self) {
         let (clerk, env) = (Arc::clone(&self.clerk), self.env.clone());
         tokio::select! {
@@ -38,51 +32,26 @@ impl Keeper {
     }
 
     async fn look_after(&self) {
+        let mut follow = self.clerk.registry().reader().follow();
         let mut next_round = self.env.instant();
         loop {
-            let now = self.env.instant();
-            if now >= next_round {
-                next_round = now + ROUND;
-                if !self.round().await {
-                    return;
-                }
-            }
-            settle(self.ring()).await;
-            let alarm = self.clerk.book().next();
-            let alarm = alarm.map(|uptime| self.clerk.at(uptime));
-            let until = alarm.map_or(next_round, |alarm| alarm.min(next_round));
             tokio::select! {
-                () = self.env.sleep_until(until) => {}
-                () = self.clerk.hurry.notified() => {}
+                () = self.env.sleep_until(next_round) => {
+                    next_round = self.env.instant() + ROUND;
+                    if !self.round().await {
+                        return;
+                    }
+                }
+                published = follow.next() => match published {
+                    Some(Published::Changed(keys)) if !keys.iter().any(is_node) => {}
+                    Some(Published::Changed(_) | Published::Missed) => {
+                        let mut book = self.clerk.book();
+                        self.clerk.touch_nodes(&mut book);
+                    }
+                    None => return,
+                },
             }
         }
-    }
-
-    /// What is due by now.
-    fn ring(&self) -> Vec<Writing> {
-        let mut writings = Vec::new();
-        let hopeless = {
-            let mut book = self.clerk.book();
-            let (touched, hopeless) = book.ring(self.clerk.now());
-            for touched in touched {
-                // A record that was written before can be written again.
-                writings.extend(self.clerk.tell(&mut book, touched).ok().flatten());
-            }
-            hopeless
-        };
-        for key in hopeless {
-            writings.extend(self.give_up(&key));
-        }
-        writings
-    }
-
-    fn give_up(&self, key: &Key) -> Vec<Writing> {
-        tracing::info!(instance = %key.id, "service was critical for too long; deregistered");
-        self.clerk
-            .deregister(key)
-            .ok()
-            .flatten()
-            .unwrap_or_default()
     }
 
     /// Whether the registry is still there.
@@ -101,53 +70,17 @@ impl Keeper {
                 Err(_) => {}
             }
         }
-        let hopeless = self.hopeless();
-        let writings = hopeless.iter().flat_map(|key| self.give_up(key));
-        settle(writings.collect()).await;
         true
     }
 
-    /// Somebody else deregistered them.
+    /// Somebody else deregistered them, or the prober, because they were critical for too
+    /// long.
     fn drop_missing(&self, missing: &[Subject]) {
         let mut book = self.clerk.book();
         for subject in missing {
-            if let Some(key) = book.key(subject).cloned() {
-                book.remove(&key);
+            if let Some(holder) = book.holder(subject).cloned() {
+                book.remove(&holder);
             }
-        }
-    }
-
-    /// Services whose probed check was critical for as long as it allows.
-    fn hopeless(&self) -> Vec<Key> {
-        let (catalog, now) = (self.clerk.catalog(), self.env.now());
-        let book = self.clerk.book();
-        let probed = book.records().filter_map(|record| {
-            let after = record.probed()?.0.definition.deregister_after?;
-            Some((record, after))
-        });
-        let is_hopeless = |subject: &Subject, after: Duration| {
-            let service = catalog.service(&subject.key);
-            let mut instances = service.into_iter().flat_map(|service| &service.instances);
-            instances.any(|instance| {
-                let state = &instance.state;
-                instance.id == subject.id
-                    && state.health == Health::Critical
-                    && state.since != Timestamp::default()
-                    && now.since(state.since) >= after
-            })
-        };
-        let hopeless = probed.filter(|(record, after)| {
-            super::clerk::subject(record).is_ok_and(|subject| is_hopeless(&subject, *after))
-        });
-        hopeless.map(|(record, _)| Key::of(record)).collect()
-    }
-}
-
-/// Waits until all of them are visible. Whoever is not is told of by the registry's end.
-pub(super) async fn settle(writings: Vec<Writing>) {
-    for writing in writings {
-        if let Err(error) = writing.await {
-            tracing::warn!(%error, "registry did not take what a check became");
         }
     }
 }

@@ -4,7 +4,8 @@
 //! There is one agent for all callers and one node of its own; nodes that are registered
 //! by hand stand beside it. Reads show the merged catalogue of all sources, in Consul's
 //! shapes; writes are answered once they are visible. The [`book`] remembers what the
-//! catalogue does not, the [`clerk`] writes, the [`Keeper`] sees to time.
+//! catalogue does not, the [`clerk`] writes, the prober runs the checks and hears what
+//! services say of themselves, the [`Keeper`] sees to leases.
 //!
 //! Keys, sessions, prepared queries, events and nodes stand in the ledger, and are answered
 //! when they would survive a restart. Each area of the API is one module whose functions get
@@ -19,6 +20,7 @@ mod book;
 mod catalog;
 mod clerk;
 mod events;
+mod found;
 mod health;
 mod keeper;
 mod kv;
@@ -45,19 +47,28 @@ use portolan_ledger::Ledger;
 use portolan_model::ByteSize;
 use portolan_runtime::{Dice, Env, drain::DrainWatch};
 use portolan_wire::serve::{Answering, Handler, Peer, Query, Request, Response, decode};
+use tokio::sync::Semaphore;
 
-use self::{acl::Permit, clerk::Clerk, query::Asked, warden::Warden};
+use self::{
+    acl::Permit,
+    clerk::{Clerk, Desk},
+    query::Asked,
+    warden::Warden,
+};
 pub use self::{
     acl::{kind, need},
     keeper::Keeper,
     query::{BadTemplate, Template},
 };
-use portolan_registry::{Registry, watch::Hub};
+use portolan_registry::{Registry, check::Checks, watch::Hub};
 
 /// The version of Consul whose API this is.
 const VERSION: &str = "1.20.0";
 /// The largest body that a listener of this front must let through: a snapshot.
 pub const BODY_MAX: ByteSize = snapshot::BODY_MAX;
+
+/// Whether checks may run programs of this machine, as things stand.
+pub type Programs = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the front is made of.
 pub struct Settings {
@@ -65,6 +76,10 @@ pub struct Settings {
     pub registry: Registry,
     /// The watches.
     pub hub: Hub,
+    /// What checks found.
+    pub checks: Checks,
+    /// Whether script and Docker checks are taken.
+    pub programs: Programs,
     /// Keys, sessions and what else must survive a restart.
     pub ledger: Ledger,
     /// Ends blocking queries when the program drains.
@@ -87,6 +102,8 @@ struct Shared {
     home: Arc<Home>,
     clerk: Arc<Clerk>,
     access: Access,
+    /// Who may save or restore a snapshot.
+    snapshots: Arc<Semaphore>,
 }
 
 /// What one request has: all that is shared, and what its caller may do.
@@ -114,6 +131,8 @@ impl Consul {
         let Settings {
             registry,
             hub,
+            checks,
+            programs,
             ledger,
             drain,
             env,
@@ -121,8 +140,14 @@ impl Consul {
             access,
         } = settings;
         let home = Arc::new(home);
-        let clerk = Clerk::new(registry.clone(), ledger.clone(), env.clone());
-        let clerk = Arc::new(clerk);
+        let clerk = Arc::new(Clerk::new(Desk {
+            registry: registry.clone(),
+            ledger: ledger.clone(),
+            checks,
+            programs,
+            home: home.node.name.clone(),
+            env: env.clone(),
+        }));
         let keeper = Keeper {
             warden: Warden {
                 clerk: Arc::clone(&clerk),
@@ -142,6 +167,7 @@ impl Consul {
             home,
             clerk,
             access,
+            snapshots: Arc::new(Semaphore::new(snapshot::SNAPSHOTS_MAX)),
         }));
         (front, keeper)
     }

@@ -1,20 +1,22 @@
 //! Nodes that are registered by hand, and checks of nodes: kept in the ledger.
 //!
-//! The book shows a change at once, and whoever asked for it is answered when it would survive
+//! What checks of nodes found is the registry's, as of all checks; here is how they are
+//! defined. The book shows a change at once, and whoever asked for it is answered when it would survive
 //! a restart. Whenever the ledger reads everything anew (at the start, after a hand-over, a
 //! failure or a restore), the book is made to show the same.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portolan_dialects::consul::{Held, NodeDefinition};
+use portolan_dialects::consul::{CheckDefinition, NodeDefinition};
 use portolan_ledger::{
     Alteration, Expectation, Kept, Kind, Ledger, LedgerError, Object, Output, Query,
 };
 use portolan_runtime::Env;
 
 use super::{
+    book::Book,
     clerk::Clerk,
-    terms::{Fact, Key, Nodes},
+    terms::{Fact, Key, Others},
 };
 
 /// How long the follower rests after the ledger could not answer.
@@ -22,15 +24,17 @@ const REST: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Fact {
     /// What has to be written of it.
-    pub(super) fn alteration(&self, nodes: &Nodes) -> Alteration {
+    pub(super) fn alteration(&self, book: &Book) -> Alteration {
         let (kind, id, body) = match self {
             Self::Node(name) => {
+                let nodes = book.nodes();
                 let node = nodes.known.get(name).map(|(node, _)| node);
                 (Kind::Node, name.as_str().into(), node.map(text))
             }
             Self::Check(key) => {
-                let held = nodes.checks.get(key);
-                let body = held.map(|held| text(&(&key.node, &key.id, held)));
+                let check = book.node_check(key);
+                let check = check.and_then(|record| record.check(&key.id));
+                let body = check.map(|check| text(&(&key.node, check)));
                 (Kind::Check, id_of(key), body)
             }
         };
@@ -59,14 +63,22 @@ fn id_of(key: &Key) -> Arc<str> {
 }
 
 /// What the ledger holds.
-type Stored = (BTreeMap<String, (NodeDefinition, u64)>, BTreeMap<Key, Held>);
+pub(super) type Stored = (
+    BTreeMap<String, (NodeDefinition, u64)>,
+    BTreeMap<Key, CheckDefinition>,
+);
 
 /// Makes the book show what the ledger holds.
-pub(super) async fn reload(clerk: &Clerk) -> Result<(), LedgerError> {
+pub(super) async fn reload(clerk: &Clerk, others: Others) -> Result<(), LedgerError> {
     loop {
         let told = clerk.book().facts_told();
         let stored = stored(clerk.ledger()).await?;
-        if clerk.replace_nodes(told, stored) {
+        if let Some(writings) = clerk.replace_nodes(told, stored, others) {
+            for writing in writings {
+                if let Err(error) = writing.await {
+                    tracing::warn!(%error, "registry did not take a check of a node");
+                }
+            }
             return Ok(());
         }
         // Something was decided in between, and is in the ledger by now.
@@ -83,8 +95,11 @@ async fn stored(ledger: &Ledger) -> Result<Stored, LedgerError> {
     }
     let mut checks = BTreeMap::new();
     for (id, object) in objects(ledger, Kind::Check).await? {
-        match serde_json::from_str::<(Option<String>, String, Held)>(&object.body) {
-            Ok((node, id, held)) => drop(checks.insert(Key { node, id }, held)),
+        match serde_json::from_str::<(Option<String>, CheckDefinition)>(&object.body) {
+            Ok((node, check)) => {
+                let id = check.id.clone();
+                checks.insert(Key { node, id }, check);
+            }
             Err(error) => tracing::error!(%error, instance = %id, "a stored check is damaged"),
         }
     }
@@ -102,18 +117,19 @@ async fn objects(ledger: &Ledger, kind: Kind) -> Result<Vec<(Arc<str>, Object)>,
 
 /// Follows the ledger; runs until it has stopped.
 pub(super) async fn follow(clerk: &Clerk, env: &Env) {
-    let mut seen = 0;
+    let (mut seen, mut others) = (0, Others::Stay);
     loop {
         match clerk.ledger().reloaded(seen).await {
             Ok(now) => seen = now,
             Err(_) => return,
         }
-        while let Err(error) = reload(clerk).await {
+        while let Err(error) = reload(clerk, others).await {
             if matches!(error, LedgerError::Stopped) {
                 return;
             }
             tracing::warn!(%error, "nodes can't be read from the ledger; trying again");
             env.sleep(REST).await;
         }
+        others = Others::Go;
     }
 }

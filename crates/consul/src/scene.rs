@@ -8,13 +8,14 @@ use portolan_catalog::{Catalog, Service};
 use portolan_dialects::consul::{
     Home, NodeDefinition, NodeSeen, Refusal, Registered,
     answer::{CheckView, HealthEntry, Indexes, NodeView},
-    service_key,
+    node_key, service_key,
 };
 use portolan_model::{Health, ServiceKey};
 
 use super::{
     Parts,
     acl::Permit,
+    book::ALIVE,
     clerk::Clerk,
     terms::{Key, Nodes},
 };
@@ -163,9 +164,13 @@ impl<'a> Scene<'a> {
         if node.is_none() {
             checks.push(CheckView::alive(&name, Indexes::at(1)));
         }
-        let all = self.nodes.checks.iter();
-        let of_it = all.filter(|(key, _)| key.node.as_deref() == node);
-        checks.extend(of_it.map(|(_, held)| CheckView::of_node(held, &name, self.nodes.index)));
+        let key = node_key(node).ok();
+        let service = key.and_then(|key| self.catalog.service(&key));
+        if let Some(service) = service {
+            let seen = self.all_instances(service).filter(|seen| seen.is_ours);
+            let views = seen.flat_map(|seen| seen.checks(&name, service.modified.as_u64()));
+            checks.extend(views.filter(|view| &*view.id != ALIVE));
+        }
         checks
     }
 

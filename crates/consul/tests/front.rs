@@ -11,7 +11,10 @@ mod common;
 
 mod agent;
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    time::Duration,
+};
 
 use agent::Agent;
 use portolan_dialects::native::Registration;
@@ -533,4 +536,200 @@ async fn a_successor_knows_what_registered_with_its_predecessor() {
     assert_eq!(next.ids("web?passing").await, ["web"]);
     next.put("agent/service/deregister/web", &Value::Null).await;
     assert!(next.ids("web").await.is_empty());
+}
+
+/// A port that takes connections until it is dropped.
+fn listening() -> (TcpListener, String) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn every_check_is_run_wherever_it_is_and_the_worst_counts() {
+    let agent = Agent::new();
+    let (one, first) = listening();
+    let (_two, second) = listening();
+    // It has no port of its own.
+    let web = json!({"Name": "web", "Checks": [
+        {"TCP": first, "Interval": "100ms"},
+        {"TCP": second, "Interval": "100ms"},
+        {"TTL": "10m"},
+    ]});
+    agent.put("agent/service/register", &web).await;
+    until!(agent.status("service:web:1").await.0 == "passing");
+    until!(agent.status("service:web:2").await.0 == "passing");
+    assert_eq!(agent.status("service:web:3").await.0, "critical");
+    assert!(agent.ids("web?passing").await.is_empty());
+    agent
+        .put("agent/check/pass/service:web:3", &Value::Null)
+        .await;
+    assert_eq!(agent.ids("web?passing").await, ["web"]);
+    let refused = |text: &str| text.contains("connection refused");
+    drop(one);
+    until!(agent.status("service:web:1").await.0 == "critical");
+    assert!(refused(&agent.status("service:web:1").await.1));
+    assert_eq!(agent.status("service:web:2").await.0, "passing");
+    assert!(agent.ids("web?passing").await.is_empty());
+    let health = agent.call("GET", "agent/health/service/id/web", "").await;
+    assert_eq!(health.status, 503);
+    let native = agent
+        .world
+        .call("GET", "/v1/services/web/instances/web", "");
+    assert!(refused(native.await.1["note"].as_str().unwrap()));
+}
+
+#[tokio::test]
+async fn a_service_whose_probed_check_stays_critical_goes() {
+    let agent = Agent::new();
+    let (listener, address) = listening();
+    drop(listener);
+    let web = json!({"Name": "web", "Check": {
+        "TCP": address, "Interval": "100ms", "DeregisterCriticalServiceAfter": "1s"}});
+    agent.put("agent/service/register", &web).await;
+    assert_eq!(agent.ids("web").await, ["web"]);
+    until!(agent.ids("web").await.is_empty());
+}
+
+#[tokio::test]
+async fn checks_of_the_node_are_run_and_count_for_everybody_on_it() {
+    let agent = Agent::new();
+    agent
+        .put("agent/service/register", &json!({"Name": "web"}))
+        .await;
+    assert_eq!(agent.ids("web?passing").await, ["web"]);
+    let index = agent.get("health/service/web").await.index();
+    let (listener, address) = listening();
+    let port = json!({"Name": "port", "TCP": address, "Interval": "100ms", "Status": "passing"});
+    agent.put("agent/check/register", &port).await;
+    assert_eq!(agent.ids("web?passing").await, ["web"]);
+    drop(listener);
+    until!(agent.ids("web?passing").await.is_empty());
+    assert_eq!(agent.status("port").await.0, "critical");
+    let woken = agent
+        .get(&format!("health/service/web?index={index}&wait=60s"))
+        .await;
+    assert_eq!(woken.body[0]["Checks"][1]["CheckID"], "port");
+    agent.put("agent/check/deregister/port", &Value::Null).await;
+    assert_eq!(agent.ids("web?passing").await, ["web"]);
+
+    let disk = json!({"Name": "the disk", "TTL": "100ms", "Status": "passing"});
+    agent.put("agent/check/register", &disk).await;
+    until!(agent.status("the disk").await == ("critical".into(), "TTL expired".into()));
+    agent
+        .put("agent/check/pass/the%20disk?note=ok", &Value::Null)
+        .await;
+    assert!(agent.get("health/node/here").await.text.contains("ok"));
+}
+
+#[tokio::test]
+async fn what_an_operator_patched_survives_other_checks() {
+    let agent = Agent::new();
+    let web = json!({"Name": "web", "Port": 80, "Meta": {"a": "1"}, "Check": {"TTL": "10m"}});
+    agent.put("agent/service/register", &web).await;
+    let path = "/v1/services/web/instances/web";
+    let patch = json!({"metadata": {"team": "shop"}, "weight": 50}).to_string();
+    assert_eq!(agent.world.call("PATCH", path, &patch).await.0, 200);
+    let disk = json!({"Name": "disk", "TTL": "10m", "ServiceID": "web", "Status": "passing"});
+    agent.put("agent/check/register", &disk).await;
+    agent
+        .put("agent/check/pass/service:web", &Value::Null)
+        .await;
+    let native = agent.world.call("GET", path, "").await.1;
+    assert_eq!(
+        (&native["metadata"]["team"], &native["weight"]),
+        (&json!("shop"), &json!(50))
+    );
+    let meta = agent.get("agent/service/web").await.body["Meta"].clone();
+    assert_eq!(meta, json!({"a": "1", "team": "shop"}));
+    assert_eq!(agent.ids("web?passing").await, ["web"]);
+    agent.put("agent/check/deregister/disk", &Value::Null).await;
+    assert_eq!(agent.world.call("GET", path, "").await.1["weight"], 50);
+}
+
+#[tokio::test]
+async fn programs_are_run_only_where_that_is_allowed() {
+    let agent = Agent::new();
+    let web = json!({"Name": "web", "Check": {"Args": ["echo", "well"], "Interval": "100ms"}});
+    let (status, text) = agent
+        .refused("PUT", "agent/service/register", &web.to_string())
+        .await;
+    assert!(
+        status == 400 && text.contains("Scripts are disabled"),
+        "{text}"
+    );
+    agent
+        .programs
+        .send_modify(|reach| reach.runs_programs = true);
+    agent.put("agent/service/register", &web).await;
+    until!(agent.status("service:web").await == ("passing".into(), "well".into()));
+}
+
+#[tokio::test]
+async fn an_alias_follows_a_service_or_the_node() {
+    let agent = Agent::new();
+    let side = json!({"Name": "side", "Checks": [{"AliasService": "web-1"}]});
+    agent.put("agent/service/register", &side).await;
+    let node = json!({"Name": "node", "AliasNode": "here"});
+    agent.put("agent/check/register", &node).await;
+    until!(
+        agent
+            .status("service:side")
+            .await
+            .1
+            .contains("is not there")
+    );
+    until!(agent.status("node").await.0 == "passing");
+    let web = json!({"Name": "web", "ID": "web-1", "Check": {"TTL": "10m", "Status": "passing"}});
+    agent.put("agent/service/register", &web).await;
+    until!(agent.status("service:side").await.0 == "passing");
+    agent
+        .put("agent/check/fail/service:web-1", &Value::Null)
+        .await;
+    until!(agent.status("service:side").await.0 == "critical");
+}
+
+#[tokio::test]
+async fn what_checks_found_survives_the_process() {
+    let agent = Agent::new();
+    let web = json!({"Name": "web", "Checks": [{"TTL": "10m"}, {"TTL": "10m"}]});
+    agent.put("agent/service/register", &web).await;
+    for id in ["1", "2"] {
+        let path = format!("agent/check/pass/service:web:{id}");
+        agent.put(&path, &Value::Null).await;
+    }
+    let disk = json!({"Name": "disk", "TTL": "10m"});
+    agent.put("agent/check/register", &disk).await;
+    agent.put("agent/check/pass/disk", &Value::Null).await;
+    let handed = agent.world.registry.export().await.unwrap();
+    let next = Agent::new();
+    next.world.registry.adopt(handed).await.unwrap();
+    assert_eq!(next.ids("web?passing").await, ["web"]);
+    until!(next.status("service:web:2").await.0 == "passing");
+    assert_eq!(next.status("disk").await.0, "passing");
+    next.put("agent/check/fail/disk?note=full", &Value::Null)
+        .await;
+    let told = ("critical".to_owned(), "full".to_owned());
+    assert_eq!(next.status("disk").await, told);
+}
+
+#[tokio::test]
+async fn a_service_has_as_many_checks_as_the_limit_and_not_one_more() {
+    let agent = Agent::new();
+    agent
+        .put("agent/service/register", &json!({"Name": "web"}))
+        .await;
+    let check = |n: usize| json!({"Name": n.to_string(), "TTL": "10m", "ServiceID": "web"});
+    for n in 0..64 {
+        agent.put("agent/check/register", &check(n)).await;
+    }
+    let (status, text) = agent
+        .refused("PUT", "agent/check/register", &check(64).to_string())
+        .await;
+    assert!(
+        status == 400 && text.contains("at most 64 checks"),
+        "{text}"
+    );
+    let checks = agent.get("health/checks/web").await.body;
+    assert_eq!(checks.as_array().unwrap().len(), 64);
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use agent::Agent;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 /// Waits until a claim about the world holds; it is made again whenever it does not.
 macro_rules! until {
@@ -741,4 +742,103 @@ async fn refusals_are_plain_texts() {
         assert_eq!(answer.status, *status, "{path}: {}", answer.text);
         assert!(answer.text.contains(text), "{path}: {}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn one_snapshot_at_a_time_is_under_way() {
+    let agent = Agent::new();
+    let mut held = agent.begin("PUT", "snapshot", 100).await;
+    until!(agent.call("GET", "snapshot", "").await.status == 503);
+    held.shutdown().await.unwrap();
+    drop(held);
+    until!(agent.bytes("GET", "snapshot", b"").await.0 == 200);
+}
+
+#[tokio::test]
+async fn a_transaction_is_permitted_operation_by_operation() {
+    let agent = Agent::new();
+    agent.limit_to(
+        r#"key_prefix "own/" { policy = "write" } key "other" { policy = "read" }
+           service "web" { policy = "write" } node_prefix "" { policy = "read" }"#,
+    );
+    assert!(set(&agent, "own/a", "1").await);
+    let own = json!([{"KV": {"Verb": "set", "Key": "own/b", "Value": "MQ=="}},
+                     {"KV": {"Verb": "get-or-empty", "Key": "other"}}]);
+    agent.put("txn", &own).await;
+    let operations = json!([
+        {"KV": {"Verb": "set", "Key": "own/c", "Value": "MQ=="}},
+        {"KV": {"Verb": "set", "Key": "other", "Value": "MQ=="}},
+        {"KV": {"Verb": "get", "Key": "secret"}},
+        {"KV": {"Verb": "delete-tree", "Key": ""}},
+    ]);
+    let denied = agent.call("PUT", "txn", &operations.to_string()).await;
+    assert_eq!(denied.status, 409);
+    let errors = denied.body["Errors"].as_array().unwrap();
+    let indexes: Vec<_> = errors
+        .iter()
+        .map(|error| error["OpIndex"].as_u64().unwrap())
+        .collect();
+    assert_eq!(indexes, [1, 2, 3]);
+    assert!(
+        denied.text.contains("lacks permission 'key:write' on"),
+        "{}",
+        denied.text
+    );
+    assert_eq!(agent.call("GET", "kv/own/c", "").await.status, 404);
+    let service = |name: &str| json!([{"Service": {"Verb": "set", "Node": "here", "Service": {"Service": name, "Port": 80}}}]);
+    agent.put("txn", &service("web")).await;
+    let shop = service("shop").to_string();
+    assert_eq!(agent.refused("PUT", "txn", &shop).await.0, 409);
+    let node = json!([{"Node": {"Verb": "set", "Node": {"Node": "n", "Address": "10.0.0.1"}}}]);
+    let denied = agent.refused("PUT", "txn", &node.to_string()).await;
+    assert!(denied.1.contains("'node:write'"), "{}", denied.1);
+}
+
+#[tokio::test]
+async fn a_prepared_query_is_permitted_by_its_name() {
+    let agent = with_instances().await;
+    let saved = query(
+        &agent,
+        &json!({"Name": "secret", "Service": {"Service": "web"}}),
+    )
+    .await;
+    agent.limit_to(
+        r#"query_prefix "own" { policy = "write" } service "shop" { policy = "read" }
+           node_prefix "" { policy = "read" }"#,
+    );
+    let body = |name: &str| json!({"Name": name, "Service": {"Service": "web"}}).to_string();
+    let own = query(
+        &agent,
+        &json!({"Name": "own", "Service": {"Service": "web"}}),
+    )
+    .await;
+    assert_eq!(agent.get("query").await.body.as_array().unwrap().len(), 1);
+    let cases = [
+        ("GET", format!("query/{saved}"), String::new()),
+        ("GET", "query/secret/explain".to_owned(), String::new()),
+        ("PUT", format!("query/{saved}"), body("own2")),
+        ("PUT", format!("query/{own}"), body("secret")),
+        ("POST", "query".to_owned(), body("other")),
+        ("DELETE", format!("query/{saved}"), String::new()),
+    ];
+    for (method, path, body) in cases {
+        assert_eq!(
+            agent.refused(method, &path, &body).await.0,
+            403,
+            "{method} {path}"
+        );
+    }
+    let executed = agent.get("query/own/execute").await.body;
+    assert_eq!(
+        found(&executed),
+        [""; 0],
+        "services that may not be read are left out"
+    );
+    assert_eq!(
+        agent
+            .call("DELETE", &format!("query/{own}"), "")
+            .await
+            .status,
+        200
+    );
 }

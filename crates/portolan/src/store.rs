@@ -84,12 +84,6 @@ impl Store {
         Ok(Stored { facts, loaded })
     }
 
-    /// What must be compare-and-swap, while the store is open.
-    pub(crate) fn ledger(&self) -> Option<Arc<dyn Ledger>> {
-        let embedded = self.embedded.borrow().clone()?;
-        Some(Arc::new(embedded))
-    }
-
     /// Commits what waits and lets go of the file.
     pub(crate) async fn close(&mut self) {
         if let Some(embedded) = self.embedded.send_replace(None) {

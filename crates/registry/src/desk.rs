@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Follow, Parts, Reader, Stored,
+    command::{Asked, Command, Reply},
     core::{Answer, CheckOrder, Engine, Fact, Handed, Input, Moment, Step, Subject},
     keeper::{self, Keeper, Reached},
-    registry::{Asked, Command, Reply},
 };
 
 /// How often the store is rid of leases that nobody holds any more.
@@ -184,6 +184,7 @@ impl Desk {
             | Input::Renew(..)
             | Input::RenewAll(_)
             | Input::Patch(..)
+            | Input::Recheck(..)
             | Input::Rule(..)
             | Input::Rulings
             | Input::Drained(..)
@@ -367,6 +368,7 @@ fn sign_of(input: &Input) -> Option<Sighted> {
         Input::Judge(_, _, None)
         | Input::Register(_)
         | Input::Patch(..)
+        | Input::Recheck(..)
         | Input::Rule(..)
         | Input::Rulings
         | Input::Deregister(_)

@@ -5,6 +5,7 @@
 //! merged catalogue, and each [`front`] is a protocol.
 
 pub mod check;
+mod command;
 pub mod core;
 mod desk;
 pub mod front;

@@ -8,16 +8,17 @@ use std::{
     time::Duration,
 };
 
-use portolan_catalog::{Inbox, Resolution, Settled, Ticket, Witness};
+use portolan_catalog::{Inbox, Resolution, Settled, Witness};
 use portolan_dialects::native::{Described, Drained, Patch};
 use portolan_model::{Revision, Ruling, SourceId};
 use portolan_runtime::Env;
-use portolan_store::{Later, StoreError};
+use portolan_store::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Desk, Reader, Stored,
-    core::{Answer, Bounds, CheckOrder, Input, Refusal, Report, RulingRecord, Subject},
+    command::{Asked, Command, Reply},
+    core::{Answer, Bounds, CheckOrder, Input, Recheck, Refusal, Report, RulingRecord, Subject},
 };
 
 /// Callers that may be lined up; one more waits before it is.
@@ -94,29 +95,6 @@ pub struct Left {
     pub revision: Revision,
     /// How the drain ended, if one was asked for.
     pub drain: Option<Drained>,
-}
-
-pub(crate) enum Command {
-    Ask(Asked),
-    /// Resolves with a ticket of all that was said before.
-    CatchUp(oneshot::Sender<Ticket>),
-    /// Another store, or none; resolves when it holds what is in memory.
-    Attach(Option<Stored>, oneshot::Sender<()>),
-}
-
-pub(crate) struct Asked {
-    pub(crate) input: Input,
-    pub(crate) actor: Option<Arc<str>>,
-    pub(crate) reply: oneshot::Sender<Reply>,
-}
-
-pub(crate) struct Reply {
-    pub(crate) answer: Answer,
-    /// Resolves when what followed is visible; none if nothing did.
-    pub(crate) ticket: Option<Ticket>,
-    /// Resolves when what followed would survive a crash; none if there is no store or
-    /// nothing to keep.
-    pub(crate) stored: Option<Later<()>>,
 }
 
 impl Registry {
@@ -211,6 +189,23 @@ impl Registry {
         patch: Patch,
     ) -> Result<Kept, RegistryError> {
         self.write(actor, Input::Patch(subject, Box::new(patch)))
+            .await
+    }
+
+    /// Gives an instance other checks; what else it said of itself stays as it is.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unknown`].
+    ///
+    /// # Cancellation
+    /// It may have been done.
+    pub async fn recheck(
+        &self,
+        actor: Option<Arc<str>>,
+        subject: Subject,
+        recheck: Recheck,
+    ) -> Result<Kept, RegistryError> {
+        self.write(actor, Input::Recheck(subject, Box::new(recheck)))
             .await
     }
 
@@ -319,7 +314,10 @@ impl Registry {
     }
 
     /// Resolves when all that the registry has taken in by now is visible.
-    pub(crate) async fn caught_up(&self) -> Result<(), RegistryError> {
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn caught_up(&self) -> Result<(), RegistryError> {
         let (reply, ticket) = oneshot::channel();
         let sent = self.commands.send(Command::CatchUp(reply)).await;
         sent.map_err(|_| RegistryError::Stopped)?;

@@ -4,8 +4,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     Registry, RegistryError, Stored,
+    command::Command,
     core::{Answer, Bounds, Handed, Input},
-    registry::Command,
 };
 
 impl Registry {

@@ -2,12 +2,14 @@
 //! tokens and policies.
 //!
 //! A [`Permit`] goes with each request. Reads leave out what it does not show; writes are
-//! refused as soon as it is known what they are about: by their path ([`vet`]) or by their
-//! body ([`vet_agent`], [`vet_catalog`]). Without access control it permits everything at
+//! refused as soon as it is known what they are about: by their path ([`vet`]), by their
+//! body ([`vet_agent`], [`vet_catalog`]), or operation by operation ([`vet_keys`],
+//! [`vet_part`], [`vet_query`]). Without access control it permits everything at
 //! the cost of one look.
 //! Source: the ACL rules reference of the Consul API.
 
 mod api;
+mod operations;
 mod permit;
 mod vet;
 mod views;
@@ -16,6 +18,7 @@ use http::Method;
 use portolan_access::{Kind, Need};
 
 pub(super) use api::{Deed, read, write};
+pub(super) use operations::{lists_query, vet_keys, vet_part, vet_query};
 pub(super) use permit::Permit;
 pub(super) use vet::{vet, vet_agent, vet_catalog};
 

@@ -1,46 +1,53 @@
 //! Nodes in the book, and their checks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use portolan_dialects::consul::{Held, NodeDefinition, Refusal};
+use portolan_dialects::consul::{CheckDefinition, NodeDefinition, Record, Refusal};
+use portolan_model::Health;
 
-use super::Book;
-use crate::terms::{Fact, Key, Nodes, Touched};
+use super::{ALIVE, Book};
+use crate::{
+    nodes::Stored,
+    terms::{Fact, Holder, Key, Others, Touched},
+};
 
 /// Most nodes that are registered by hand.
-pub(super) const NODES_MAX: usize = 65_536;
+const NODES_MAX: usize = 65_536;
 /// Most checks of nodes.
 const NODE_CHECKS_MAX: usize = 65_536;
 
 impl Book {
     pub(super) fn add_node_check(
         &mut self,
-        now: u64,
-        check: &Key,
-        held: &Held,
-    ) -> Result<Touched, Refusal> {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        if nodes.checks.len() >= NODE_CHECKS_MAX && !nodes.checks.contains_key(check) {
+        node: Option<&str>,
+        definition: CheckDefinition,
+    ) -> Result<Vec<Touched>, Refusal> {
+        let check = Key::new(node, &definition.id);
+        if self.node_checks >= NODE_CHECKS_MAX && self.node_check(&check).is_none() {
             let text = format!("there are {NODE_CHECKS_MAX} checks of nodes already");
             return Err(Refusal::failed(text));
         }
-        nodes.checks.insert(check.clone(), held.clone());
-        self.arm(now, check, held);
-        Ok(Touched::Node(vec![Fact::Check(check.clone())]))
+        let mut record = Record::of_node(node, definition);
+        self.name_aliases(&mut record);
+        record.probes()?;
+        let mut touched = self.adopt(record);
+        touched.push(Touched::NodeCheck(check));
+        Ok(touched)
     }
 
-    /// Takes in what a check said to whoever registered it.
-    pub(crate) fn note(&mut self, check: &Key, output: &str) {
-        let held = match self.checks.get(check) {
-            Some(service) => {
-                let entry = self.services.get_mut(service);
-                entry.and_then(|entry| entry.record.check_mut(&check.id))
-            }
-            None => Arc::make_mut(&mut self.nodes).checks.get_mut(check),
-        };
-        if let Some(held) = held {
-            held.hear(held.status, output);
+    /// Whoever looks at the agent's node finds at least that it is there.
+    pub(super) fn ensure_alive(&mut self) -> Vec<Touched> {
+        let key = Key::new(None, ALIVE);
+        if self.node_check(&key).is_some() {
+            return Vec::new();
         }
+        let alive = CheckDefinition {
+            status: Some(Health::Passing),
+            ..CheckDefinition::external(ALIVE, "Serf Health Status")
+        };
+        let mut touched = self.adopt(Record::of_node(None, alive));
+        touched.push(Touched::NodeCheck(key));
+        touched
     }
 
     /// A node is registered by hand.
@@ -55,53 +62,64 @@ impl Book {
     }
 
     /// A node goes, with its checks.
-    pub(crate) fn remove_node(&mut self, name: &str) -> Touched {
-        let on_it = |key: &&Key| key.node.as_deref() == Some(name);
-        let checks: Vec<_> = self.nodes.checks.keys().filter(on_it).cloned().collect();
+    pub(crate) fn remove_node(&mut self, now: u64, name: &str) -> Vec<Touched> {
+        let mut touched = Vec::new();
+        for check in self.on_node(name) {
+            if let Holder::NodeCheck(key) = check {
+                touched.extend(self.remove_check(now, &key).into_iter().flatten());
+            }
+        }
         let nodes = Arc::make_mut(&mut self.nodes);
         nodes.known.remove(name);
-        for check in &checks {
-            nodes.checks.remove(check);
-        }
-        for check in &checks {
-            self.disarm(check);
-        }
-        let mut facts: Vec<_> = checks.into_iter().map(Fact::Check).collect();
-        facts.push(Fact::Node(name.to_owned()));
-        Touched::Node(facts)
+        touched.push(Touched::Node(vec![Fact::Node(name.to_owned())]));
+        touched
     }
 
     /// The services that are on a node.
-    pub(crate) fn services_on(&self, name: &str) -> Vec<Key> {
-        let on_it = |key: &&Key| key.node.as_deref() == Some(name);
-        self.services.keys().filter(on_it).cloned().collect()
+    pub(crate) fn services_on(&self, name: &str) -> Vec<Holder> {
+        let mut on_it = self.on_node(name);
+        on_it.retain(|holder| matches!(holder, Holder::Service(_)));
+        on_it
     }
 
-    /// Nodes and checks are now these. A check that is known already goes on as it is.
+    fn on_node(&self, name: &str) -> Vec<Holder> {
+        let on_it = |holder: &&Holder| {
+            let (Holder::Service(key) | Holder::NodeCheck(key)) = holder;
+            key.node.as_deref() == Some(name)
+        };
+        self.records.keys().filter(on_it).cloned().collect()
+    }
+
+    /// Nodes and their checks are now these. A check that is known already goes on as it is.
     pub(crate) fn set_nodes(
         &mut self,
         now: u64,
-        known: BTreeMap<String, (NodeDefinition, u64)>,
-        checks: BTreeMap<Key, Held>,
-    ) {
-        let before = Arc::clone(&self.nodes);
-        let mut all = Nodes {
-            known,
-            checks,
-            index: before.index,
-        };
-        for gone in before.checks.keys() {
-            if !all.checks.contains_key(gone) {
-                self.disarm(gone);
-            }
+        (known, checks): Stored,
+        others: Others,
+    ) -> Vec<Touched> {
+        Arc::make_mut(&mut self.nodes).known = known;
+        let is_kept =
+            |key: &Key| others == Others::Stay || key.id == ALIVE || checks.contains_key(key);
+        let before = self.records.keys().filter_map(|holder| match holder {
+            Holder::NodeCheck(key) if !is_kept(key) => Some(key.clone()),
+            Holder::NodeCheck(_) | Holder::Service(_) => None,
+        });
+        let gone: Vec<_> = before.collect();
+        let mut touched = Vec::new();
+        for key in gone {
+            touched.extend(self.remove_check(now, &key).into_iter().flatten());
         }
-        for (check, held) in &mut all.checks {
-            match before.checks.get(check) {
-                Some(known) if known.definition == held.definition => held.clone_from(known),
-                Some(_) | None => self.arm(now, check, held),
+        for (key, definition) in checks {
+            let known = self.node_check(&key).and_then(|known| known.check(&key.id));
+            if known == Some(&definition) {
+                continue;
             }
+            let mut record = Record::of_node(key.node.as_deref(), definition);
+            self.name_aliases(&mut record);
+            touched.extend(self.adopt(record));
+            touched.push(Touched::NodeCheck(key));
         }
-        self.nodes = Arc::new(all);
+        touched
     }
 
     /// How often the ledger was told of a node or a check of one.
@@ -118,5 +136,70 @@ impl Book {
     pub(crate) fn touch(&mut self, index: u64) {
         let nodes = Arc::make_mut(&mut self.nodes);
         nodes.index = index.max(nodes.index.saturating_add(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn check(name: &str) -> CheckDefinition {
+        let body = format!(r#"{{"Name": "{name}", "TTL": "1s"}}"#);
+        CheckDefinition::read(body.as_bytes()).unwrap()
+    }
+
+    fn own(id: &str) -> Key {
+        Key::new(None, id)
+    }
+
+    #[test]
+    fn nodes_are_taken_up_to_the_limit() {
+        let mut book = Book::default();
+        let node = |n: usize| NodeDefinition {
+            name: n.to_string(),
+            ..NodeDefinition::default()
+        };
+        for n in 0..NODES_MAX {
+            book.put_node(node(n), 1).unwrap();
+        }
+        assert!(book.put_node(node(NODES_MAX), 1).is_err());
+        assert!(book.put_node(node(0), 2).is_ok());
+        book.touch(5);
+        book.touch(5);
+        assert_eq!(book.nodes().index, 6, "an index never stands still");
+    }
+
+    #[test]
+    fn checks_of_nodes_are_taken_up_to_the_limit() {
+        let mut book = Book::default();
+        let add = |book: &mut Book, n: usize| book.add_check(None, check(&n.to_string()));
+        for n in 0..NODE_CHECKS_MAX {
+            add(&mut book, n).unwrap();
+        }
+        assert!(add(&mut book, NODE_CHECKS_MAX).is_err());
+        assert!(add(&mut book, 0).is_ok());
+        book.remove_check(0, &own("0")).unwrap();
+        assert!(add(&mut book, NODE_CHECKS_MAX).is_ok());
+    }
+
+    #[test]
+    fn checks_become_those_of_the_ledger() {
+        let mut book = Book::default();
+        for name in ["a", "b"] {
+            book.add_check(None, check(name)).unwrap();
+        }
+        let stored = [(own("b"), check("b")), (own("c"), check("c"))];
+        let stored: Stored = (BTreeMap::new(), stored.into());
+        let mut other = Book::default();
+        other.add_check(None, check("a")).unwrap();
+        other.set_nodes(0, stored.clone(), Others::Stay);
+        assert!(other.check(&own("a")).is_some() && other.check(&own("c")).is_some());
+        let touched = book.set_nodes(0, stored, Others::Go);
+        let gone = Record::of_node(None, check("a"));
+        let expected = [Touched::Gone(Box::new(gone)), Touched::NodeCheck(own("c"))];
+        assert_eq!(touched, expected);
+        assert!(book.check(&own("a")).is_none() && book.check(&own("b")).is_some());
     }
 }

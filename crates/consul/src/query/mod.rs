@@ -10,6 +10,7 @@ mod template;
 use std::sync::Arc;
 
 use http::Method;
+use portolan_access::Level;
 use portolan_dialects::consul::{Parameters, Refusal, SavedQuery};
 use portolan_ledger::{
     Alteration, Expectation, Input, Kept, Kind, Output, Query, Refusal as Refused,
@@ -17,7 +18,7 @@ use portolan_ledger::{
 use portolan_wire::serve::{Peer, Response};
 use serde_json::json;
 
-use super::{Parts, answering, asking};
+use super::{Parts, acl, answering, asking};
 use shape::Saved;
 
 pub use template::{BadTemplate, Template};
@@ -77,6 +78,7 @@ pub(super) async fn read(
         }
         (name, Wish::Explain) => {
             let (saved, index) = resolve(parts, name).await?;
+            acl::vet_query(&parts.permit, &saved.query, Level::Read)?;
             let response = answering::json(&json!({ "Query": saved.view() }))?;
             let consistency = asked.parameters.consistency;
             Ok(answering::indexed(response, index, consistency))
@@ -94,8 +96,10 @@ async fn list(
     let (output, index) = asking::look_when_news(parts, parameters, query).await?;
     let mut saved = all(output)?;
     saved.retain(|saved| id.is_none_or(|id| *saved.id == *id));
-    if id.is_some() && saved.is_empty() {
-        return Err(not_found());
+    match (id, saved.first()) {
+        (Some(_), Some(saved)) => acl::vet_query(&parts.permit, &saved.query, Level::Read)?,
+        (Some(_), None) => return Err(not_found()),
+        (None, _) => saved.retain(|saved| acl::lists_query(&parts.permit, &saved.query)),
     }
     let views: Vec<_> = saved.iter().map(Saved::view).collect();
     let response = answering::json(&views)?;
@@ -174,15 +178,29 @@ pub(super) async fn write(
             answering::json(&json!({ "ID": id }))
         }
         Method::PUT => {
+            vet_before(parts, id).await?;
             keep(parts, &id.into(), body, Expectation::Present).await?;
             Ok(answering::done())
         }
         _ => {
+            vet_before(parts, id).await?;
             let gone = Alteration::Forget(Kind::Query, id.into(), Expectation::Present);
             alter(parts, id, "", gone).await?;
             Ok(answering::done())
         }
     }
+}
+
+/// Refuses to change the query of that id, if there is one.
+async fn vet_before(parts: &Parts, id: &str) -> Result<(), Refusal> {
+    if parts.permit.is_open() {
+        return Ok(());
+    }
+    let (output, _) = asking::look(parts, Query::Objects(Kind::Query)).await?;
+    let before = all(output)?.into_iter().find(|saved| *saved.id == *id);
+    before.map_or(Ok(()), |before| {
+        acl::vet_query(&parts.permit, &before.query, Level::Write)
+    })
 }
 
 async fn keep(
@@ -192,6 +210,7 @@ async fn keep(
     expected: Expectation,
 ) -> Result<(), Refusal> {
     let query = SavedQuery::read(body)?;
+    acl::vet_query(&parts.permit, &query, Level::Write)?;
     if query.name.is_empty() && query.template.is_none() && query.session.is_empty() {
         let text = "Invalid prepared query: Must be bound to a session";
         return Err(Refusal::failed(text));

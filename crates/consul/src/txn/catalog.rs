@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::{Fault, Outcome};
 use crate::{
-    Parts, catalog,
+    Parts, acl, catalog,
     clerk::Writing,
     scene::Scene,
-    terms::{Key, Touched},
+    terms::{Holder, Key},
     writing::wait_for,
 };
 
@@ -29,7 +29,7 @@ pub(super) async fn apply(
     operations: Vec<CatalogOperation>,
     caller: IpAddr,
 ) -> Result<Outcome, Refusal> {
-    let (read, faults) = check(&Scene::new(parts), &operations);
+    let (read, faults) = check(parts, &operations);
     if !faults.is_empty() {
         return Ok(Outcome::Faulted(faults));
     }
@@ -48,12 +48,15 @@ pub(super) async fn apply(
     Ok(Outcome::Applied(results.collect()))
 }
 
-/// Looks at every condition; also gives what is read.
-fn check(scene: &Scene<'_>, operations: &[CatalogOperation]) -> (Vec<Option<Value>>, Vec<Fault>) {
+/// Looks at every permission and condition; also gives what is read.
+fn check(parts: &Parts, operations: &[CatalogOperation]) -> (Vec<Option<Value>>, Vec<Fault>) {
+    let scene = &Scene::new(parts);
     let (mut read, mut faults) = (Vec::new(), Vec::new());
     let mut planned = Planned::default();
     for (at, operation) in operations.iter().enumerate() {
-        if let Err(what) = check_one(scene, operation, &mut planned) {
+        let permitted = acl::vet_part(parts, operation).map_err(|denied| denied.text);
+        let checked = permitted.and_then(|()| check_one(scene, operation, &mut planned));
+        if let Err(what) = checked {
             faults.push((at, what));
         }
         read.push(match operation.verb {
@@ -98,7 +101,7 @@ fn check_one(
             check_node(scene, node, planned)?;
             planned.services.insert(key(scene, node, &service.id));
         }
-        CatalogPart::Check(node, check, _) => {
+        CatalogPart::Check(node, check) => {
             check_node(scene, node, planned)?;
             check_check(scene, node, check, planned)?;
         }
@@ -153,7 +156,7 @@ fn name_of(part: &CatalogPart) -> String {
     match part {
         CatalogPart::Node(node) => format!("node {:?}", node.name),
         CatalogPart::Service(node, service) => format!("service {:?} on node {node:?}", service.id),
-        CatalogPart::Check(node, check, _) => format!("check {:?} on node {node:?}", check.id),
+        CatalogPart::Check(node, check) => format!("check {:?} on node {node:?}", check.id),
     }
 }
 
@@ -184,7 +187,7 @@ fn index_of(scene: &Scene<'_>, part: &CatalogPart) -> Option<u64> {
     let indexes = match part {
         CatalogPart::Node(node) => node_view(scene, node)?.indexes,
         CatalogPart::Service(node, service) => service_view(scene, node, &service.id)?.indexes,
-        CatalogPart::Check(node, check, _) => check_view(scene, node, &check.id)?.indexes,
+        CatalogPart::Check(node, check) => check_view(scene, node, &check.id)?.indexes,
     };
     Some(indexes.modify_index)
 }
@@ -196,7 +199,7 @@ fn show(scene: &Scene<'_>, part: &CatalogPart) -> Option<Value> {
         CatalogPart::Service(node, service) => {
             json!({ "Service": service_view(scene, node, &service.id)? })
         }
-        CatalogPart::Check(node, check, _) => {
+        CatalogPart::Check(node, check) => {
             json!({ "Check": check_view(scene, node, &check.id)? })
         }
     })
@@ -225,13 +228,9 @@ fn set(parts: &Parts, part: &CatalogPart, caller: IpAddr) -> Result<Vec<Writing>
             let at = (!is_own(&scene, node)).then_some((node.as_str(), &*address));
             catalog::put(parts, (**service).clone(), at, caller)
         }
-        CatalogPart::Check(node, check, output) => {
-            let key = key(&scene, node, &check.id);
-            parts.clerk.change(|book, now| {
-                let touched = book.add_check(now, key.node.as_deref(), (**check).clone())?;
-                book.note(&key, output);
-                Ok(touched)
-            })
+        CatalogPart::Check(node, check) => {
+            let at = (!is_own(&scene, node)).then_some(node.as_str());
+            parts.clerk.add_check(at, (**check).clone())
         }
     }
 }
@@ -241,15 +240,14 @@ fn delete(parts: &Parts, part: &CatalogPart) -> Result<Vec<Writing>, Refusal> {
     match part {
         CatalogPart::Node(node) => catalog::remove_node(parts, &node.name),
         CatalogPart::Service(node, service) => {
-            let gone = parts.clerk.deregister(&key(&scene, node, &service.id))?;
-            Ok(gone.unwrap_or_default())
+            let holder = Holder::Service(key(&scene, node, &service.id));
+            Ok(parts.clerk.deregister(&holder)?.unwrap_or_default())
         }
-        CatalogPart::Check(node, check, _) => {
+        CatalogPart::Check(node, check) => {
             let key = key(&scene, node, &check.id);
-            parts.clerk.change(|book, _| {
-                let touched = book.remove_check(&key);
-                Ok(touched.unwrap_or(Touched::Nothing))
-            })
+            parts
+                .clerk
+                .change(|book, now| Ok(book.remove_check(now, &key).unwrap_or_default()))
         }
     }
 }

@@ -20,7 +20,7 @@ use portolan_model::Revision;
 use portolan_wire::serve::Response;
 use serde_json::{Value, json};
 
-use super::{Parts, answering, asking, kv};
+use super::{Parts, acl, answering, asking, kv};
 
 /// An operation that could not be applied: which one, and why.
 type Fault = (usize, String);
@@ -82,7 +82,9 @@ async fn of_keys(parts: &Parts, operations: Vec<KvOperation>) -> Result<Outcome,
     let mut faults = Vec::new();
     let mut verbs = Vec::with_capacity(operations.len().min(OPERATIONS_MAX));
     for (at, operation) in operations.into_iter().enumerate() {
-        match verb(operation) {
+        let permitted = acl::vet_keys(&parts.permit, &operation);
+        let read = permitted.map_err(|denied| denied.text);
+        match read.and_then(|()| verb(operation)) {
             Ok(verb) => verbs.push(verb),
             Err(what) => faults.push((at, what)),
         }

@@ -5,22 +5,29 @@
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
+use portolan_access::{Authority, Caller, Grant, Level, Limited, Rules};
 use portolan_auth::Access;
 use portolan_consul::{Consul, Settings as Front};
 use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_ledger::Ledger;
-use portolan_registry::watch::Hub;
+use portolan_model::Verdict;
+use portolan_registry::{
+    check::{Bench, Hearing, Parts as Probing, Prober, Reach, ReachSettings, ServiceCheck},
+    core::Subject,
+    watch::Hub,
+};
 use portolan_runtime::Env;
 use portolan_store::{Embedded, Settings as StoreSettings};
 use portolan_testkit::Scratch;
-use portolan_wire::serve::{Hosts, Limits, Settings, serve};
+use portolan_wire::serve::{Handler, Hosts, Limits, Request, Settings, serve};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::watch,
 };
 
 use crate::common::World;
@@ -29,8 +36,23 @@ pub(crate) struct Agent {
     pub(crate) world: World,
     pub(crate) ledger: Ledger,
     pub(crate) store: Embedded,
+    /// Whether checks may run programs.
+    pub(crate) programs: watch::Sender<ReachSettings>,
+    /// No checks by the configuration.
+    _configured: watch::Sender<Arc<[ServiceCheck]>>,
     address: SocketAddr,
     scratch: Arc<Scratch>,
+    /// What callers may do; everything if none.
+    grant: Arc<Mutex<Option<Grant>>>,
+}
+
+/// Nobody here is of another source.
+struct Deaf;
+
+impl Bench for Deaf {
+    fn hear<'a>(&'a self, _: &'a Subject, _: SocketAddr, _: Option<Verdict>) -> Hearing<'a> {
+        Box::pin(async {})
+    }
 }
 
 pub(crate) struct Answer {
@@ -74,9 +96,23 @@ impl Agent {
         let (ledger, ledger_task) = Ledger::start(&env, Some(Arc::new(store.clone())));
         world.keep(ledger_task);
         let (hub, watches) = Hub::new(&*world.reader);
+        let programs = watch::Sender::new(ReachSettings::default());
+        let configured = watch::Sender::new(Arc::from([]));
+        let prober = Prober::new(Probing {
+            env: env.clone(),
+            registry: world.registry.clone(),
+            orders: world.orders.take().unwrap(),
+            checks: configured.subscribe(),
+            bench: Arc::new(Deaf),
+            errands: Arc::new(Reach::new(env.clone(), programs.subscribe())),
+            reports: world.reports.take().unwrap(),
+        });
+        let allowed = programs.subscribe();
         let (front, keeper) = Consul::new(Front {
             registry: world.registry.clone(),
             hub,
+            checks: world.checks.clone(),
+            programs: Arc::new(move || allowed.borrow().runs_programs),
             ledger: ledger.clone(),
             drain: world.drain.watch(),
             access: Access::new(&env),
@@ -103,17 +139,33 @@ impl Agent {
             tls: None,
         };
         let drain = world.drain.watch();
-        let served = serve(listener, Arc::new(front), settings, drain, env.clone());
+        let grant = Arc::new(Mutex::new(None));
+        let gate = gate(front, Arc::clone(&grant));
+        let served = serve(listener, gate, settings, drain, env.clone());
         world.keep(env.spawn("consul hub", watches.run()));
         world.keep(env.spawn("keeper", keeper.run()));
+        world.keep(env.spawn("prober", prober.run()));
         world.keep(env.spawn("consul", async { served.await.unwrap() }));
         Self {
             world,
             ledger,
             store,
+            programs,
+            _configured: configured,
             address,
             scratch,
+            grant,
         }
+    }
+
+    /// From now on callers may do what these rules say and nothing else.
+    pub(crate) fn limit_to(&self, rules: &str) {
+        let authority = Authority::new([&Rules::parse(rules).unwrap()], Level::Deny);
+        let limited = Limited {
+            authority,
+            ..Limited::default()
+        };
+        *self.grant.lock().unwrap() = Some(Grant::Limited(Arc::new(limited)));
     }
 
     /// The status and the body as it came.
@@ -132,6 +184,16 @@ impl Agent {
         let rest = answer.split_off(end.unwrap() + 4);
         let head = String::from_utf8(answer).unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), rest)
+    }
+
+    /// A request whose body does not come.
+    pub(crate) async fn begin(&self, method: &str, path: &str, size: usize) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = format!(
+            "{method} /v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
     }
 
     pub(crate) async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
@@ -190,4 +252,18 @@ impl Agent {
         let text = |field: &str| checks[check][field].as_str().unwrap_or_default().to_owned();
         (text("Status"), text("Output"))
     }
+}
+
+/// Tells the front what its callers may do, as the gate before it does.
+fn gate(front: Consul, grant: Arc<Mutex<Option<Grant>>>) -> Arc<dyn Handler> {
+    Arc::new(move |mut request: Request| {
+        if let Some(grant) = grant.lock().unwrap().clone() {
+            let caller = Caller {
+                grant,
+                ..Caller::default()
+            };
+            request.extensions_mut().insert(caller);
+        }
+        front.handle(request)
+    })
 }

@@ -28,15 +28,15 @@ pub use portolan_expression::bexpr as filter;
 pub use self::{
     body::{
         AclPolicyBody, AclTokenBody, CatalogDeparture, CatalogOperation, CatalogPart,
-        CatalogRegistration, CatalogVerb, CheckDefinition, CheckKind, CheckUpdate, KvOperation,
-        KvVerb, Locality, Maintenance, NodeDefinition, PolicyLink, QueryService, QueryTemplate,
-        SavedQuery, ServiceDefinition, SessionBehavior, SessionDefinition, TaggedAddress,
-        TxnOperation, Weights, read_txn,
+        CatalogRegistration, CatalogVerb, CheckDefinition, CheckKind, CheckTls, CheckUpdate,
+        KvOperation, KvVerb, Locality, Maintenance, NodeDefinition, PolicyLink, QueryService,
+        QueryTemplate, SavedQuery, ServiceDefinition, SessionBehavior, SessionDefinition,
+        TaggedAddress, TxnOperation, Weights, read_txn,
     },
     duration::{parse_duration, write_duration},
     map::{
-        Held, Home, Means, NodeSeen, RECORD_KEY, Record, Registered, instance_id, probe_of,
-        service_key,
+        Found, Home, NodeSeen, RECORD_KEY, Record, Registered, instance_id, is_node, node_key,
+        probe_id, probe_of, service_key,
     },
     parameters::{Consistency, KvParameters, Parameters},
     path::{AclPlace, AgentPlace, CatalogPlace, HealthPlace, Place, Sane},

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use portolan_model::{
     Guard, Health, Instance, InstanceId, Name, NamedPort, Override, Ruling, ServiceKey, SourceId,
-    State, Timestamp, Weight, route::Means,
+    State, Timestamp, Weight,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -54,7 +54,20 @@ fn home() -> Home {
 }
 
 fn checks(instance: &Arc<Instance>) -> Vec<CheckView> {
-    Registered::of(instance).checks(&"node-1".into(), 7)
+    checks_found(instance, Vec::new())
+}
+
+fn checks_found(instance: &Arc<Instance>, found: Vec<Found>) -> Vec<CheckView> {
+    let seen = Registered::of(instance).with(found);
+    seen.checks(&"node-1".into(), 7)
+}
+
+fn found(id: &str, health: Health, output: &str) -> Found {
+    Found {
+        id: id.into(),
+        health,
+        output: output.into(),
+    }
 }
 
 #[test]
@@ -199,8 +212,12 @@ fn checks_are_refused_as_clients_expect() {
             "expected a duration",
         ),
         (
-            json!({"Name": "a", "Check": {"Args": ["x"], "Interval": "1s"}}),
-            "Scripts are disabled",
+            json!({"Name": "a", "Check": {"Args": ["x"]}}),
+            "Interval must be > 0",
+        ),
+        (
+            json!({"Name": "a", "Check": {"DockerContainerID": "x", "Interval": "1s"}}),
+            "Args is required",
         ),
         (
             json!({"Name": "a", "Check": {"TTL": "1s", "Status": "great"}}),
@@ -352,7 +369,7 @@ fn transactions_queries_and_policies_are_read() {
     ));
     assert!(matches!(
         catalog(2),
-        (CatalogVerb::Cas, 5, CatalogPart::Check(_, check, output)) if check.id == "c" && output == "slow"
+        (CatalogVerb::Cas, 5, CatalogPart::Check(_, check)) if check.id == "c" && check.output == "slow"
     ));
     assert!(matches!(catalog(3).2, CatalogPart::Node(node) if node.meta.len() == 1));
     for bad in [
@@ -399,8 +416,7 @@ fn a_service_becomes_an_instance_and_comes_back_whole() {
         "Locality": {"Region": "r", "Zone": "z"},
         "Checks": [{"TTL": "1s", "Notes": "n"}, {"GRPC": "10.0.0.9:80", "Interval": "1s"}],
     });
-    let mut record = record(&body);
-    record.checks[0].hear(Health::Warning, "slow");
+    let record = record(&body);
     let instance = instance(&record);
     assert_eq!(instance.key.to_string(), "web");
     assert_eq!(instance.id.as_str(), "web%2f1");
@@ -410,8 +426,6 @@ fn a_service_becomes_an_instance_and_comes_back_whole() {
         (instance.weight.as_u16(), instance.zone.as_deref()),
         (300, Some("z"))
     );
-    assert_eq!(instance.state.health, Health::Warning);
-    assert_eq!(instance.state.note.as_deref(), Some("slow"));
     let back = Record::of(&instance).unwrap();
     assert_eq!(
         Record {
@@ -480,33 +494,98 @@ fn a_service_without_address_or_port_is_where_it_registered_from() {
 }
 
 #[test]
-fn the_prober_gets_the_first_check_that_it_can_run() {
-    let record = record(&json!({"Name": "web", "Port": 80, "Checks": [
+fn the_prober_gets_every_check_of_a_service() {
+    let record = record(&json!({"Name": "web", "Checks": [
         {"TTL": "1s"},
-        {"HTTP": "https://127.0.0.1:80/", "Interval": "1s"},
-        {"HTTP": "http://127.0.0.1:80/ok", "Interval": "2s"},
+        {"HTTP": "https://10.0.0.9/", "Interval": "1s"},
+        {"TCP": "127.0.0.1:80", "Interval": "2s"},
     ]}));
-    let (held, check) = record.probed().unwrap();
-    assert_eq!(held.definition.id, "service:web:3");
-    assert!(matches!(&check.probes()[0].means, Means::Http(http) if &*http.path == "/ok"));
-    assert_eq!(record.checks[1].status, Health::Passing, "nobody runs it");
-    assert!(record.checks[1].output.starts_with("Not run by Portolan"));
+    let described = record.describe(&SourceId::new("registry")).unwrap();
+    let check = described.check.unwrap();
+    let probes = check.probes().iter();
+    let ids: Vec<_> = probes
+        .map(|probe| (&*probe.id, probe.means.word()))
+        .collect();
+    let expected = [
+        ("service:web:1", "ttl"),
+        ("service:web:2", "http"),
+        ("service:web:3", "tcp"),
+    ];
+    assert_eq!(ids, expected);
+    assert_eq!(described.status, None, "what was found says it all");
+    let many = |count: usize| {
+        let checks: Vec<_> = (0..count)
+            .map(|n| json!({"TTL": "1s", "CheckID": n.to_string()}))
+            .collect();
+        let mut all = record.clone();
+        for check in checks {
+            all.put_check(
+                service(&json!({"Name": "web", "Check": check}))
+                    .unwrap()
+                    .checks
+                    .remove(0),
+            );
+        }
+        all.probes()
+    };
+    assert!(many(61).is_ok(), "with its own three");
     assert_eq!(
-        record.report().unwrap().0,
-        Health::Critical,
-        "the TTL check was not heard"
+        many(62).unwrap_err().text,
+        "Invalid check: an instance has at most 64 checks"
     );
+}
+
+#[test]
+fn what_somebody_else_checks_is_told_by_whoever_registers_it() {
+    let body = json!({"Node": "n1", "Address": "10.0.0.1", "Checks": [
+        {"Name": "up", "Status": "warning", "Output": "slow", "ServiceID": "web"},
+        {"Name": "probed", "ServiceID": "web", "Definition":
+            {"TCP": "10.0.0.1:80", "IntervalDuration": "1s", "Interval": "1s"}},
+        {"Name": "told", "ServiceID": "web", "Definition": {"TTL": "1s"}},
+    ]});
+    let (read, _) = CatalogRegistration::read(body.to_string().as_bytes()).unwrap();
+    let kinds = read.checks.iter().map(CheckDefinition::is_external);
+    assert_eq!(kinds.collect::<Vec<_>>(), [true, false, true]);
+    let mut record = record(&json!({"Name": "web"}));
+    record.put_check(read.checks[0].clone());
+    let shown = instance(&record);
+    assert_eq!(shown.state.health, Health::Warning);
+    assert_eq!(shown.state.note.as_deref(), Some("slow"));
+    let view = &checks(&shown)[0];
+    assert_eq!((view.status_name(), &*view.output), ("warning", "slow"));
+}
+
+#[test]
+fn a_check_of_a_node_is_an_instance_of_the_node() {
+    let disk = CheckDefinition::read(br#"{"Name": "disk full", "TTL": "1s"}"#).unwrap();
+    let own = Record::of_node(None, disk.clone());
+    let instance = instance(&own);
+    assert!(is_node(&instance.key) && instance.endpoints.is_empty());
+    assert_eq!(instance.id.as_str(), "disk%20full");
+    assert_eq!(Record::of(&instance).unwrap(), own);
+    let critical = found("disk%20full", Health::Critical, "full");
+    let shown = checks_found(&instance, vec![critical]);
+    assert_eq!(
+        (shown.len(), &*shown[0].id, &*shown[0].service_id),
+        (1, "disk full", "")
+    );
+    assert_eq!(
+        (shown[0].status_name(), &*shown[0].output),
+        ("critical", "full")
+    );
+    let other = Record::of_node(Some("n1"), disk);
+    assert_ne!(other.key().unwrap(), own.key().unwrap());
 }
 
 #[test]
 fn states_are_the_checks_of_the_table() {
     let ttl = record(&json!({"Name": "web", "Check": {"TTL": "1s"}}));
     let with = |health: Health, edit: &dyn Fn(&mut State)| {
-        let mut record = ttl.clone();
-        record.checks[0].hear(health, "");
-        let mut instance = Instance::clone(&instance(&record));
+        let mut instance = Instance::clone(&instance(&ttl));
+        instance.state.health = health;
         edit(&mut instance.state);
-        let found = checks(&Arc::new(instance));
+        let own = found("service:web", health, "");
+        let found = checks_found(&Arc::new(instance), vec![own]);
         let rows = found
             .iter()
             .map(|check| format!("{}={}", check.id, check.status_name()));
@@ -537,18 +616,30 @@ fn states_are_the_checks_of_the_table() {
 }
 
 #[test]
-fn a_probed_check_shows_what_the_prober_found() {
-    let record = record(&json!({"Name": "web", "Port": 80, "Check":
-        {"TCP": "127.0.0.1:80", "Interval": "1s"}}));
+fn each_check_shows_what_the_prober_found() {
+    let record = record(&json!({"Name": "web", "Checks": [
+        {"TCP": "127.0.0.1:80", "Interval": "1s"}, {"TTL": "1s"}]}));
     let mut instance = Instance::clone(&instance(&record));
     instance.state.health = Health::Starting;
-    instance.state.note = Some("waiting for its first check".into());
-    let found = checks(&Arc::new(instance.clone()));
-    assert_eq!((found.len(), found[0].status_name()), (1, "critical"));
-    assert_eq!(&*found[0].output, "waiting for its first check");
-    instance.state.health = Health::Passing;
-    instance.state.note = None;
-    assert_eq!(checks(&Arc::new(instance))[0].status_name(), "passing");
+    let rows = |instance: &Instance, found: Vec<Found>| {
+        let shown = checks_found(&Arc::new(instance.clone()), found);
+        let rows = shown
+            .iter()
+            .map(|check| format!("{}={}:{}", check.id, check.status_name(), check.output));
+        rows.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        rows(&instance, vec![]),
+        "service:web:1=critical: service:web:2=critical:",
+        "nothing was found yet"
+    );
+    let first = found("service:web:1", Health::Passing, "fine");
+    let second = found("service:web:2", Health::Critical, "TTL expired");
+    instance.state.health = Health::Critical;
+    assert_eq!(
+        rows(&instance, vec![first, second]),
+        "service:web:1=passing:fine service:web:2=critical:TTL expired"
+    );
 }
 
 #[test]
@@ -576,31 +667,23 @@ fn maintenance_is_a_critical_check_with_its_reason() {
 
 #[test]
 fn registering_anew_keeps_checks_unless_it_replaces_them() {
-    let mut before = record(&json!({"Name": "web", "Checks": [{"TTL": "1s"}, {"TTL": "2s"}]}));
-    before.checks[0].hear(Health::Passing, "ok");
+    let before = record(&json!({"Name": "web", "Checks": [{"TTL": "1s"}, {"TTL": "2s"}]}));
     let again =
-        record(&json!({"Name": "web", "Checks": [{"TTL": "1s", "CheckID": "service:web:1"}]}));
+        record(&json!({"Name": "web", "Checks": [{"TTL": "3s", "CheckID": "service:web:1"}]}));
     let kept = again.clone().after(before.clone(), false);
-    let ids: Vec<_> = kept
-        .checks
-        .iter()
-        .map(|held| &*held.definition.id)
-        .collect();
+    let ids: Vec<_> = kept.checks.iter().map(|check| &*check.id).collect();
     assert_eq!(ids, ["service:web:1", "service:web:2"]);
-    assert_eq!(kept.checks[0].status, Health::Passing);
+    assert_eq!(kept.checks[0].kind, CheckKind::Ttl(Duration::from_secs(3)));
     assert_eq!(again.after(before, true).checks.len(), 1);
 }
 
 #[test]
 fn output_is_cut_at_its_limit_and_at_a_character() {
-    let mut held = Held::new(
-        CheckDefinition::read(r#"{"Name": "c", "TTL": "1s", "OutputMaxSize": 3}"#.as_bytes())
-            .unwrap(),
-    );
-    assert!(held.hear(Health::Passing, "abc"));
-    assert!(!held.hear(Health::Passing, "abcd"), "nothing new");
-    assert!(held.hear(Health::Passing, "ab\u{e9}"));
-    assert_eq!(held.output, "ab");
+    let check = r#"{"Name": "c", "TTL": "1s", "OutputMaxSize": 3}"#;
+    let check = CheckDefinition::read(check.as_bytes()).unwrap();
+    assert_eq!(check.kept("abc"), "abc");
+    assert_eq!(check.kept("abcd"), "abc");
+    assert_eq!(check.kept("ab\u{e9}"), "ab");
     let update = CheckUpdate::read(br#"{"Status": "warning", "Output": "x"}"#).unwrap();
     assert_eq!((update.status, &*update.output), (Health::Warning, "x"));
     assert!(CheckUpdate::read(br#"{"Status": "x"}"#).is_err());

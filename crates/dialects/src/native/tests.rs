@@ -115,8 +115,8 @@ fn an_instance_has_as_many_checks_as_the_limit_and_not_one_more() {
         let checks = vec![r#"{"tcp": {}}"#; count].join(",");
         describe(&format!(r#"{{"port": 1, "checks": [{checks}]}}"#))
     };
-    assert_eq!(with(32).unwrap().check.unwrap().probes().len(), 32);
-    assert!(with(33).unwrap_err().contains("at most 32 checks"));
+    assert_eq!(with(64).unwrap().check.unwrap().probes().len(), 64);
+    assert!(with(65).unwrap_err().contains("at most 64 checks"));
 }
 
 #[test]

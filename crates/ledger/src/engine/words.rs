@@ -192,7 +192,7 @@ pub struct TxnFault {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// There is no such session.
-    #[error("invalid session {0:?}")]
+    #[error("invalid session \"{0:?}\"")]
     NoSession(SessionId),
     /// There is one with that id.
     #[error("session {0:?} exists")]

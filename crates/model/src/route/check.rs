@@ -35,7 +35,7 @@ pub enum BadCheck {
 
 impl Check {
     /// Most probes of one instance.
-    pub const PROBES_MAX: usize = 32;
+    pub const PROBES_MAX: usize = 64;
 
     /// A check by these probes.
     ///
@@ -60,6 +60,23 @@ impl Check {
     #[must_use]
     pub fn probes(&self) -> &[Probe] {
         &self.probes
+    }
+
+    /// What holds before anything is found: the worst of what its probes begin with. None
+    /// unless each of them begins with a good word.
+    #[must_use]
+    pub fn initial(&self) -> Option<Health> {
+        let is_good = |word: &Health| matches!(word, Health::Passing | Health::Warning);
+        self.probes
+            .iter()
+            .try_fold(Health::Passing, |worst, probe| {
+                let word = probe.initial.filter(is_good)?;
+                Some(if word.severity() > worst.severity() {
+                    word
+                } else {
+                    worst
+                })
+            })
     }
 }
 
@@ -218,6 +235,19 @@ pub enum Means {
 }
 
 impl Means {
+    /// Where it goes, if it goes anywhere over the network.
+    #[must_use]
+    pub const fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Http(http) => Some(&http.at),
+            Self::Tcp { at, .. }
+            | Self::Udp { at, .. }
+            | Self::Grpc { at, .. }
+            | Self::H2Ping { at, .. } => Some(at),
+            Self::Ttl(_) | Self::Script { .. } | Self::Docker { .. } | Self::Alias { .. } => None,
+        }
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -335,6 +365,22 @@ mod tests {
     fn two_probes_of_one_id_are_refused() {
         let twice = [probes(1), probes(1)].concat();
         assert_eq!(Check::new(twice), Err(BadCheck::Twice("0".into())));
+    }
+
+    #[test]
+    fn it_begins_well_if_each_of_its_probes_does() {
+        let with = |words: &[Option<Health>]| {
+            let mut probes = probes(words.len());
+            for (probe, word) in probes.iter_mut().zip(words) {
+                probe.initial = *word;
+            }
+            Check::new(probes).unwrap().initial()
+        };
+        let (passing, warning) = (Some(Health::Passing), Some(Health::Warning));
+        assert_eq!(with(&[passing]), passing);
+        assert_eq!(with(&[passing, warning, passing]), warning);
+        assert_eq!(with(&[passing, None]), None);
+        assert_eq!(with(&[Some(Health::Critical), passing]), None);
     }
 
     #[test]

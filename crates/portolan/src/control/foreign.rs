@@ -14,7 +14,7 @@ use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_eureka::{Eureka, Parts};
 use portolan_ledger::Ledger;
 use portolan_model::ByteSize;
-use portolan_registry::{Registry, watch::Hub};
+use portolan_registry::{Registry, check::Checks, watch::Hub};
 use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
 use portolan_wire::serve::{Handler, Hosts};
 use rustix::system::uname;
@@ -22,6 +22,7 @@ use rustix::system::uname;
 use super::{
     gates::Gates,
     listener::{Listener, Wanted},
+    probing::Probing,
 };
 
 /// The datacenter that clients of Consul are told.
@@ -43,6 +44,7 @@ impl Fronts {
     pub(super) fn new(
         (registry, ledger): (&Registry, &Ledger),
         hub: &Hub,
+        (checks, probing): (&Checks, &Probing),
         drain: DrainWatch,
         (env, gates): (&Env, &Gates),
     ) -> (Self, Keeper) {
@@ -56,6 +58,8 @@ impl Fronts {
         let (consul, keeper) = Consul::new(Settings {
             registry: registry.clone(),
             hub: hub.clone(),
+            checks: checks.clone(),
+            programs: probing.programs(),
             ledger: ledger.clone(),
             drain,
             env: env.clone(),

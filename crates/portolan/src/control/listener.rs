@@ -3,6 +3,7 @@
 use std::{error::Error, net::SocketAddr, num::NonZeroUsize, sync::Arc};
 
 use portolan_config::{CONNECTIONS_PER_CLIENT, ControlLimits, ControlTls, Security};
+use portolan_model::ByteSize;
 use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
 use portolan_wire::{
     serve::{Handler, Hosts, Limits, PerClient, Settings, serve},
@@ -43,7 +44,7 @@ impl Listener {
         Self {
             name,
             handler,
-            body: ByteSize::default(),
+            body: ByteSize::from_bytes(0),
             env,
             open: None,
         }

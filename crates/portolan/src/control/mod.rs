@@ -25,7 +25,7 @@ use portolan_registry::{
 use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
 use portolan_snapshot::View;
 use portolan_telemetry::{AccessLog, Meters};
-use portolan_wire::serve::Hosts;
+use portolan_wire::serve::{Handler, Hosts};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use foreign::Fronts;
@@ -116,22 +116,23 @@ impl Control {
             stored,
         });
         let (watches, watching) = Hub::new(&*reader);
-        let probing = Probing::new(&plan);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
-        let (prober, check_states) = probing.prober(&env, &registry, orders, bench);
+        let probing = Probing::new(&plan);
+        let (prober, states) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
         let (fronts, keeper) = Fronts::new(
             (&registry, &ledger),
             &watches,
+            (&states, &probing),
             drain.watch(),
             (&env, &gates),
         );
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
-            checks: check_states,
+            checks: states,
             links: links(gateway.subscribe()),
             drain: drain.watch(),
             env: env.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use portolan_config::Plan;
+use portolan_consul::Programs;
 use portolan_registry::{
     Orders, Registry,
     check::{Checks, Parts, Prober, Reach, ReachSettings, ServiceCheck},
@@ -46,6 +47,12 @@ impl Probing {
             reports,
         });
         (prober, states)
+    }
+
+    /// Whether checks may run programs of this machine, as things stand.
+    pub(super) fn programs(&self) -> Programs {
+        let reach = self.reach.subscribe();
+        Arc::new(move || reach.borrow().runs_programs)
     }
 
     /// Says what a new plan says.

@@ -44,6 +44,15 @@ pub enum ReportError {
     Stopped,
 }
 
+/// What a report was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The registry was told: readers of the catalogue will see another health or note.
+    News,
+    /// Readers of the catalogue see nothing new.
+    Known,
+}
+
 /// A handle on the checks; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Checks {
@@ -64,7 +73,7 @@ pub(super) struct Spoken {
     pub(super) subject: Subject,
     pub(super) id: Arc<str>,
     pub(super) verdict: Verdict,
-    pub(super) reply: oneshot::Sender<Result<(), ReportError>>,
+    pub(super) reply: oneshot::Sender<Result<Heard, ReportError>>,
 }
 
 /// States by instance. Written by the prober only; the lock is held for a look-up.
@@ -113,7 +122,7 @@ impl Checks {
         subject: Subject,
         id: Arc<str>,
         verdict: Verdict,
-    ) -> Result<(), ReportError> {
+    ) -> Result<Heard, ReportError> {
         let (reply, answer) = oneshot::channel();
         let spoken = Spoken {
             subject,

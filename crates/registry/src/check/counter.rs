@@ -29,9 +29,9 @@ enum StandsBy {
 
 impl Counter {
     /// A counter with what holds to begin with.
-    pub(super) fn new(initial: Option<Health>) -> Self {
+    pub(super) fn new(word: Option<Verdict>) -> Self {
         Self {
-            verdict: initial.map(|health| Verdict { health, note: None }),
+            verdict: word,
             ..Self::default()
         }
     }
@@ -120,7 +120,8 @@ mod tests {
     /// The healths after each outcome: `+` good, `!` a complaint, `-` bad; `p` passing,
     /// `w` warning, `c` critical.
     fn healths(probe: &Probe, initial: Option<Health>, outcomes: &str) -> String {
-        let mut counter = Counter::new(initial);
+        let word = initial.map(|health| Verdict { health, note: None });
+        let mut counter = Counter::new(word);
         let after = outcomes.chars().map(|outcome| {
             let outcome = match outcome {
                 '+' => Outcome::good(""),

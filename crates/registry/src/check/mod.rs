@@ -25,7 +25,7 @@ use portolan_model::{
     route::{Check, Probe},
 };
 
-pub use board::{CheckState, Checks, ReportError, Reports};
+pub use board::{CheckState, Checks, Heard, ReportError, Reports};
 pub use prober::{Parts, Prober};
 pub use reach::{Reach, ReachSettings};
 pub use turns::PROBES_MAX;

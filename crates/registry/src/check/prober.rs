@@ -9,13 +9,13 @@ use std::{
 
 use portolan_model::{
     Health, Instance, InstanceId, ServiceKey, Timestamp,
-    route::{Means, Probe},
+    route::{Check, Means, Probe},
 };
 use portolan_runtime::{Env, Task};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Bench, CheckState, Errands, Outcome, PROBES_MAX, Reports, ServiceCheck,
+    Bench, CheckState, Errands, Heard, Outcome, PROBES_MAX, Reports, ServiceCheck,
     board::Spoken,
     roster::{Due, Judgement, Roster, Wish},
     turns::Turns,
@@ -138,9 +138,7 @@ impl Prober {
         let now = self.now();
         while let Some(due) = self.roster.take_due(now) {
             match due {
-                Due::Probe(serial, address, pace) => {
-                    self.turns.line_up(serial, address.ip(), pace);
-                }
+                Due::Probe(serial, host, pace) => self.turns.line_up(serial, host, pace),
                 Due::Look(serial) => self.look(serial).await,
                 Due::Found(judgement) => self.deliver(judgement).await,
             }
@@ -189,10 +187,12 @@ impl Prober {
         let now = self.now();
         let judgement = match order {
             CheckOrder::Set(subject, address, check) => {
-                let probes = Vec::from(check).into_iter();
-                let wanted: Vec<_> = probes.map(|probe| (address, Arc::new(probe))).collect();
-                self.roster
-                    .set(now, &subject, address, (Wish::Own, &wanted))
+                let wanted = (Wish::Own, &*at(address, check));
+                self.roster.set(now, &subject, address, wanted)
+            }
+            CheckOrder::Resume(subject, address, check, found) => {
+                let wanted = (&*at(address, check), found);
+                self.roster.resume(now, &subject, address, wanted)
             }
             CheckOrder::Clear(subject) => {
                 let home = self.roster.home(&subject);
@@ -215,7 +215,11 @@ impl Prober {
         } = spoken;
         let outcome = Outcome::said(verdict);
         let heard = self.roster.report(self.now(), (&subject, &id), &outcome);
-        let answer = heard.as_ref().map(|_| ()).map_err(|error| *error);
+        let answer = heard.as_ref().map_err(|error| *error);
+        let answer = answer.map(|judgement| match judgement {
+            Some(_) => Heard::News,
+            None => Heard::Known,
+        });
         self.deliver(heard.ok().flatten()).await;
         self.show();
         // Whoever reported may have gone away.
@@ -357,6 +361,12 @@ impl Prober {
         let uptime = self.env.instant().saturating_duration_since(self.began);
         u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// The probes of an instance's own check.
+fn at(address: SocketAddr, check: Check) -> Vec<(SocketAddr, Arc<Probe>)> {
+    let probes = Vec::from(check).into_iter();
+    probes.map(|probe| (address, Arc::new(probe))).collect()
 }
 
 /// The probes that the checks of a service ask for at an instance. Reports are for the

@@ -16,7 +16,7 @@ mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::core::Subject;
 pub(super) use entry::Judgement;
-use entry::{Entry, Target};
+use entry::{Entry, Known, Target};
 
 /// The first probes of a service that is to be checked are spread over this.
 const SPREAD_MAX: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(super) enum Wish {
 #[derive(Debug)]
 pub(super) enum Due {
     /// A probe is to line up.
-    Probe(u64, SocketAddr, Pace),
+    Probe(u64, IpAddr, Pace),
     /// Somebody else's health is to be looked up.
     Look(u64),
     /// Something was found without looking.
@@ -103,10 +103,33 @@ impl Roster {
     }
 
     /// Sets which checks an instance is to have by this wish; targets that stay keep
-    /// their count.
+    /// their count, and one of the same id and address begins with what was found before.
     pub(super) fn set(
         &mut self,
         now: u64,
+        subject: &Subject,
+        home: SocketAddr,
+        wishes: (Wish, &[(SocketAddr, Arc<Probe>)]),
+    ) -> Option<Judgement> {
+        self.replace((now, None), subject, home, wishes)
+    }
+
+    /// Sets which checks an instance is to have itself, and what they found before this
+    /// process began.
+    pub(super) fn resume(
+        &mut self,
+        now: u64,
+        subject: &Subject,
+        home: SocketAddr,
+        (wanted, found): (&[(SocketAddr, Arc<Probe>)], Verdict),
+    ) -> Option<Judgement> {
+        let known = Known::from(found);
+        self.replace((now, Some(&known)), subject, home, (Wish::Own, wanted))
+    }
+
+    fn replace(
+        &mut self,
+        (now, before): (u64, Option<&Known>),
         subject: &Subject,
         home: SocketAddr,
         (wish, wanted): (Wish, &[(SocketAddr, Arc<Probe>)]),
@@ -134,7 +157,14 @@ impl Roster {
                 .iter()
                 .any(|target| target.wish == wish && target.is(&(*address, Arc::clone(probe))));
             if !is_known {
-                let target = self.target(now, subject, wish, (*address, Arc::clone(probe)));
+                let mut target = Target::new(0, wish, (*address, Arc::clone(probe)), now);
+                let same = gone
+                    .iter()
+                    .find(|gone| gone.address == *address && gone.probe.id == probe.id);
+                if let Some(known) = same.map(Target::known).as_ref().or(before) {
+                    target.recall(known);
+                }
+                self.arm(now, subject, &mut target);
                 entry.targets.push(target);
             }
         }
@@ -164,16 +194,13 @@ impl Roster {
         self.gone.push(serial);
     }
 
-    fn target(
-        &mut self,
-        now: u64,
-        subject: &Subject,
-        wish: Wish,
-        (address, probe): (SocketAddr, Arc<Probe>),
-    ) -> Target {
+    /// Gives a target its number, its time and its alarms.
+    fn arm(&mut self, now: u64, subject: &Subject, target: &mut Target) {
         self.next_serial += 1;
         let serial = self.next_serial;
-        let wait = match (&probe.means, wish) {
+        target.serial = serial;
+        let probe = &target.probe;
+        let wait = match (&probe.means, target.wish) {
             (Means::Ttl(ttl), _) => millis(*ttl),
             // Somebody waits for it.
             (_, Wish::Own) => 0,
@@ -189,10 +216,11 @@ impl Roster {
         let at = now.saturating_add(wait);
         self.due.insert((at, serial));
         self.serials.insert(serial, subject.clone());
-        let mut target = Target::new(serial, wish, (address, probe), now);
         target.at = at;
-        self.doom(&mut target, now);
-        target
+        target.doom = target.doom_at(now);
+        if let Some(doom) = target.doom {
+            self.doomed.insert((doom, serial));
+        }
     }
 
     /// The first address of an instance that is checked.
@@ -218,13 +246,13 @@ impl Roster {
                 }
                 Means::Alias { .. } => Due::Look(serial),
                 Means::Script { .. } | Means::Docker { .. } => {
-                    Due::Probe(serial, target.address, Pace::Program)
+                    Due::Probe(serial, target.host(), Pace::Program)
                 }
                 Means::Http(_)
                 | Means::Tcp { .. }
                 | Means::Udp { .. }
                 | Means::Grpc { .. }
-                | Means::H2Ping { .. } => Due::Probe(serial, target.address, target.pace),
+                | Means::H2Ping { .. } => Due::Probe(serial, target.host(), target.pace),
             });
         }
     }
@@ -304,13 +332,6 @@ impl Roster {
             }
         }
         self.entries.get_mut(&subject)?.judge(&subject)
-    }
-
-    fn doom(&mut self, target: &mut Target, now: u64) {
-        target.doom = target.doom_at(now);
-        if let Some(doom) = target.doom {
-            self.doomed.insert((doom, target.serial));
-        }
     }
 
     /// The next instance that has been critical for longer than it asked to be.

@@ -110,7 +110,7 @@ impl Engine {
                 DrainId(self.drains)
             });
             let (lease, instance) = Lease::adopt(now, handed, drain);
-            step.orders.extend(lease.order(&subject));
+            step.orders.extend(lease.resumption(&subject));
             instances.push(instance);
             // A predecessor has each subject once; the last word counts all the same.
             let _doubled = self.leases.remove(&subject);

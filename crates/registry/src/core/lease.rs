@@ -1,15 +1,21 @@
 //! One instance's lease: what it says of itself, what its checks found, how long it stays.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use portolan_dialects::native::{Described, Misfit, Patch};
 use portolan_model::{Change, Health, Instance, State, Verdict, route::Check};
 use serde::{Deserialize, Serialize};
 
-use super::{CheckOrder, DrainId, Moment, Subject};
+use super::{CheckOrder, DrainId, Moment, Recheck, Subject};
 
 /// What an instance is said to wait for until its first probe has ended.
 const UNCHECKED: &str = "waiting for its first check";
+/// Where an instance without a port is checked: its checks name places of their own.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What an instance says of its own health. What it leaves out stays as it was, but a
 /// note explains one status only.
@@ -58,7 +64,6 @@ impl Lease {
             note,
             ttl: asked,
         } = described;
-        let address = instance.address(None);
         let report = Report {
             health: status,
             note,
@@ -70,17 +75,15 @@ impl Lease {
             lives_by_check: asked.is_none() && check.is_some(),
             instance,
             report,
-            verdict: None,
+            verdict: check.as_ref().and_then(begun),
             check,
             ttl,
             deadline: 0,
             drain: None,
         };
         if let Some(known) = known {
-            let is_same = known.check == lease.check && known.address() == address;
-            if is_same {
-                lease.verdict = known.verdict;
-                lease.is_check_new = false;
+            if known.address() == lease.address() {
+                lease.follow(known.check.as_ref(), known.verdict);
             }
             lease.is_check_gone &= known.check.is_some();
             lease.told = known.told;
@@ -89,15 +92,58 @@ impl Lease {
         lease
     }
 
+    /// Its front has other checks for it.
+    pub(super) fn recheck(&mut self, recheck: Recheck) {
+        let Recheck {
+            record: (key, record),
+            check,
+            report,
+        } = recheck;
+        self.instance.metadata.insert(key, record);
+        self.report = report;
+        let before = std::mem::replace(&mut self.check, check);
+        let found = std::mem::replace(&mut self.verdict, self.check.as_ref().and_then(begun));
+        self.is_check_new = self.check.is_some();
+        self.is_check_gone = self.check.is_none() && before.is_some();
+        self.follow(before.as_ref(), found);
+    }
+
+    /// Takes over what other checks of the same address found. It holds until the prober
+    /// has judged anew, unless there is a check that nobody can say anything of yet.
+    fn follow(&mut self, before: Option<&Check>, found: Option<Verdict>) {
+        let (Some(before), Some(check)) = (before, &self.check) else {
+            return;
+        };
+        let is_known = |id: &str| before.probes().iter().any(|probe| &*probe.id == id);
+        let begins_well = |word| matches!(word, Some(Health::Passing | Health::Warning));
+        let mut probes = check.probes().iter();
+        if probes.all(|probe| is_known(&probe.id) || begins_well(probe.initial)) {
+            self.verdict = found;
+        }
+        if before == check {
+            self.is_check_new = false;
+        }
+    }
+
     /// What the prober has to learn after a registration.
     pub(super) fn order(&self, subject: &Subject) -> Option<CheckOrder> {
-        match (&self.check, self.address()) {
-            (Some(check), Some(address)) if self.is_check_new => {
-                let check = check.clone();
-                Some(CheckOrder::Set(subject.clone(), address, check))
+        match &self.check {
+            Some(check) if self.is_check_new => {
+                let (subject, check) = (subject.clone(), check.clone());
+                Some(CheckOrder::Set(subject, self.address(), check))
             }
-            (None, _) if self.is_check_gone => Some(CheckOrder::Clear(subject.clone())),
-            (Some(_) | None, _) => None,
+            None if self.is_check_gone => Some(CheckOrder::Clear(subject.clone())),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The same after it was taken over from another process.
+    pub(super) fn resumption(&self, subject: &Subject) -> Option<CheckOrder> {
+        match (self.order(subject)?, &self.verdict) {
+            (CheckOrder::Set(subject, address, check), Some(found)) => {
+                Some(CheckOrder::Resume(subject, address, check, found.clone()))
+            }
+            (order, _) => Some(order),
         }
     }
 
@@ -106,8 +152,9 @@ impl Lease {
         self.told.as_deref().unwrap_or(&self.instance)
     }
 
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.instance.address(None)
+    /// Where its checks look for it.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.instance.address(None).unwrap_or(NOWHERE)
     }
 
     pub(super) const fn ttl(&self) -> Duration {
@@ -211,6 +258,12 @@ impl Lease {
             (None, None) => (Health::Passing, note.clone()),
         }
     }
+}
+
+/// What a check says before it has found anything.
+fn begun(check: &Check) -> Option<Verdict> {
+    let word = check.initial();
+    word.map(|health| Verdict { health, note: None })
 }
 
 /// Rounded up, so that nothing ends early.

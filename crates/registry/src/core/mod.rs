@@ -30,7 +30,9 @@ pub use self::{
     handed::{Handed, LeaseRecord},
     lease::Report,
     rulings::{RULINGS_MAX, RulingRecord},
-    words::{Answer, Bounds, CheckOrder, DrainId, Fact, Input, Moment, Refusal, Step, Subject},
+    words::{
+        Answer, Bounds, CheckOrder, DrainId, Fact, Input, Moment, Recheck, Refusal, Step, Subject,
+    },
 };
 use self::{lease::Lease, leases::Leases, rulings::Rulings};
 
@@ -94,6 +96,7 @@ impl Engine {
             | Input::Renew(..)
             | Input::RenewAll(_)
             | Input::Patch(..)
+            | Input::Recheck(..)
             | Input::Rule(..)
             | Input::Deregister(_)
             | Input::Leave(..)
@@ -105,6 +108,7 @@ impl Engine {
             Input::Renew(subject, report) => self.renew(now, &subject, report, &mut step),
             Input::RenewAll(subjects) => self.renew_all(now, subjects),
             Input::Patch(subject, patch) => self.patch(now, &subject, &patch, &mut step),
+            Input::Recheck(subject, recheck) => self.recheck(now, &subject, *recheck, &mut step),
             Input::Rule(subject, ruling) => self.rule(subject, ruling, &mut step),
             Input::Rulings => Answer::Rulings(self.rulings.records()),
             Input::Deregister(subject) => self.remove(&subject, Departure::Explicit, &mut step),
@@ -203,6 +207,23 @@ impl Engine {
         Answer::Kept(lease.ttl())
     }
 
+    fn recheck(
+        &mut self,
+        now: Moment,
+        subject: &Subject,
+        recheck: Recheck,
+        step: &mut Step,
+    ) -> Answer {
+        let Some(lease) = self.leases.find(subject) else {
+            return Answer::Unknown;
+        };
+        lease.recheck(recheck);
+        step.orders.extend(lease.order(subject));
+        step.changes.extend(lease.tell(now));
+        step.facts.push(lease.fact());
+        Answer::Kept(lease.ttl())
+    }
+
     fn leave(
         &mut self,
         now: Moment,
@@ -242,7 +263,7 @@ impl Engine {
             return Answer::Unknown;
         };
         // What was found at an address that the instance has left says nothing about it.
-        if lease.address() == Some(address) {
+        if lease.address() == address {
             lease.judge(now, verdict);
             tell(now, lease, step);
         }

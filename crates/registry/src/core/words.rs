@@ -79,6 +79,8 @@ pub enum Input {
     RenewAll(Vec<Subject>),
     /// Something about an instance is to be other than it said, until it registers again.
     Patch(Subject, Box<Patch>),
+    /// Its front has other checks for an instance; what else it said stays.
+    Recheck(Subject, Box<Recheck>),
     /// An operator rules about an instance, which may be of any source and need not be
     /// there; `None` takes back what was.
     Rule(Subject, Option<Arc<Ruling>>),
@@ -106,11 +108,25 @@ pub enum Input {
     Adopt(Box<Handed>),
 }
 
+/// What a front that keeps a record with its instances changes when their checks do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recheck {
+    /// The pair that the record stands in.
+    pub record: (Arc<str>, Arc<str>),
+    /// The checks from now on.
+    pub check: Option<Check>,
+    /// What the instance says of its own health, if anything.
+    pub report: Report,
+}
+
 /// What the prober should do from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckOrder {
     /// Check this instance, in place of an earlier order for it.
     Set(Subject, SocketAddr, Check),
+    /// The same, and what was found before this process began: it holds until something
+    /// else is found.
+    Resume(Subject, SocketAddr, Check, Verdict),
     /// Do not check it on its own behalf any more.
     Clear(Subject),
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Indexes;
-use crate::consul::{Held, filter::Shape, write_duration};
+use crate::consul::filter::Shape;
 
 /// A check and its state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -109,24 +109,6 @@ impl CheckView {
             exposed_port: 0,
             definition: Map::new(),
             indexes,
-        }
-    }
-
-    /// A check of a node.
-    #[must_use]
-    pub fn of_node(held: &Held, node: &Arc<str>, index: u64) -> Self {
-        let definition = &held.definition;
-        let span = |span| Arc::from(Option::map(span, write_duration).unwrap_or_default());
-        Self {
-            id: definition.id.as_str().into(),
-            name: definition.name.as_str().into(),
-            status: held.status,
-            notes: definition.notes.as_str().into(),
-            output: held.output.as_str().into(),
-            kind: definition.type_name(),
-            interval: span(definition.interval),
-            timeout: span(definition.timeout),
-            ..Self::alive(node, Indexes::at(index))
         }
     }
 

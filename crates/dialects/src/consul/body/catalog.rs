@@ -116,23 +116,25 @@ impl NodeDefinition {
 }
 
 impl CheckDefinition {
-    /// A check that somebody else runs; its settings stand under `Definition`.
+    /// A check that somebody else runs, unless its settings, which stand under `Definition`,
+    /// say how.
     pub(super) fn listed(fields: Fields<'_>) -> Result<Self, Refusal> {
         let mut check = Self::of_any(fields)?;
         if check.id.is_empty() {
             check.id.clone_from(&check.name);
         }
         let Some(definition) = fields.object("Definition")? else {
-            return Ok(check);
+            return Ok(check.or_external());
         };
         let inner = Self::of_any(definition)?;
-        Ok(Self {
+        let check = Self {
             kind: inner.kind,
             interval: inner.interval.or(check.interval),
             timeout: inner.timeout.or(check.timeout),
             deregister_after: inner.deregister_after.or(check.deregister_after),
             ..check
-        })
+        };
+        Ok(check.or_external())
     }
 }
 

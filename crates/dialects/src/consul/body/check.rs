@@ -10,6 +10,10 @@ use crate::consul::{
     loose::{self, Fields},
 };
 
+mod kind;
+
+pub use self::kind::{CheckKind, CheckTls};
+
 /// How much of a check's output is kept if nobody says.
 const OUTPUT_BYTES: usize = 4096;
 /// Most checks in a row that can be waited for.
@@ -31,6 +35,9 @@ pub struct CheckDefinition {
     /// What it is until it has run; critical by default.
     #[serde(default)]
     pub status: Option<Health>,
+    /// What whoever runs it said of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
     /// What is done.
     pub kind: CheckKind,
     /// Time between two runs.
@@ -54,69 +61,6 @@ pub struct CheckDefinition {
     /// How much of its output is kept.
     #[serde(default = "output_bytes")]
     pub output_bytes_max: usize,
-}
-
-/// What a check does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckKind {
-    /// Waits to be told, at least this often.
-    Ttl(Duration),
-    /// Sends a request.
-    Http {
-        /// Where.
-        url: String,
-        /// The method; GET if empty.
-        method: String,
-        /// Further fields.
-        headers: Vec<(String, String)>,
-        /// The content.
-        body: String,
-        /// The name that TLS asks for.
-        server_name: String,
-        /// Any certificate is fine.
-        is_lax: bool,
-        /// A redirect is an answer.
-        stays: bool,
-    },
-    /// Opens a connection.
-    Tcp {
-        /// Host and port.
-        address: String,
-        /// With TLS.
-        tls: bool,
-    },
-    /// Sends a datagram.
-    Udp(String),
-    /// Calls gRPC's health service.
-    Grpc {
-        /// Host and port, and perhaps a service after a slash.
-        address: String,
-        /// With TLS.
-        tls: bool,
-    },
-    /// Pings over HTTP/2.
-    H2Ping {
-        /// Host and port.
-        address: String,
-        /// With TLS.
-        tls: bool,
-    },
-    /// Runs a program.
-    Script(Vec<String>),
-    /// Runs a program in a container.
-    Docker(String),
-    /// Follows another service, or a node if the service is empty.
-    Alias {
-        /// The node; the agent's if empty.
-        node: String,
-        /// The service.
-        service: String,
-    },
-    /// Asks the system's service manager.
-    OsService(String),
-    /// Somebody else runs it and registers its state.
-    External,
 }
 
 /// The body of `agent/check/update`.
@@ -178,6 +122,27 @@ impl CheckDefinition {
         Ok(check)
     }
 
+    /// A check that somebody else runs, critical until something is said.
+    #[must_use]
+    pub fn external(id: &str, name: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            notes: String::new(),
+            service_id: String::new(),
+            status: None,
+            output: String::new(),
+            kind: CheckKind::External,
+            interval: None,
+            timeout: None,
+            successes: 0,
+            failures_to_warn: None,
+            failures: 0,
+            deregister_after: None,
+            output_bytes_max: OUTPUT_BYTES,
+        }
+    }
+
     /// A check that the agent is to run or to be told about.
     pub(super) fn of(fields: Fields<'_>) -> Result<Self, Refusal> {
         let check = Self::of_any(fields)?;
@@ -216,7 +181,8 @@ impl CheckDefinition {
             notes: fields.text("Notes")?,
             service_id: fields.text("ServiceID")?,
             status,
-            kind: kind_of(fields)?,
+            output: fields.text("Output")?,
+            kind: kind::kind_of(fields)?,
             interval: fields.span("Interval")?,
             timeout: fields.span("Timeout")?,
             successes: fields.count("SuccessBeforePassing", IN_A_ROW_MAX)?,
@@ -233,10 +199,12 @@ impl CheckDefinition {
             CheckKind::Ttl(_) if has_interval => "Interval and TTL cannot both be specified",
             CheckKind::Alias { .. } if has_interval => "Interval cannot be set for Alias checks",
             CheckKind::External => "TTL must be > 0 for TTL checks",
-            CheckKind::Script(_) | CheckKind::Docker(_) => {
-                "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true"
+            CheckKind::Docker { command, .. } if command.is_empty() => {
+                "Args is required for Docker checks"
             }
             CheckKind::Http { .. }
+            | CheckKind::Script(_)
+            | CheckKind::Docker { .. }
             | CheckKind::Tcp { .. }
             | CheckKind::Udp(_)
             | CheckKind::Grpc { .. }
@@ -258,10 +226,70 @@ impl CheckDefinition {
             | CheckKind::Udp(_)
             | CheckKind::Grpc { .. }
             | CheckKind::H2Ping { .. }
+            | CheckKind::Script(_)
+            | CheckKind::Docker { .. }
             | CheckKind::Alias { .. }
             | CheckKind::OsService(_) => return Ok(()),
         };
         Err(Refusal::bad(format!("Invalid check: {text}")))
+    }
+
+    /// Whether somebody else runs it.
+    #[must_use]
+    pub const fn is_external(&self) -> bool {
+        matches!(self.kind, CheckKind::External)
+    }
+
+    /// Whether it looks at the agent's own node.
+    #[must_use]
+    pub fn is_of_own_node(&self) -> bool {
+        let CheckKind::Alias { node, service, .. } = &self.kind else {
+            return false;
+        };
+        node.is_empty() && service.is_empty()
+    }
+
+    /// Takes the agent's node of that name for its own.
+    pub fn at_home(&mut self, home: &str) {
+        if let CheckKind::Alias { node, .. } = &mut self.kind
+            && node.eq_ignore_ascii_case(home)
+        {
+            node.clear();
+        }
+    }
+
+    /// Whether it runs a program of the agent's machine.
+    #[must_use]
+    pub const fn is_program(&self) -> bool {
+        matches!(self.kind, CheckKind::Script(_) | CheckKind::Docker { .. })
+    }
+
+    /// A check that somebody else runs unless it says how and how often.
+    #[must_use]
+    pub fn or_external(self) -> Self {
+        let is_run = self.interval.is_some()
+            && matches!(
+                self.kind,
+                CheckKind::Http { .. }
+                    | CheckKind::Tcp { .. }
+                    | CheckKind::Udp(_)
+                    | CheckKind::Grpc { .. }
+                    | CheckKind::H2Ping { .. }
+            );
+        if is_run {
+            return self;
+        }
+        Self {
+            kind: CheckKind::External,
+            ..self
+        }
+    }
+
+    /// As much of what it said as is kept.
+    #[must_use]
+    pub fn kept<'o>(&self, output: &'o str) -> &'o str {
+        let end = output.floor_char_boundary(self.output_bytes_max);
+        output.get(..end).unwrap_or_default()
     }
 
     /// What clients call its type.
@@ -275,98 +303,12 @@ impl CheckDefinition {
             CheckKind::Grpc { .. } => "grpc",
             CheckKind::H2Ping { .. } => "h2ping",
             CheckKind::Script(_) => "script",
-            CheckKind::Docker(_) => "docker",
+            CheckKind::Docker { .. } => "docker",
             CheckKind::Alias { .. } => "alias",
             CheckKind::OsService(_) => "os_service",
             CheckKind::External => "",
         }
     }
-}
-
-fn kind_of(fields: Fields<'_>) -> Result<CheckKind, Refusal> {
-    if let Some(ttl) = fields.span("TTL")? {
-        return Ok(CheckKind::Ttl(ttl));
-    }
-    let lax = || fields.truth("TLSSkipVerify");
-    let url = fields.text("HTTP")?;
-    if !url.is_empty() {
-        return Ok(CheckKind::Http {
-            url,
-            method: fields.text("Method")?,
-            headers: headers_of(fields)?,
-            body: fields.text("Body")?,
-            server_name: fields.text("TLSServerName")?,
-            is_lax: lax()?,
-            stays: fields.truth("DisableRedirects")?,
-        });
-    }
-    let address = fields.text("TCP")?;
-    if !address.is_empty() {
-        let tls = fields.truth("TCPUseTLS")?;
-        return Ok(CheckKind::Tcp { address, tls });
-    }
-    let address = fields.text("GRPC")?;
-    if !address.is_empty() {
-        let tls = fields.truth("GRPCUseTLS")?;
-        return Ok(CheckKind::Grpc { address, tls });
-    }
-    let address = fields.text("H2PING")?;
-    if !address.is_empty() {
-        // It is on unless somebody turns it off.
-        let tls = fields.find("H2PingUseTLS").is_none() || fields.truth("H2PingUseTLS")?;
-        return Ok(CheckKind::H2Ping { address, tls });
-    }
-    other_kind(fields)
-}
-
-fn other_kind(fields: Fields<'_>) -> Result<CheckKind, Refusal> {
-    let container = fields.text("DockerContainerID")?;
-    if !container.is_empty() {
-        return Ok(CheckKind::Docker(container));
-    }
-    for name in ["Args", "ScriptArgs"] {
-        let arguments = fields.texts(name)?;
-        if !arguments.is_empty() {
-            let arguments = arguments.iter().map(ToString::to_string).collect();
-            return Ok(CheckKind::Script(arguments));
-        }
-    }
-    let script = fields.text("Script")?;
-    if !script.is_empty() {
-        return Ok(CheckKind::Script(vec![script]));
-    }
-    let address = fields.text("UDP")?;
-    if !address.is_empty() {
-        return Ok(CheckKind::Udp(address));
-    }
-    let name = fields.text("OSService")?;
-    if !name.is_empty() {
-        return Ok(CheckKind::OsService(name));
-    }
-    let (node, service) = (fields.text("AliasNode")?, fields.text("AliasService")?);
-    if !node.is_empty() || !service.is_empty() {
-        return Ok(CheckKind::Alias { node, service });
-    }
-    Ok(CheckKind::External)
-}
-
-/// `{"X-A": ["b", "c"]}`, as Go has header fields.
-fn headers_of(fields: Fields<'_>) -> Result<Vec<(String, String)>, Refusal> {
-    let Some(map) = fields.object("Header")? else {
-        return Ok(Vec::new());
-    };
-    let mut headers = Vec::new();
-    for (name, value) in map.entries("Header")? {
-        let many = value.as_array().map(Vec::as_slice);
-        let values = many.unwrap_or_else(|| std::slice::from_ref(value));
-        if values.len() > loose::ELEMENTS_MAX {
-            return Err(Refusal::decode("'Header' has too many values"));
-        }
-        for value in values {
-            headers.push((name.to_owned(), loose::text_of("Header", value)?));
-        }
-    }
-    Ok(headers)
 }
 
 /// A body's `Check` and `Checks` together.

@@ -12,7 +12,7 @@ mod txn;
 pub use self::{
     acl::{AclPolicyBody, AclTokenBody, PolicyLink},
     catalog::{CatalogDeparture, CatalogRegistration, NodeDefinition},
-    check::{CheckDefinition, CheckKind, CheckUpdate},
+    check::{CheckDefinition, CheckKind, CheckTls, CheckUpdate},
     query::{QueryService, QueryTemplate, SavedQuery},
     service::{Locality, Maintenance, ServiceDefinition, TaggedAddress, Weights},
     session::{SessionBehavior, SessionDefinition},

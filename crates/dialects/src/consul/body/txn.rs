@@ -42,7 +42,7 @@ pub enum CatalogPart {
     /// A service on the node of that name.
     Service(String, Box<ServiceDefinition>),
     /// A check on the node of that name, and what it said.
-    Check(String, Box<CheckDefinition>, String),
+    Check(String, Box<CheckDefinition>),
 }
 
 /// What is done to a part of the catalogue.
@@ -208,7 +208,7 @@ fn catalog_operation(what: &str, fields: Fields<'_>) -> Result<CatalogOperation,
         }
         _ => {
             let check = CheckDefinition::listed(inner)?;
-            CatalogPart::Check(inner.text("Node")?, Box::new(check), inner.text("Output")?)
+            CatalogPart::Check(inner.text("Node")?, Box::new(check))
         }
     };
     Ok(CatalogOperation { verb, index, part })

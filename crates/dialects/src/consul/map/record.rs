@@ -2,16 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
 use portolan_model::{
-    Health, Instance, Metadata, Name, NamedPort, SourceId, State, Weight, route::Check,
+    Health, Instance, InstanceId, Metadata, Name, NamedPort, ServiceKey, SourceId, State, Weight,
+    route::Check,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Means, instance_id, probe_of, service_key};
+use super::{instance_id, node_key, probe_of, service_key};
 use crate::{
     consul::{CheckDefinition, Refusal, ServiceDefinition, answer::status_name},
     native::Described,
@@ -24,7 +25,7 @@ const ONLY_PORT: &str = "default";
 /// What weight 1 is in the model, where 100 is normal.
 const WEIGHT_SCALE: u16 = 100;
 
-/// A service as it was registered, with the states of its checks.
+/// A service as it was registered, with its checks; or a check of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The service. Its tags and labels stand in the instance and are put back from there.
@@ -39,45 +40,7 @@ pub struct Record {
     pub mirrored: Vec<Arc<str>>,
     /// Its checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub checks: Vec<Held>,
-}
-
-/// A check and what was heard of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Held {
-    /// The check.
-    pub definition: CheckDefinition,
-    /// Its state; where the prober finds it out, the instance's health says more.
-    pub status: Health,
-    /// What it said.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub output: String,
-}
-
-impl Held {
-    /// A check of which nothing was heard yet.
-    #[must_use]
-    pub fn new(definition: CheckDefinition) -> Self {
-        Self {
-            status: definition.status.unwrap_or(Health::Critical),
-            output: String::new(),
-            definition,
-        }
-    }
-
-    /// Takes in a state; what is over the limit of its output is left out. Whether
-    /// anything changed.
-    pub fn hear(&mut self, status: Health, output: &str) -> bool {
-        let mut end = self.definition.output_bytes_max.min(output.len());
-        while !output.is_char_boundary(end) {
-            end = end.saturating_sub(1);
-        }
-        let output = output.get(..end).unwrap_or_default();
-        let is_news = self.status != status || self.output != output;
-        self.status = status;
-        output.clone_into(&mut self.output);
-        is_news
-    }
+    pub checks: Vec<CheckDefinition>,
 }
 
 impl Record {
@@ -93,57 +56,57 @@ impl Record {
             service,
             node: node.map(|(name, _)| name.to_owned()),
             mirrored: Vec::new(),
-            checks: checks.into_iter().map(Held::new).collect(),
+            checks: Vec::new(),
         };
-        record.settle();
+        for check in checks {
+            record.put_check(check);
+        }
         record
     }
 
-    /// Checks that nobody runs say so and are in nobody's way.
-    pub fn settle(&mut self) {
-        let (home, host) = (self.home(), self.service.address.clone());
-        for held in &mut self.checks {
-            if let Means::NotRun(reason) = probe_of(&held.definition, home, &host) {
-                held.status = held.definition.status.unwrap_or(Health::Passing);
-                held.output = format!("Not run by Portolan: {reason}");
-            }
-        }
+    /// A check of a node itself; none is the agent's own.
+    #[must_use]
+    pub fn of_node(node: Option<&str>, check: CheckDefinition) -> Self {
+        let service = ServiceDefinition::default();
+        let node = node.map(|node| (node, ""));
+        let mut record = Self::new(service, node, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        record.put_check(check);
+        record
     }
 
-    /// The same service registered anew: what is known of checks that stay is kept, and
-    /// those that are not named stay unless `replaces`.
+    /// Whether it is a check of a node rather than a service.
+    #[must_use]
+    pub const fn is_node(&self) -> bool {
+        self.service.id.is_empty()
+    }
+
+    /// The same service registered anew: checks that are not named stay unless `replaces`.
     #[must_use]
     pub fn after(mut self, before: Self, replaces: bool) -> Self {
-        for held in &mut self.checks {
-            let id = &held.definition.id;
-            let known = before
+        let new = self.checks.len();
+        for known in before.checks.into_iter().filter(|_| !replaces) {
+            if !self
                 .checks
                 .iter()
-                .find(|known| known.definition.id == *id);
-            if let Some(known) = known
-                && held.definition.status.is_none()
-                && known.definition.kind == held.definition.kind
+                .take(new)
+                .any(|check| check.id == known.id)
             {
-                held.status = known.status;
-                held.output.clone_from(&known.output);
+                self.checks.push(known);
             }
         }
-        if !replaces {
-            let new = self.checks.len();
-            for known in before.checks {
-                let is_named = |held: &Held| held.definition.id == known.definition.id;
-                if !self.checks.iter().take(new).any(is_named) {
-                    self.checks.push(known);
-                }
-            }
-        }
-        self.settle();
         self
     }
 
     /// The check of that id.
-    pub fn check_mut(&mut self, id: &str) -> Option<&mut Held> {
-        self.checks.iter_mut().find(|held| held.definition.id == id)
+    #[must_use]
+    pub fn check(&self, id: &str) -> Option<&CheckDefinition> {
+        self.checks.iter().find(|check| check.id == id)
+    }
+
+    /// Adds a check, in place of one of the same id.
+    pub fn put_check(&mut self, check: CheckDefinition) {
+        self.checks.retain(|known| known.id != check.id);
+        self.checks.push(check);
     }
 
     /// Where it listens, if it has a port.
@@ -152,46 +115,66 @@ impl Record {
         (self.service.port > 0).then(|| SocketAddr::new(self.ip, self.service.port))
     }
 
-    /// The check that the prober runs: the first that it can.
-    #[must_use]
-    pub fn probed(&self) -> Option<(&Held, Check)> {
-        let home = self.home();
-        self.checks.iter().find_map(|held| {
-            match probe_of(&held.definition, home, &self.service.address) {
-                Means::Probe(check) => Some((held, check)),
-                Means::Told | Means::NotRun(_) => None,
-            }
-        })
+    /// The service that its instance is of.
+    ///
+    /// # Errors
+    /// [`Refusal`]: 400 if the name is none.
+    pub fn key(&self) -> Result<ServiceKey, Refusal> {
+        if self.is_node() {
+            node_key(self.node.as_deref())
+        } else {
+            service_key(&self.service.name)
+        }
     }
 
-    /// What the service says of its own health: the worst of what was heard, and why.
-    /// None if nothing ever will be.
+    /// The id of its instance.
+    ///
+    /// # Errors
+    /// [`Refusal`]: 400 if it is too long.
+    pub fn id(&self) -> Result<InstanceId, Refusal> {
+        match self.checks.first() {
+            Some(check) if self.is_node() => instance_id(&check.id, None),
+            Some(_) | None => instance_id(&self.service.id, self.node.as_deref()),
+        }
+    }
+
+    /// What the prober is to do.
+    ///
+    /// # Errors
+    /// [`Refusal`]: 400 for a check that can't be run, or too many.
+    pub fn probes(&self) -> Result<Option<Check>, Refusal> {
+        let probes = self.checks.iter().map(probe_of);
+        let probes: Vec<_> = probes
+            .filter_map(Result::transpose)
+            .collect::<Result<_, _>>()?;
+        if probes.is_empty() {
+            return Ok(None);
+        }
+        let check = Check::new(probes);
+        check
+            .map(Some)
+            .map_err(|error| Refusal::bad(format!("Invalid check: {error}")))
+    }
+
+    /// What is said of its health by whoever runs its checks: the worst, and why. None if
+    /// the prober runs them all.
     #[must_use]
     pub fn report(&self) -> Option<(Health, Option<Arc<str>>)> {
-        let worst = self.told().max_by_key(|held| held.status.severity())?;
-        let note = match (worst.status, worst.output.as_str()) {
+        let external = self.checks.iter().filter(|check| check.is_external());
+        let status = |check: &CheckDefinition| check.status.unwrap_or(Health::Critical);
+        let worst = external.max_by_key(|check| status(check).severity())?;
+        let note = match (status(worst), worst.output.as_str()) {
             (Health::Passing, _) => None,
-            (status, "") => Some(format!(
-                "check {} is {}",
-                worst.definition.id,
-                status_name(status)
-            )),
+            (status, "") => Some(format!("check {} is {}", worst.id, status_name(status))),
             (_, output) => Some(output.to_owned()),
         };
-        Some((worst.status, note.map(Arc::from)))
-    }
-
-    /// The checks that somebody tells the state of.
-    pub(super) fn told(&self) -> impl Iterator<Item = &Held> {
-        let (home, host) = (self.home(), &self.service.address);
-        let checks = self.checks.iter();
-        checks.filter(move |held| probe_of(&held.definition, home, host) == Means::Told)
+        Some((status(worst), note.map(Arc::from)))
     }
 
     /// The instance in the words of the model.
     ///
     /// # Errors
-    /// [`Refusal`]: 400 if the name or id is none.
+    /// [`Refusal`]: 400 if the name or id is none, or a check can't be run.
     pub fn describe(&self, source: &SourceId) -> Result<Described, Refusal> {
         let mut record = self.clone();
         let mut metadata: Metadata = std::mem::take(&mut record.service.meta);
@@ -210,8 +193,8 @@ impl Record {
         let weight = self.service.weights.passing.saturating_mul(WEIGHT_SCALE);
         Ok(Described {
             instance: Instance {
-                key: service_key(&self.service.name)?,
-                id: instance_id(&self.service.id, self.node.as_deref())?,
+                key: self.key()?,
+                id: self.id()?,
                 endpoints: endpoint.into_iter().collect(),
                 zone: zone.filter(|zone| !zone.is_empty()).map(Arc::from),
                 version: None,
@@ -222,7 +205,7 @@ impl Record {
                 state: State::default(),
             },
             ttl: None,
-            check: self.probed().map(|(_, check)| check),
+            check: self.probes()?,
             status: report.as_ref().map(|(health, _)| *health),
             note: report.and_then(|(_, note)| note),
         })

@@ -5,12 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use portolan_model::{Guard, Health, Instance, Override, Weight};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Record,
-    record::{Held, plain},
-};
+use super::{Record, probe_id, record::plain};
 use crate::consul::{
-    NodeDefinition, ServiceDefinition, Weights,
+    CheckDefinition, NodeDefinition, ServiceDefinition, Weights,
     answer::{CheckView, Indexes, NodeView, ServiceView},
     write_duration,
 };
@@ -75,6 +72,17 @@ impl Home {
     }
 }
 
+/// What was found by a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The id of its probe.
+    pub id: Arc<str>,
+    /// What it is.
+    pub health: Health,
+    /// What was said last.
+    pub output: Arc<str>,
+}
+
 /// An instance in Consul's words.
 #[derive(Clone, Debug)]
 pub struct Registered {
@@ -83,6 +91,7 @@ pub struct Registered {
     /// Whether it was registered through Consul.
     pub is_ours: bool,
     instance: Arc<Instance>,
+    found: Vec<Found>,
 }
 
 impl Registered {
@@ -94,7 +103,14 @@ impl Registered {
             is_ours: record.is_some(),
             record: record.unwrap_or_else(|| foreign(instance)),
             instance: Arc::clone(instance),
+            found: Vec::new(),
         }
+    }
+
+    /// The same, with what its checks found.
+    #[must_use]
+    pub fn with(self, found: Vec<Found>) -> Self {
+        Self { found, ..self }
     }
 
     /// The node; none stands for the agent's own.
@@ -151,26 +167,13 @@ impl Registered {
     #[must_use]
     pub fn checks(&self, node: &Arc<str>, index: u64) -> Vec<CheckView> {
         let at = At { node, index };
-        let mut checks = Vec::new();
-        let probed = self.record.probed().map(|(held, _)| &held.definition.id);
-        let state = &self.instance.state;
-        let told = self.record.report().map(|(health, _)| health.severity());
-        let is_worse = state.health.severity() > told.unwrap_or(Health::Passing.severity());
-        for held in &self.record.checks {
-            let mut view = self.check(held, at);
-            if Some(&held.definition.id) == probed {
-                let (status, why) = if is_worse {
-                    (state.health, state.note.clone())
-                } else {
-                    // The worst word is another check's: this one has not said worse.
-                    (Health::Passing, None)
-                };
-                view.status = status;
-                view.output = why.unwrap_or_else(|| "".into());
-            }
-            checks.push(view);
+        let own = self.record.checks.iter();
+        let mut checks: Vec<_> = own.map(|check| self.check(check, at)).collect();
+        if self.record.is_node() {
+            return checks;
         }
-        if !self.is_ours || (probed.is_none() && is_worse) {
+        let worst = Self::worst(&checks).severity();
+        if !self.is_ours || self.instance.state.health.severity() > worst {
             checks.push(self.own_check(at));
         }
         checks.extend(self.axes(at));
@@ -186,16 +189,26 @@ impl Registered {
             .unwrap_or(Health::Passing)
     }
 
-    fn check(&self, held: &Held, at: At<'_>) -> CheckView {
-        let definition = &held.definition;
+    fn check(&self, check: &CheckDefinition, at: At<'_>) -> CheckView {
         let span = |span| Arc::from(Option::map(span, write_duration).unwrap_or_default());
+        let id = probe_id(&check.id);
+        let found = self.found.iter().find(|found| found.id == id);
+        let (status, output) = match found {
+            Some(found) => (found.health, Arc::clone(&found.output)),
+            None if check.is_external() => (
+                check.status.unwrap_or(Health::Critical),
+                check.output.as_str().into(),
+            ),
+            // The prober has not come to it yet.
+            None => (self.instance.state.health, "".into()),
+        };
         CheckView {
-            notes: definition.notes.as_str().into(),
-            output: held.output.as_str().into(),
-            kind: definition.type_name(),
-            interval: span(definition.interval),
-            timeout: span(definition.timeout),
-            ..self.blank(at, &definition.id, &definition.name, held.status)
+            notes: check.notes.as_str().into(),
+            output,
+            kind: check.type_name(),
+            interval: span(check.interval),
+            timeout: span(check.timeout),
+            ..self.blank(at, &check.id, &check.name, status)
         }
     }
 

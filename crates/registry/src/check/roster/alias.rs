@@ -52,6 +52,10 @@ impl Roster {
 
     fn is_circle(&self, start: &Subject, key: &ServiceKey, id: Option<&InstanceId>) -> bool {
         let mut ahead = self.aliased(key, id);
+        if id.is_none() {
+            // Whoever looks at all of its own service looks at the others.
+            ahead.retain(|subject| *subject != start);
+        }
         let mut seen = HashSet::new();
         while let Some(subject) = ahead.pop() {
             if subject == start {

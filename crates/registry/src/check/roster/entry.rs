@@ -1,8 +1,14 @@
 //! One instance's checks.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
-use portolan_model::{Health, Verdict, route::Probe};
+use portolan_model::{
+    Health, Verdict,
+    route::{Place, Probe},
+};
 
 use super::{Wish, millis};
 use crate::{
@@ -46,6 +52,22 @@ pub(in crate::check) struct Target {
     pub(super) doom: Option<u64>,
 }
 
+/// What is known of a check that has not ended yet.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) verdict: Option<Verdict>,
+    pub(super) output: Arc<str>,
+}
+
+impl From<Verdict> for Known {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            output: verdict.note.clone().unwrap_or_default(),
+            verdict: Some(verdict),
+        }
+    }
+}
+
 impl Target {
     pub(super) fn new(
         serial: u64,
@@ -53,17 +75,41 @@ impl Target {
         (address, probe): (SocketAddr, Arc<Probe>),
         now: u64,
     ) -> Self {
+        let word = probe.initial;
+        let word = word.map(|health| Verdict { health, note: None });
         Self {
             serial,
             wish,
             address,
-            counter: Counter::new(probe.initial),
+            counter: Counter::new(word),
             probe,
             output: "".into(),
             since: now,
             pace: Pace::New,
             at: now,
             doom: None,
+        }
+    }
+
+    /// Begins with what was known of the check before.
+    pub(super) fn recall(&mut self, known: &Known) {
+        self.counter = Counter::new(known.verdict.clone());
+        self.output = Arc::clone(&known.output);
+    }
+
+    /// What another check of the same id and address may begin with.
+    pub(super) fn known(&self) -> Known {
+        Known {
+            verdict: self.counter.verdict().cloned(),
+            output: Arc::clone(&self.output),
+        }
+    }
+
+    /// The host that is probed, as far as that can be told without asking for its name.
+    pub(super) fn host(&self) -> IpAddr {
+        match self.probe.means.place() {
+            Some(Place::Address(address)) => address.ip(),
+            Some(Place::Home | Place::Port(_) | Place::Host(_)) | None => self.address.ip(),
         }
     }
 

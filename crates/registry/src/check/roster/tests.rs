@@ -6,7 +6,7 @@ use portolan_model::{Health, InstanceId, route::Place};
 
 use super::*;
 
-const HOME: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+const HOME: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 fn subject(id: &str) -> Subject {
     Subject {
@@ -162,6 +162,7 @@ fn a_good_word_to_begin_with_is_told_at_once_and_a_bad_one_is_not() {
     };
     let begun = set_own(&mut roster, vec![with(Health::Passing)]);
     assert_eq!(told(begun), Some((Health::Passing, String::new())));
+    set_own(&mut roster, vec![]);
     let begun = set_own(&mut roster, vec![with(Health::Critical)]);
     assert_eq!(begun, None);
     let state = roster.targets(&subject("a"))[0].counter.verdict().unwrap();
@@ -180,6 +181,56 @@ fn whoever_registers_anew_is_told_again_what_the_upstream_s_check_found() {
 }
 
 #[test]
+fn a_check_that_is_done_otherwise_keeps_what_was_found() {
+    let mut roster = roster();
+    set_own(&mut roster, vec![probe("tcp", 10)]);
+    let serial = take(&mut roster, 0).unwrap();
+    roster.ended(0, serial, &Outcome::good("fine"));
+    let passing = Some((Health::Passing, String::new()));
+    assert_eq!(told(set_own(&mut roster, vec![probe("tcp", 20)])), passing);
+    assert_eq!(&*roster.targets(&subject("a"))[0].output, "fine");
+    let serial = take(&mut roster, 0).unwrap();
+    let refused = Outcome::bad("refused");
+    assert!(
+        roster.ended(0, serial, &refused).is_some(),
+        "until it is found anew"
+    );
+}
+
+#[test]
+fn what_was_found_before_the_process_began_holds_until_something_else_is() {
+    let mut roster = roster();
+    let ttl = Probe::new("ttl", Means::Ttl(Duration::from_millis(100)));
+    let wanted = [(HOME, Arc::new(ttl))];
+    let resumed = |roster: &mut Roster, name: &str, health| {
+        let found = Verdict { health, note: None };
+        told(roster.resume(0, &subject(name), HOME, (&wanted, found)))
+    };
+    let passing = Some((Health::Passing, String::new()));
+    assert_eq!(resumed(&mut roster, "a", Health::Passing), passing);
+    let bad = resumed(&mut roster, "b", Health::Critical);
+    assert_eq!(bad, None, "the registry knows that already");
+    let state = roster.targets(&subject("b"))[0].counter.verdict().unwrap();
+    assert_eq!(state.health, Health::Critical);
+    assert!(
+        matches!(roster.take_due(100), Some(Due::Found(Some(_)))),
+        "it fell silent"
+    );
+}
+
+#[test]
+fn a_probe_takes_its_turn_with_the_host_that_it_goes_to() {
+    let mut roster = roster();
+    let elsewhere: SocketAddr = "10.0.0.1:80".parse().unwrap();
+    let tcp = Means::Tcp {
+        at: Place::Address(elsewhere),
+        tls: None,
+    };
+    set_own(&mut roster, vec![Probe::new("tcp", tcp)]);
+    assert!(matches!(roster.take_due(0), Some(Due::Probe(_, host, _)) if host == elsewhere.ip()));
+}
+
+#[test]
 fn another_address_is_counted_anew() {
     let mut roster = roster();
     let elsewhere = SocketAddr::new(HOME.ip(), 2);
@@ -190,7 +241,7 @@ fn another_address_is_counted_anew() {
     let moved = roster.set(1, &subject("a"), elsewhere, (Wish::Own, &wanted));
     assert_eq!(moved, None, "the registry has forgotten the verdict, too");
     assert_eq!(roster.take_gone(), [serial]);
-    assert!(matches!(roster.take_due(1), Some(Due::Probe(_, address, _)) if address == elsewhere));
+    assert!(matches!(roster.take_due(1), Some(Due::Probe(_, host, _)) if host == elsewhere.ip()));
 }
 
 #[test]
@@ -286,4 +337,11 @@ fn whoever_looks_at_itself_in_the_end_is_told_so() {
     assert_eq!(note, "the aliases go in a circle");
     let key = ServiceKey::parse("payments").unwrap();
     assert_eq!(roster.watchers(&key), [serial]);
+    roster.set(0, &payments, HOME, (Wish::Own, &[]));
+    roster.set(0, &subject("a"), HOME, (Wish::Own, &alias("orders")));
+    let Some(Due::Look(serial)) = roster.take_due(0) else {
+        panic!("it is due at once")
+    };
+    let (_, note) = told(roster.look(0, serial, &catalog)).unwrap();
+    assert_eq!(note, "orders is not there", "it does not look at itself");
 }

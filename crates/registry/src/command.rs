@@ -1,0 +1,35 @@
+//! What the registry's handles say to its desk.
+
+use std::sync::Arc;
+
+use portolan_catalog::Ticket;
+use portolan_store::Later;
+use tokio::sync::oneshot;
+
+use crate::{
+    Stored,
+    core::{Answer, Input},
+};
+
+pub(crate) enum Command {
+    Ask(Asked),
+    /// Resolves with a ticket of all that was said before.
+    CatchUp(oneshot::Sender<Ticket>),
+    /// Another store, or none; resolves when it holds what is in memory.
+    Attach(Option<Stored>, oneshot::Sender<()>),
+}
+
+pub(crate) struct Asked {
+    pub(crate) input: Input,
+    pub(crate) actor: Option<Arc<str>>,
+    pub(crate) reply: oneshot::Sender<Reply>,
+}
+
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
+    /// Resolves when what followed is visible; none if nothing did.
+    pub(crate) ticket: Option<Ticket>,
+    /// Resolves when what followed would survive a crash; none if there is no store or
+    /// nothing to keep.
+    pub(crate) stored: Option<Later<()>>,
+}
