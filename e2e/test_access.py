@@ -10,11 +10,11 @@ import sys
 import consul
 import pytest
 
+from harness.eureka import CLIENTS, Client
 from harness.gateway import binary, command, config, port_of
 from harness.ports import free_port
 from harness.processes import Program
 from harness.waiting import until
-from test_eureka import CLIENTS, Client
 
 
 def access(**parts) -> dict:
