@@ -5,6 +5,9 @@
 //! hears of two changes of a service in the order in which they were decided; waiting for
 //! them to be visible comes after.
 
+mod maintenance;
+mod nodes;
+
 use std::{
     future::{Future, ready},
     pin::Pin,
@@ -15,21 +18,21 @@ use std::{
 
 use portolan_catalog::Catalog;
 use portolan_dialects::{
-    consul::{CheckDefinition, Maintenance, RECORD_KEY, Record, Refusal, Registered},
+    consul::{CheckDefinition, RECORD_KEY, Record, Refusal, Registered},
     native::Described,
 };
-use portolan_ledger::{Answer, Input, Ledger, LedgerError};
-use portolan_model::{Instance, Override, Ruling};
+use portolan_ledger::{Ledger, LedgerError};
+use portolan_model::Instance;
 use portolan_runtime::Env;
 use tokio::sync::watch;
 
 use super::{
     Programs,
-    book::{ALIVE, Book, millis},
+    book::{Book, millis},
     found::found,
-    nodes::Stored,
-    terms::{Fact, Holder, Key, Others, Touched},
+    terms::{Holder, Key, Touched},
 };
+use nodes::fact_of;
 use portolan_registry::{
     Registry, RegistryError,
     check::Checks,
@@ -256,47 +259,6 @@ impl Clerk {
         }
     }
 
-    /// Has the ledger keep what nodes are now.
-    fn keep(&self, book: &mut Book, facts: &[Fact]) -> Writing {
-        book.count_facts();
-        let alterations = facts.iter().map(|fact| fact.alteration(book));
-        let input = Input::Alter(alterations.collect());
-        let ledger = self.ledger.clone();
-        begin(async move {
-            match ledger.step(input).await? {
-                Answer::Refused(refused) => Err(refused.into()),
-                Answer::Done(_) | Answer::Session(_) | Answer::Txn(_) => Ok(()),
-            }
-        })
-    }
-
-    /// Shows nodes as the ledger has them, unless it was told of one since it was told so often.
-    pub(super) fn replace_nodes(
-        &self,
-        told: u64,
-        stored: Stored,
-        others: Others,
-    ) -> Option<Vec<Writing>> {
-        let mut book = self.book();
-        if book.facts_told() != told {
-            return None;
-        }
-        let touched = book.set_nodes(self.now(), stored, others);
-        let mut writings = Vec::new();
-        for touched in touched {
-            // What it could name once, it can name again.
-            writings.extend(self.tell_registry(&book, touched).ok().flatten());
-        }
-        self.touch_nodes(&mut book);
-        Some(writings)
-    }
-
-    /// A node or one of its checks is different: whoever reads them looks again.
-    pub(super) fn touch_nodes(&self, book: &mut Book) {
-        book.touch(self.catalog().revision().as_u64());
-        self.nodes.send_replace(());
-    }
-
     fn put(&self, mut described: Described) -> Writing {
         described.ttl = Some(LEASE);
         let registry = self.registry.clone();
@@ -344,67 +306,6 @@ impl Clerk {
         }))
     }
 
-    /// Takes a service out, or puts it back.
-    pub(super) fn maintain(
-        &self,
-        key: &Key,
-        maintenance: &Maintenance,
-    ) -> Result<Vec<Writing>, Refusal> {
-        self.adopt_if_missing(|book| book.record(key).is_some());
-        let book = self.book();
-        let record = book
-            .record(key)
-            .ok_or_else(|| Refusal::unknown_service(&key.id))?;
-        let writing = match maintenance {
-            Maintenance::On(reason) => Some(self.rule(record, Some(reason))?),
-            Maintenance::Off => self.end_maintenance(record)?,
-        };
-        Ok(writing.into_iter().collect())
-    }
-
-    /// Ends maintenance, if a client of Consul asked for it.
-    fn end_maintenance(&self, record: &Record) -> Result<Option<Writing>, Refusal> {
-        let is_ours = self.ruling(record)?.is_some_and(|ruling| {
-            ruling.traffic == Override::Maintenance && ruling.actor.as_deref() == Some(ACTOR)
-        });
-        if !is_ours {
-            return Ok(None);
-        }
-        self.rule(record, None).map(Some)
-    }
-
-    fn ruling(&self, record: &Record) -> Result<Option<Arc<Ruling>>, Refusal> {
-        let Subject { key, id } = subject(record)?;
-        let catalog = self.catalog();
-        let service = catalog.service(&key);
-        let mut instances = service.into_iter().flat_map(|service| &service.instances);
-        let instance = instances.find(|instance| instance.id == id);
-        Ok(instance.and_then(|instance| instance.state.ruling.clone()))
-    }
-
-    /// Rules that a service is out for that reason, or no longer is. A weight that an
-    /// operator gave it stays.
-    fn rule(&self, record: &Record, reason: Option<&String>) -> Result<Writing, Refusal> {
-        let weight = self.ruling(record)?.and_then(|ruling| ruling.weight);
-        let ruling = (reason.is_some() || weight.is_some()).then(|| Ruling {
-            traffic: match reason {
-                Some(_) => Override::Maintenance,
-                None => Override::None,
-            },
-            weight,
-            reason: reason.map(|reason| reason.as_str().into()),
-            actor: Some(actor()),
-            at: self.env.now(),
-        });
-        let (registry, subject) = (self.registry.clone(), subject(record)?);
-        Ok(begin(async move {
-            match registry.rule(Some(actor()), subject, ruling).await {
-                Ok(_) | Err(RegistryError::NoRuling) => Ok(()),
-                Err(error) => Err(error.into()),
-            }
-        }))
-    }
-
     /// Looks again after what a predecessor of this process may have left, if it is missed.
     pub(super) fn adopt_if_missing(&self, is_there: impl FnOnce(&Book) -> bool) {
         let is_there = is_there(&self.book());
@@ -432,19 +333,6 @@ impl Clerk {
             }
         }
     }
-}
-
-/// What the ledger keeps of it: the checks that somebody registered.
-fn fact_of(touched: &Touched) -> Option<Fact> {
-    let key = match touched {
-        Touched::NodeCheck(key) => key.clone(),
-        Touched::Gone(record) => match Holder::of(record) {
-            Holder::NodeCheck(key) => key,
-            Holder::Service(_) => return None,
-        },
-        Touched::Checks(_) | Touched::Node(_) | Touched::Kept(_) => return None,
-    };
-    (key.id != ALIVE).then_some(Fact::Check(key))
 }
 
 /// Sends a write at once and gives back what is left to wait for.
