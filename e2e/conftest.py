@@ -10,6 +10,7 @@ import pytest
 import trustme
 from grpc_health.v1 import health, health_pb2_grpc
 
+from harness.eureka import Client, program_of
 from harness.gateway import ROOT, Portolan, config, to_origin
 from harness.origin import Origin
 from harness.web import Web
@@ -60,6 +61,17 @@ def programs(tmp_path):
     for program in running:
         if program.is_running():
             program.stop()
+
+
+@pytest.fixture
+def client(parts, programs):
+    """Starts a program that speaks by one of the libraries of Eureka's clients."""
+
+    def client(library: str, *arguments) -> Client:
+        command = program_of(library, parts, *arguments)
+        return programs(Client(command, {"NODE_PATH": str(parts / "node" / "node_modules")}))
+
+    return client
 
 
 @pytest.fixture

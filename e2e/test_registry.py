@@ -3,6 +3,7 @@
 import http.client
 import json
 import time
+import urllib.parse
 
 from harness.gateway import config
 from harness.origin import field_of, reply, told
@@ -130,6 +131,21 @@ def test_what_is_registered_can_be_read(start, origin):
     assert gateway.admin("GET", "/v1/services/nobody")[0] == 404
     assert gateway.admin("GET", "/v1/sources")[0] == 200
     assert "orders" in json.dumps(gateway.admin("GET", "/v1/events")[1])
+
+
+def test_a_list_is_filtered_by_a_condition(start):
+    gateway = automatic(start)
+    for id, weight in [("a", 10), ("b", 90)]:
+        gateway.register("orders", id, 9001, weight=weight, zone="z1", metadata={"team": "shop"})
+
+    def ask(condition: str) -> tuple[int, dict]:
+        query = urllib.parse.urlencode({"filter": condition})
+        return gateway.admin("GET", f"/v1/services/orders/instances?{query}")
+
+    status, body = ask('zone == "z1" && weight > 50 && metadata.exists(k, metadata[k] == "shop")')
+    assert status == 200 and [one["id"] for one in body["instances"]] == ["b"]
+    status, problem = ask('zone == "z1" && wait > 50')
+    assert status == 400 and "column 17: no field `wait`" in problem["detail"], problem
 
 
 def test_a_watch_tells_changes_as_they_come(start, origin):

@@ -1,16 +1,15 @@
-// A program that registers by eureka-js-client and says what it sees, a JSON object a line.
-// Arguments: port of the server, application, own port, application to look for.
-// It leaves when its standard input ends.
+// A program that registers by eureka-js-client or its fork and says what it sees, a JSON object
+// a line. Arguments: port of the server, application, own port, application to look for, package,
+// and what its instance's id ends in. It leaves when its standard input ends.
 
-const { Eureka } = require(`${process.env.NODE_PATH}/eureka-js-client`);
-
-const [, , port, app, own, wanted] = process.argv;
+const [, , port, app, own, wanted, library, ending] = process.argv;
+const { Eureka } = require(`${process.env.NODE_PATH}/${library}`);
 const quiet = () => {};
 const client = new Eureka({
   logger: { debug: quiet, info: quiet, warn: quiet, error: quiet },
   shouldUseDelta: true,
   instance: {
-    instanceId: `${app}-js`,
+    instanceId: `${app}-${ending}`,
     app,
     hostName: 'localhost',
     ipAddr: '127.0.0.1',
@@ -35,7 +34,9 @@ const client = new Eureka({
 });
 
 const say = (told) => process.stdout.write(`${JSON.stringify(told)}\n`);
-const places = (instances) => instances.map((one) => `${one.ipAddr}:${one.port.$}`).sort();
+// What a delta says is not up any more stays in the library's list, with its status.
+const places = (instances) =>
+  instances.filter((one) => one.status === 'UP').map((one) => `${one.ipAddr}:${one.port.$}`).sort();
 
 client.on('started', () => say({ event: 'started' }));
 client.on('registered', () => say({ event: 'registered' }));

@@ -1,6 +1,6 @@
 //! What clients of Consul send.
 
-use portolan_access::Rules;
+use portolan_access::{Rules, Scopes, SecretHash};
 use portolan_dialects::consul::{
     AclPolicyBody, AclTokenBody, CatalogDeparture, CatalogRegistration, CheckDefinition,
     CheckUpdate, Place, Record, Registered, SavedQuery, ServiceDefinition, SessionDefinition,
@@ -8,8 +8,8 @@ use portolan_dialects::consul::{
 };
 use portolan_model::{Instance, SourceId};
 
-/// Any text is read or refused in each of its meanings. A filter prints as what it says,
-/// and a service comes back from the model as it went in.
+/// Any text is read or refused in each of its meanings. Filters, scopes and hashes print as
+/// what they say, and a service comes back from the model as it went in.
 ///
 /// # Panics
 /// When it does not hold for `input`.
@@ -49,6 +49,13 @@ fn words(text: &str) {
         assert_eq!(parse_duration(&write_duration(span)), Some(span));
     }
     let _rules = Rules::parse(text);
+    if let Ok(scopes) = Scopes::parse(text.split(',')) {
+        let texts = scopes.to_texts();
+        assert_eq!(Scopes::parse(texts.iter().map(String::as_str)), Ok(scopes));
+    }
+    if let Ok(hash) = text.parse::<SecretHash>() {
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+    }
 }
 
 fn returns(service: ServiceDefinition) {

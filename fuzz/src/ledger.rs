@@ -45,7 +45,7 @@ pub fn ledger(input: &[u8]) {
     }
 }
 
-fn record(key: &str, value: &Bytes) {
+fn record(key: &'static str, value: &Bytes) {
     let now = Moment {
         uptime: Duration::ZERO,
         at: Timestamp::from_millis(1_800_000_000_000),

@@ -8,11 +8,13 @@ use portolan_wire::h1::{
 };
 use portolan_wire::proxy_protocol;
 
+mod cel;
 mod config;
 mod consul;
 mod eureka;
 mod ledger;
 
+pub use cel::cel;
 pub use config::config;
 pub use consul::consul;
 pub use eureka::eureka;

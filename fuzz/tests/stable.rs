@@ -2,7 +2,7 @@
 
 use portolan_fuzz::common::probes;
 use portolan_fuzz::{
-    body, config, consul, eureka, ledger, proxy_protocol, request_head, response_head,
+    body, cel, config, consul, eureka, ledger, proxy_protocol, request_head, response_head,
 };
 
 /// How many mutations a target sees.
@@ -167,6 +167,19 @@ fn configurations_hold() {
 }
 
 #[test]
+fn conditions_in_cel_hold() {
+    run(
+        &[
+            b"zone == 'z1' && weight > 10 && ('a' in tags || has(metadata.team))",
+            b"metadata.exists(k, metadata[k].startsWith(\"sh\\x6fp\")) ? !is_open : -1.5e3 < 0x1f",
+            b"tags.map(t, t != r'a', t + '!').filter(t, t.matches('^b')) == ['b!'] // x",
+            b"size(tags) * 2 % 3 - int('4') / 1 <= double(weight) || null != [1, 'a', true][0]",
+        ],
+        cel,
+    );
+}
+
+#[test]
 fn documents_of_eureka_hold() {
     run(
         &[
@@ -191,6 +204,8 @@ fn words_of_consul_hold() {
             b"all Service.Tags as i, t { t matches `^v[0-9]+$` } or \"/Node/Meta/x\" is not empty",
             b"service_prefix \"\" { policy = \"read\" }\nkey \"a\" { policy = \"list\" } # x\noperator = \"write\"",
             br#"{"service": {"web": {"policy": "write"}}, "acl": "deny"}"#,
+            b"read,register:orders-*,register:shop/*,operate,admin",
+            b"sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
             br#"{"Name": "Web", "id": "a/b", "Port": 80, "tags": ["a=b"], "Meta": {"c": "d"}, "checks": [{"TTL": "1.5s"}, {"http": "http://127.0.0.1:80/x", "interval": "10s"}]}"#,
             br#"{"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "s"}, "Check": {"Name": "c", "Definition": {"TCP": "a:1"}}}"#,
             br#"[{"KV": {"Verb": "cas", "Key": "a", "Value": "Yg==", "Index": 1}}]"#,

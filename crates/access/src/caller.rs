@@ -21,6 +21,11 @@ pub struct Caller {
     pub grant: Grant,
 }
 
+/// What a change was about, where its path does not say so; among the extensions of the
+/// answer, for the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object(pub Arc<str>);
+
 impl Caller {
     /// Somebody where there is no access control.
     #[must_use]

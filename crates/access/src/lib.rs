@@ -21,7 +21,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-pub use caller::Caller;
+pub use caller::{Caller, Object};
 pub use grant::{Grant, Limited};
 pub use need::{Kind, Need};
 pub use rate::{Meter, Rate};

@@ -184,7 +184,16 @@ impl Scope {
             Self::Read | Self::Operate => match resource {
                 Resource::Acl | Resource::Keyring => Level::Deny,
                 Resource::Key => Level::List,
-                _ => Level::Read,
+                Resource::Agent
+                | Resource::Event
+                | Resource::Identity
+                | Resource::Mesh
+                | Resource::Node
+                | Resource::Operator
+                | Resource::Peering
+                | Resource::Query
+                | Resource::Service
+                | Resource::Session => Level::Read,
             },
             Self::Register(reach) if resource == Resource::Service => {
                 let named = Name::parse(name).map(ServiceKey::in_default);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
-use portolan_access::{Caller, Need, Scopes};
+use portolan_access::{Caller, Need, Object, Scopes};
 use portolan_model::{ByteSize, Timestamp, parse_span};
 use portolan_wire::serve::{
     Answering, CollectError, Handler, Query, Request, Response, collect, decode, problem,
@@ -121,7 +121,6 @@ impl Api {
             },
             ("tokens", _) => method_not_allowed("GET, POST"),
             ("tokens/self", Method::GET) => self.itself(&caller),
-            ("tokens/self", _) => method_not_allowed("GET"),
             ("audit", Method::GET) => {
                 let query = request.uri().query().unwrap_or_default();
                 match Query::parse(query) {
@@ -129,7 +128,7 @@ impl Api {
                     Err(error) => malformed(&error.to_string()),
                 }
             }
-            ("audit", _) => method_not_allowed("GET"),
+            ("tokens/self" | "audit", _) => method_not_allowed("GET"),
             (path, Method::DELETE) => self.revoke(path.trim_start_matches("tokens/")).await,
             (_, _) => method_not_allowed("DELETE"),
         }
@@ -161,18 +160,20 @@ impl Api {
             Ok(token) => token,
             Err(detail) => return invalid(&detail),
         };
-        let is_taken = self
-            .access
-            .tokens()
-            .iter()
-            .any(|(known, _)| known.name == token.name);
-        if is_taken {
+        // The trail tells tokens apart by their names.
+        let stored = self.access.tokens().into_iter();
+        let stored = stored.map(|(known, _)| known.name);
+        let declared = self.access.declared().into_iter().map(|(name, _)| name);
+        if stored.chain(declared).any(|known| known == token.name) {
             return fault(&crate::Fault::Taken("token"));
         }
         match self.access.create(token, None).await {
             Ok((token, _, secret)) => {
+                let object = Object(Arc::clone(&token.name));
                 let secret = Some(secret.reveal().to_owned());
-                json(StatusCode::CREATED, &View::of(token, secret))
+                let mut response = json(StatusCode::CREATED, &View::of(token, secret));
+                response.extensions_mut().insert(object);
+                response
             }
             Err(error) => fault(&error),
         }

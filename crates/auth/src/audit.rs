@@ -1,7 +1,7 @@
 //! The audit trail: who changed what, when, from where, and who was not let.
 //!
-//! Changes and denials have a ring each, so that a flood of denied calls drives no change
-//! out; a denial that repeats the one before is counted with it.
+//! What operators change, what programs register all day and what was denied have a ring each,
+//! so that none drives the others out; a denial that repeats the one before is counted with it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,15 +12,15 @@ use std::{
 use portolan_model::{Revision, Timestamp};
 use serde::Serialize;
 
-/// Most changes that are remembered, and most denials.
-pub const AUDIT_MAX: usize = 10_000;
+/// Most entries of each ring.
+pub(crate) const AUDIT_MAX: usize = 10_000;
 /// The longest text of an entry, in bytes; the rest is cut.
-pub const TEXT_BYTES_MAX: usize = 256;
+pub(crate) const TEXT_BYTES_MAX: usize = 256;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It was done.
     Done,
     /// It was not allowed.
@@ -33,35 +33,42 @@ pub enum Outcome {
 
 /// A line of the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its number; rises by one.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
     /// When it was answered.
     #[serde(serialize_with = "rfc3339")]
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// The name of the token or certificate; the address without one.
-    pub actor: Arc<str>,
+    pub(crate) actor: Arc<str>,
     /// The token's id, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<Arc<str>>,
+    pub(crate) token: Option<Arc<str>>,
     /// From where.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// The listener.
-    pub listener: &'static str,
+    pub(crate) listener: &'static str,
     /// The method.
-    pub method: Arc<str>,
+    pub(crate) method: Arc<str>,
     /// The path, without its query.
-    pub path: Arc<str>,
+    pub(crate) path: Arc<str>,
+    /// What it was about, where the path does not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) object: Option<Arc<str>>,
     /// The status that was answered.
-    pub status: u16,
+    pub(crate) status: u16,
     /// How it ended.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// The catalogue's revision when it was answered.
-    pub revision: Revision,
+    pub(crate) revision: Revision,
     /// How often it was denied in a row, just so.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }
@@ -83,8 +90,7 @@ impl Outcome {
     }
 
     /// Its word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Denied => "denied",
@@ -129,6 +135,8 @@ pub(crate) struct Trail(Mutex<Rings>);
 struct Rings {
     last: u64,
     changes: VecDeque<Entry>,
+    /// Registrations and the like.
+    routine: VecDeque<Entry>,
     denials: VecDeque<Entry>,
     /// How many calls each listener did not let.
     counts: BTreeMap<(&'static str, Outcome), u64>,
@@ -137,9 +145,10 @@ struct Rings {
 impl Trail {
     /// Adds an entry and gives it its number. Says whether it stands for itself: one that
     /// repeats the denial before it is counted there.
-    pub(crate) fn add(&self, mut entry: Entry) -> bool {
+    pub(crate) fn add(&self, mut entry: Entry, is_routine: bool) -> bool {
         entry.path = cut(entry.path);
         entry.actor = cut(entry.actor);
+        entry.object = entry.object.map(cut);
         let mut rings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_denial = entry.outcome.is_denial();
         if is_denial {
@@ -157,6 +166,8 @@ impl Trail {
         entry.sequence = rings.last;
         let ring = if is_denial {
             &mut rings.denials
+        } else if is_routine {
+            &mut rings.routine
         } else {
             &mut rings.changes
         };
@@ -185,7 +196,8 @@ impl Trail {
         limit: usize,
     ) -> (Vec<Entry>, bool) {
         let rings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = rings.changes.iter().chain(&rings.denials);
+        let all = rings.changes.iter().chain(&rings.routine);
+        let all = all.chain(&rings.denials);
         let wanted = all.filter(|entry| {
             after.is_none_or(|after| entry.sequence > after) && filter.chooses(entry)
         });
@@ -238,6 +250,7 @@ mod tests {
             listener: "admin",
             method: "PUT".into(),
             path: path.into(),
+            object: None,
             status: 200,
             outcome,
             revision: Revision::FIRST,
@@ -253,7 +266,7 @@ mod tests {
     fn a_reader_goes_on_after_what_it_has() {
         let trail = Trail::default();
         for path in ["/a", "/b", "/c"] {
-            trail.add(entry(path, Outcome::Done));
+            trail.add(entry(path, Outcome::Done), false);
         }
         let all = Filter::default();
         assert_eq!(paths(&trail.find(&all, None, 2)), ["/b", "/c"]);
@@ -271,9 +284,9 @@ mod tests {
     #[test]
     fn a_flood_of_denials_drives_no_change_out() {
         let trail = Trail::default();
-        trail.add(entry("/a", Outcome::Done));
+        trail.add(entry("/a", Outcome::Done), false);
         for n in 0..=AUDIT_MAX {
-            assert!(trail.add(entry(&format!("/{n}"), Outcome::Denied)));
+            assert!(trail.add(entry(&format!("/{n}"), Outcome::Denied), false));
         }
         let (found, _) = trail.find(&Filter::default(), Some(0), usize::MAX);
         assert_eq!(found.len(), 1 + AUDIT_MAX, "the oldest denial went");
@@ -281,11 +294,22 @@ mod tests {
     }
 
     #[test]
+    fn registrations_drive_out_nothing_that_operators_did() {
+        let trail = Trail::default();
+        trail.add(entry("/a", Outcome::Done), false);
+        for n in 0..=AUDIT_MAX {
+            trail.add(entry(&format!("/{n}"), Outcome::Done), true);
+        }
+        let (found, _) = trail.find(&Filter::default(), Some(0), usize::MAX);
+        assert_eq!((found.len(), &*found[0].path), (1 + AUDIT_MAX, "/a"));
+    }
+
+    #[test]
     fn a_denial_that_repeats_is_counted() {
         let trail = Trail::default();
-        assert!(trail.add(entry("/a", Outcome::Denied)));
-        assert!(!trail.add(entry("/a", Outcome::Denied)));
-        assert!(trail.add(entry("/b", Outcome::Denied)));
+        assert!(trail.add(entry("/a", Outcome::Denied), false));
+        assert!(!trail.add(entry("/a", Outcome::Denied), false));
+        assert!(trail.add(entry("/b", Outcome::Denied), false));
         let (found, _) = trail.find(&Filter::default(), None, 9);
         assert_eq!((found.len(), found[0].count), (2, 2));
     }

@@ -28,12 +28,12 @@ pub(crate) fn find(trail: &Trail, query: &Query<'_>) -> Response {
         Ok((filter, after, limit)) => {
             let (entries, has_more) = trail.find(&filter, after, limit);
             let last = entries.last().map(|entry| entry.sequence);
-            let list = List {
+            let found = List {
                 next: last.or(after).unwrap_or_default(),
                 entries,
                 has_more,
             };
-            json(StatusCode::OK, &list)
+            json(StatusCode::OK, &found)
         }
         Err(detail) => malformed(&detail),
     }

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Most tokens that are kept.
-pub const TOKENS_MAX: usize = 10_000;
+pub(crate) const TOKENS_MAX: usize = 10_000;
 /// Most policies that are kept.
-pub const POLICIES_MAX: usize = 1_000;
+pub(crate) const POLICIES_MAX: usize = 1_000;
 /// What whoever may read the data folder is called.
 const LOCAL: &str = "local";
 /// What the policy that allows everything says.

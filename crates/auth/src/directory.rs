@@ -17,13 +17,13 @@ use crate::record::TokenId;
 
 /// Somebody who is known: the owner of a token or of a certificate, or nobody by name.
 #[derive(Clone, Debug)]
-pub struct Principal {
+pub(crate) struct Principal {
     /// What changes are said to be by; none for who shows nothing.
-    pub name: Option<Arc<str>>,
+    pub(crate) name: Option<Arc<str>>,
     /// The id of the token, if it has one.
-    pub token: Option<TokenId>,
+    pub(crate) token: Option<TokenId>,
     /// What it may do.
-    pub grant: Grant,
+    pub(crate) grant: Grant,
     pub(crate) expires: Option<Timestamp>,
     /// When it was used last, in milliseconds since 1970; shared by all directories.
     pub(crate) used: Arc<AtomicU64>,

@@ -4,7 +4,7 @@ use std::{
     hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, Ipv4Addr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use http::Method;
-use portolan_access::{Caller, Kind, Meter, Need, Rate};
+use portolan_access::{Caller, Kind, Meter, Need, Object, Rate};
 use portolan_model::Revision;
 use portolan_wire::serve::{
     Answering, CertifiedNames, Handler, Peer, PerClient, Request, Response,
@@ -48,16 +48,14 @@ pub struct Front {
 #[derive(Debug, Default)]
 pub struct Throttle {
     rate: ArcSwapOption<PerClient<Rate>>,
-    meter: ArcSwapOption<Meter>,
+    /// Made when there is somebody to count.
+    meter: OnceLock<Meter>,
     keys: RandomState,
 }
 
 impl Throttle {
     /// Puts a limit in force.
     pub fn follow(&self, rate: PerClient<Rate>) {
-        if self.meter.load().is_none() {
-            self.meter.store(Some(Arc::default()));
-        }
         self.rate.store(Some(Arc::new(rate)));
     }
 
@@ -68,11 +66,8 @@ impl Throttle {
     }
 
     fn count(&self, client: &impl Hash, now: Duration, rate: Rate) -> Result<(), Duration> {
-        let meter = self.meter.load();
-        let client = self.keys.hash_one(client);
-        meter
-            .as_ref()
-            .map_or(Ok(()), |meter| meter.count(client, now, rate))
+        let meter = self.meter.get_or_init(Meter::default);
+        meter.count(self.keys.hash_one(client), now, rate)
     }
 }
 
@@ -123,12 +118,13 @@ impl Gate {
         let deed = Deed {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            is_routine: matches!(need, Need::Register(_) | Need::RegisterSome),
+            is_routine: is_routine(&need, request.uri().path()),
         };
         let has_read = parts.has_read(&need).await;
         let caller = match parts.admit(&request, &need, has_read) {
             Ok(caller) => caller,
-            Err((caller, response)) => {
+            Err(refused) => {
+                let (caller, response) = *refused;
                 parts.remember(&caller, &deed, &response);
                 return response;
             }
@@ -159,11 +155,11 @@ impl Parts {
         request: &Request,
         need: &Need,
         has_read: bool,
-    ) -> Result<Caller, (Caller, Response)> {
+    ) -> Result<Caller, Box<(Caller, Response)>> {
         let address = address_of(request);
         let refuse = |caller: Caller, denial: &Denial<'_>| {
             let response = self.front.manner.refuse(denial);
-            Err((caller, response))
+            Err(Box::new((caller, response)))
         };
         let nobody = || Caller::unnamed(address);
         if *need == Need::Nothing {
@@ -173,8 +169,13 @@ impl Parts {
             return refuse(nobody(), &Denial::NotRead);
         }
         let directory = self.access.directory();
-        let query = request.uri().query().unwrap_or_default();
-        let secret = secret_of(self.front.manner, query, request.headers());
+        // Without access control nobody looks at it.
+        let secret = if directory.is_on {
+            let query = request.uri().query().unwrap_or_default();
+            secret_of(self.front.manner, query, request.headers())
+        } else {
+            None
+        };
         let names = request.extensions().get::<CertifiedNames>();
         let shown = Shown {
             address,
@@ -204,14 +205,16 @@ impl Parts {
             return Ok(());
         };
         let now = self.access.uptime();
-        match caller.and_then(|caller| caller.name.as_deref()) {
-            Some(name) => self.throttle.count(&name, now, rate),
+        let known = caller.and_then(|caller| caller.token.as_ref().or(caller.name.as_ref()));
+        match known {
+            Some(name) => self.throttle.count(name, now, rate),
             None => self.throttle.count(&network(address), now, rate),
         }
     }
 
     fn remember(&self, caller: &Caller, deed: &Deed, response: &Response) {
         let status = response.status().as_u16();
+        let object = response.extensions().get::<Object>();
         let entry = Entry {
             sequence: 0,
             at: self.access.env().now(),
@@ -221,13 +224,14 @@ impl Parts {
             listener: self.front.listener,
             method: deed.method.as_str().into(),
             path: deed.path.as_str().into(),
+            object: object.map(|Object(object)| Arc::clone(object)),
             status,
             outcome: Outcome::of_status(status),
             revision: (self.revision)(),
             count: 1,
         };
         self.log(&entry, deed.is_routine);
-        self.access.trail().add(entry);
+        self.access.trail().add(entry, deed.is_routine);
     }
 
     /// What operators do is told as it happens; what programs do all day, to who asks.
@@ -283,6 +287,7 @@ impl Handler for Gate {
         let kind = (parts.front.kind)(request.method(), request.uri().path());
         let passes = kind != Kind::Change
             && !parts.access.is_on()
+            && request.extensions().get::<CertifiedNames>().is_none()
             && parts.throttle.of(address_of(&request)).is_none();
         if passes {
             return parts.inner.handle(request);
@@ -294,6 +299,15 @@ impl Handler for Gate {
 fn address_of(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
     peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip())
+}
+
+/// What programs do all day, other than what operators do.
+fn is_routine(need: &Need, path: &str) -> bool {
+    match need {
+        Need::Register(_) | Need::RegisterSome => true,
+        Need::Rules => !path.starts_with("/v1/acl/") && !path.contains("/maintenance"),
+        Need::Nothing | Need::Name | Need::Read | Need::Operate | Need::Admin => false,
+    }
 }
 
 /// What counts as one client: an IPv4 address, or a network of IPv6.

@@ -16,22 +16,19 @@ use portolan_access::{Caller, Secret, SecretHash};
 use portolan_config::Access as Plan;
 use portolan_model::{Revision, Timestamp};
 use portolan_runtime::Env;
-use portolan_store::{
-    Ledger, LedgerKey, Operation, Outcome as Stored, Requirement, Span, StoreError, Transaction,
-};
+use portolan_store::{Ledger, Operation, Requirement, StoreError};
 use tokio::sync::watch;
 
 use crate::{
     audit::Trail,
-    book::{Book, KeptToken, POLICIES_MAX, TOKENS_MAX},
+    book::{Book, KeptToken, TOKENS_MAX},
     directory::{Directory, Shown, Unknown},
-    record::{self, BOOTSTRAP, BadRecord, MANAGEMENT, NoEntropy, Policy, Token, key},
+    record::{self, BOOTSTRAP, BadRecord, MANAGEMENT, NoEntropy, Token, key},
+    stored::encoded,
 };
 
 /// How exactly it is remembered when a token was used last.
 const USE_GRAIN: Duration = Duration::from_hours(1);
-/// Records that are read at a time.
-const PAGE: usize = 1_000;
 
 /// Why tokens or policies are not as somebody wanted.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -124,27 +121,6 @@ impl Access {
         read
     }
 
-    async fn read(&self, store: &dyn Ledger) -> Result<(), Fault> {
-        let mut fresh = Book::default();
-        for (name, value, modified) in all(store, record::TOKENS).await? {
-            let token = serde_json::from_slice(&value).map_err(|_| BadRecord);
-            let taken = token.and_then(|token| fresh.put_token(token, modified));
-            taken.inspect_err(|_| tracing::error!(instance = %name, "a stored token is none"))?;
-        }
-        for (name, value, modified) in all(store, record::POLICIES).await? {
-            let policy = serde_json::from_slice(&value).map_err(|_| BadRecord);
-            let taken = policy.and_then(|policy| fresh.put_policy(policy, modified));
-            taken.inspect_err(|_| tracing::error!(policy = %name, "a stored policy is none"))?;
-        }
-        let bootstrap = store.read(key(BOOTSTRAP, "")).await?;
-        self.change(|book| {
-            book.tokens = fresh.tokens;
-            book.policies = fresh.policies;
-            book.is_bootstrapped = bootstrap.is_some();
-        });
-        Ok(())
-    }
-
     /// Resolves when what is stored has been read, or can't be. Cancel-safe.
     pub(crate) async fn has_read(&self) {
         let mut is_read = self.0.is_read.subscribe();
@@ -190,16 +166,6 @@ impl Access {
             self.store_use(id);
         }
         Ok(caller)
-    }
-
-    /// The token of an id, from the secret that it belongs to.
-    #[must_use]
-    pub fn token_of_secret(&self, secret: &str) -> Option<(Token, Revision)> {
-        let hash = SecretHash::of(secret);
-        let book = self.book();
-        let mut tokens = book.tokens.values();
-        let found = tokens.find(|kept| kept.extra.0 == hash)?;
-        Some((shown(found), found.modified))
     }
 
     /// Every token, in the order of ids, and the revision that wrote it.
@@ -268,7 +234,14 @@ impl Access {
     pub async fn update(&self, token: Token) -> Result<Revision, Fault> {
         let before = self.token(&token.id).ok_or(Fault::Unknown("token"))?.1;
         let stored = self.put(Some(before), token.key(), &token).await?;
-        self.try_change(|book| book.put_token(token, stored))?;
+        self.try_change(|book| {
+            // One that was revoked meanwhile stays so.
+            if book.tokens.contains_key(&token.id) {
+                book.put_token(token, stored)
+            } else {
+                Ok(())
+            }
+        })?;
         Ok(stored)
     }
 
@@ -324,59 +297,6 @@ impl Access {
         Ok((token, revision, secret))
     }
 
-    /// Every policy, that which is always there first.
-    #[must_use]
-    pub fn policies(&self) -> Vec<(Policy, Revision)> {
-        let book = self.book();
-        let stored = book.policies.values();
-        let stored = stored.map(|kept| (kept.record.clone(), kept.modified));
-        std::iter::once((Book::management(), Revision::FIRST))
-            .chain(stored)
-            .collect()
-    }
-
-    /// Makes a policy, or changes one that is there.
-    ///
-    /// # Errors
-    /// [`Fault`]; [`Fault::Record`] if its rules are none.
-    pub async fn put_policy(&self, policy: Policy) -> Result<Revision, Fault> {
-        policy.read_rules()?;
-        if *policy.id == *MANAGEMENT.0 {
-            return Err(Fault::Fixed(MANAGEMENT.1.into()));
-        }
-        let before = {
-            let book = self.book();
-            let is_other = |kept: &Policy| kept.name == policy.name && kept.id != policy.id;
-            let mut all = book.policies.values().map(|kept| &kept.record);
-            if *policy.name == *MANAGEMENT.1 || all.any(is_other) {
-                return Err(Fault::Taken("policy"));
-            }
-            let before = book.policies.get(&policy.id);
-            if before.is_none() && book.policies.len() >= POLICIES_MAX {
-                return Err(Fault::TooMany(POLICIES_MAX));
-            }
-            before.map(|kept| kept.modified)
-        };
-        let stored = self.put(before, policy.key(), &policy).await?;
-        self.try_change(|book| book.put_policy(policy, stored))?;
-        Ok(stored)
-    }
-
-    /// Takes a policy back; tokens that name it are allowed what their others allow.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub async fn remove_policy(&self, id: &str) -> Result<Revision, Fault> {
-        if id == MANAGEMENT.0 {
-            return Err(Fault::Fixed(MANAGEMENT.1.into()));
-        }
-        let mut found = None;
-        self.change(|book| found = book.policies.remove(id));
-        let kept = found.ok_or(Fault::Unknown("policy"))?;
-        let operations = vec![Operation::Delete(kept.record.key())];
-        self.commit(Vec::new(), operations).await
-    }
-
     /// Lets whoever has this secret do everything, on this machine.
     pub(crate) fn set_local(&self, hash: SecretHash) {
         self.change(|book| book.local = Some(hash));
@@ -395,44 +315,13 @@ impl Access {
         self.0.env.spawn("use of a token", storing).detach();
     }
 
-    async fn put(
-        &self,
-        before: Option<Revision>,
-        key: LedgerKey,
-        record: &impl serde::Serialize,
-    ) -> Result<Revision, Fault> {
-        let requirement = match before {
-            Some(revision) => Requirement::At(key.clone(), revision),
-            None => Requirement::Absent(key.clone()),
-        };
-        let operations = vec![Operation::Put(key, encoded(record))];
-        self.commit(vec![requirement], operations).await
-    }
-
-    async fn commit(
-        &self,
-        requirements: Vec<Requirement>,
-        operations: Vec<Operation>,
-    ) -> Result<Revision, Fault> {
-        let store = self.store().clone().ok_or(Fault::NoStore)?;
-        let transaction = Transaction {
-            requirements,
-            operations,
-        };
-        let outcomes = store.transact(vec![transaction]).await?;
-        match outcomes.first() {
-            Some(Stored::Committed(revision)) => Ok(*revision),
-            Some(Stored::Refused { .. }) | None => Err(Fault::Raced),
-        }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Book)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Book)) {
         let mut book = self.book();
         change(&mut book);
         self.0.directory.store(Arc::new(book.directory()));
     }
 
-    fn try_change(
+    pub(crate) fn try_change(
         &self,
         change: impl FnOnce(&mut Book) -> Result<(), BadRecord>,
     ) -> Result<(), Fault> {
@@ -441,11 +330,11 @@ impl Access {
         Ok(changed?)
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn store(&self) -> MutexGuard<'_, Option<Arc<dyn Ledger>>> {
+    pub(crate) fn store(&self) -> MutexGuard<'_, Option<Arc<dyn Ledger>>> {
         self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -456,36 +345,5 @@ fn shown(kept: &KeptToken) -> Token {
     Token {
         used: (millis > 0).then(|| Timestamp::from_millis(millis)),
         ..kept.record.clone()
-    }
-}
-
-fn encoded(record: &impl serde::Serialize) -> Bytes {
-    // Texts and numbers are always JSON.
-    serde_json::to_vec(record).unwrap_or_default().into()
-}
-
-/// All records whose keys begin so: the rest of the key, the value, the revision.
-async fn all(
-    store: &dyn Ledger,
-    prefix: &str,
-) -> Result<Vec<(String, Bytes, Revision)>, StoreError> {
-    let mut found = Vec::new();
-    let mut after = None;
-    loop {
-        let span = Span {
-            prefix: key(prefix, ""),
-            after: after.take(),
-            limit: PAGE,
-        };
-        let page = store.range(span).await?;
-        after = page.records.last().map(|(key, _)| key.clone());
-        found.extend(page.records.into_iter().map(|(key, record)| {
-            let name = String::from_utf8_lossy(key.as_bytes());
-            let name = name.strip_prefix(prefix).unwrap_or_default().to_owned();
-            (name, record.value, record.modified)
-        }));
-        if !page.has_more {
-            return Ok(found);
-        }
     }
 }

@@ -22,14 +22,13 @@ mod gate;
 mod keeping;
 mod local;
 mod manner;
+mod policies;
 mod record;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use api::{Api, ROUTES, need};
-pub use audit::{AUDIT_MAX, Entry, Outcome, TEXT_BYTES_MAX};
-pub use book::{POLICIES_MAX, TOKENS_MAX};
-pub use directory::Principal;
 pub use gate::{Front, Gate, Throttle};
 pub use keeping::{Access, Fault};
 pub use local::LOCAL_FILE;

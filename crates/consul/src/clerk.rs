@@ -7,32 +7,28 @@
 
 use std::{
     future::{Future, ready},
+    ops::Deref,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use portolan_catalog::Catalog;
 use portolan_dialects::{
-    consul::{CheckDefinition, Maintenance, RECORD_KEY, Record, Refusal, Registered},
+    consul::{CheckDefinition, RECORD_KEY, Record, Refusal},
     native::Described,
 };
-use portolan_ledger::{Answer, Input, Ledger, LedgerError};
-use portolan_model::{Instance, Override, Ruling};
-use portolan_runtime::Env;
-use tokio::sync::watch;
+use portolan_ledger::{Answer, Input, LedgerError};
 
 use super::{
-    Programs,
-    book::{ALIVE, Book, millis},
-    found::found,
+    acl::Permit,
+    book::{ALIVE, Book},
     nodes::Stored,
+    office::{Desk, Office},
     terms::{Fact, Holder, Key, Others, Touched},
 };
 use portolan_registry::{
-    Registry, RegistryError,
-    check::Checks,
+    RegistryError,
     core::{self, Recheck, Report, Subject},
 };
 
@@ -42,7 +38,7 @@ pub(super) const LEASE: Duration = Duration::from_hours(24);
 /// How long a deregistration waits for requests to end.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Who rules when a client of Consul asks for maintenance.
-const ACTOR: &str = "consul";
+pub(super) const ACTOR: &str = "consul";
 
 /// A write that the registry or the ledger has, and that is not visible or not stored yet.
 pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Send>>;
@@ -58,88 +54,37 @@ pub(super) enum WriteError {
     Refused(#[from] portolan_ledger::Refusal),
 }
 
+/// Writes on behalf of somebody. Cloning is cheap.
+#[derive(Clone)]
 pub(super) struct Clerk {
-    /// Guards the book; held for no await.
-    book: Mutex<Book>,
-    registry: Registry,
-    ledger: Ledger,
-    checks: Checks,
-    programs: Programs,
-    /// The name of the agent's own node.
-    home: String,
-    env: Env,
-    began: Instant,
-    /// Wakes whoever reads nodes.
-    nodes: watch::Sender<()>,
-}
-
-/// What a clerk works with.
-pub(super) struct Desk {
-    pub(super) registry: Registry,
-    pub(super) ledger: Ledger,
-    pub(super) checks: Checks,
-    pub(super) programs: Programs,
-    /// The name of the agent's own node.
-    pub(super) home: String,
-    pub(super) env: Env,
+    office: Arc<Office>,
+    /// Who is said to change what is changed.
+    actor: Arc<str>,
 }
 
 impl Clerk {
     pub(super) fn new(desk: Desk) -> Self {
-        let Desk {
-            registry,
-            ledger,
-            checks,
-            programs,
-            home,
-            env,
-        } = desk;
         Self {
-            book: Mutex::default(),
-            registry,
-            ledger,
-            checks,
-            programs,
-            home,
-            began: env.instant(),
-            env,
-            nodes: watch::Sender::new(()),
+            office: Arc::new(Office::new(desk)),
+            actor: ACTOR.into(),
         }
     }
 
-    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    /// On behalf of whoever has that permit: by this front, and by name if it has one.
+    pub(super) fn on_behalf_of(&self, permit: &Permit) -> Self {
+        let actor = match &permit.caller().name {
+            Some(name) => format!("{ACTOR}/{name}").into(),
+            None => Arc::clone(&self.actor),
+        };
+        Self {
+            office: Arc::clone(&self.office),
+            actor,
+        }
     }
 
-    /// Uptime, in milliseconds.
-    pub(super) fn now(&self) -> u64 {
-        millis(self.env.instant().saturating_duration_since(self.began))
-    }
-
-    pub(super) fn watch_nodes(&self) -> watch::Receiver<()> {
-        self.nodes.subscribe()
-    }
-
-    pub(super) fn catalog(&self) -> Catalog {
-        self.registry.reader().catalog()
-    }
-
-    pub(super) const fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
-    pub(super) const fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    pub(super) const fn checks(&self) -> &Checks {
-        &self.checks
-    }
-
-    /// An instance with what its checks found.
-    pub(super) fn seen(&self, instance: &Arc<Instance>) -> Registered {
-        let states = self.checks.of(&Subject::of(instance));
-        Registered::of(instance).with(states.iter().map(found).collect())
+    /// Who is said to change what is changed.
+    pub(super) fn actor(&self) -> Arc<str> {
+        Arc::clone(&self.actor)
     }
 
     /// Registers a service, in place of what has its id.
@@ -299,14 +244,16 @@ impl Clerk {
 
     fn put(&self, mut described: Described) -> Writing {
         described.ttl = Some(LEASE);
-        let registry = self.registry.clone();
+        let (registry, actor) = (self.registry.clone(), self.actor());
         begin(async move {
-            let kept = registry.register(Some(actor()), described.clone()).await;
+            let kept = registry
+                .register(Some(Arc::clone(&actor)), described.clone())
+                .await;
             let Err(RegistryError::Refused(core::Refusal::Ttl { max, .. })) = kept else {
                 return Ok(kept.map(|_| ())?);
             };
             described.ttl = Some(max);
-            registry.register(Some(actor()), described).await?;
+            registry.register(Some(actor), described).await?;
             Ok(())
         })
     }
@@ -324,8 +271,9 @@ impl Clerk {
             },
         };
         let (registry, subject) = (self.registry.clone(), subject(record)?);
+        let actor = self.actor();
         Ok(begin(async move {
-            registry.recheck(Some(actor()), subject, recheck).await?;
+            registry.recheck(Some(actor), subject, recheck).await?;
             Ok(())
         }))
     }
@@ -334,72 +282,12 @@ impl Clerk {
         let (registry, subject) = (self.registry.clone(), subject(record)?);
         // Nobody sends requests to a check.
         let drain = (!record.is_node()).then_some(DRAIN);
+        let actor = self.actor();
         Ok(begin(async move {
-            let left = registry.deregister(Some(actor()), subject, drain).await;
+            let left = registry.deregister(Some(actor), subject, drain).await;
             match left {
                 // Somebody was faster.
                 Ok(_) | Err(RegistryError::Unknown) => Ok(()),
-                Err(error) => Err(error.into()),
-            }
-        }))
-    }
-
-    /// Takes a service out, or puts it back.
-    pub(super) fn maintain(
-        &self,
-        key: &Key,
-        maintenance: &Maintenance,
-    ) -> Result<Vec<Writing>, Refusal> {
-        self.adopt_if_missing(|book| book.record(key).is_some());
-        let book = self.book();
-        let record = book
-            .record(key)
-            .ok_or_else(|| Refusal::unknown_service(&key.id))?;
-        let writing = match maintenance {
-            Maintenance::On(reason) => Some(self.rule(record, Some(reason))?),
-            Maintenance::Off => self.end_maintenance(record)?,
-        };
-        Ok(writing.into_iter().collect())
-    }
-
-    /// Ends maintenance, if a client of Consul asked for it.
-    fn end_maintenance(&self, record: &Record) -> Result<Option<Writing>, Refusal> {
-        let is_ours = self.ruling(record)?.is_some_and(|ruling| {
-            ruling.traffic == Override::Maintenance && ruling.actor.as_deref() == Some(ACTOR)
-        });
-        if !is_ours {
-            return Ok(None);
-        }
-        self.rule(record, None).map(Some)
-    }
-
-    fn ruling(&self, record: &Record) -> Result<Option<Arc<Ruling>>, Refusal> {
-        let Subject { key, id } = subject(record)?;
-        let catalog = self.catalog();
-        let service = catalog.service(&key);
-        let mut instances = service.into_iter().flat_map(|service| &service.instances);
-        let instance = instances.find(|instance| instance.id == id);
-        Ok(instance.and_then(|instance| instance.state.ruling.clone()))
-    }
-
-    /// Rules that a service is out for that reason, or no longer is. A weight that an
-    /// operator gave it stays.
-    fn rule(&self, record: &Record, reason: Option<&String>) -> Result<Writing, Refusal> {
-        let weight = self.ruling(record)?.and_then(|ruling| ruling.weight);
-        let ruling = (reason.is_some() || weight.is_some()).then(|| Ruling {
-            traffic: match reason {
-                Some(_) => Override::Maintenance,
-                None => Override::None,
-            },
-            weight,
-            reason: reason.map(|reason| reason.as_str().into()),
-            actor: Some(actor()),
-            at: self.env.now(),
-        });
-        let (registry, subject) = (self.registry.clone(), subject(record)?);
-        Ok(begin(async move {
-            match registry.rule(Some(actor()), subject, ruling).await {
-                Ok(_) | Err(RegistryError::NoRuling) => Ok(()),
                 Err(error) => Err(error.into()),
             }
         }))
@@ -448,7 +336,9 @@ fn fact_of(touched: &Touched) -> Option<Fact> {
 }
 
 /// Sends a write at once and gives back what is left to wait for.
-fn begin(writing: impl Future<Output = Result<(), WriteError>> + Send + 'static) -> Writing {
+pub(super) fn begin(
+    writing: impl Future<Output = Result<(), WriteError>> + Send + 'static,
+) -> Writing {
     let mut writing: Writing = Box::pin(writing);
     match writing
         .as_mut()
@@ -459,8 +349,12 @@ fn begin(writing: impl Future<Output = Result<(), WriteError>> + Send + 'static)
     }
 }
 
-fn actor() -> Arc<str> {
-    ACTOR.into()
+impl Deref for Clerk {
+    type Target = Office;
+
+    fn deref(&self) -> &Office {
+        &self.office
+    }
 }
 
 pub(super) fn subject(record: &Record) -> Result<Subject, Refusal> {

@@ -103,6 +103,7 @@ fn check_terms(parts: &Parts, terms: &Terms) -> Result<(), Refusal> {
 
 pub(super) async fn destroy(parts: &Parts, id: &str) -> Result<Response, Refusal> {
     if let Some(id) = SessionId::new(id) {
+        permitted(parts, &id).await?;
         // One that is not there has ended as it should.
         let _was_there = asking::done(parts, Input::End(id)).await?;
     }
@@ -112,12 +113,28 @@ pub(super) async fn destroy(parts: &Parts, id: &str) -> Result<Response, Refusal
 pub(super) async fn renew(parts: &Parts, id: &str) -> Result<Response, Refusal> {
     let missing = || Refusal::missing(format!("Session id '{id}' not found"));
     let known = SessionId::new(id).ok_or_else(missing)?;
+    permitted(parts, &known).await?;
     match asking::step(parts, Input::Renew(known)).await? {
         Answer::Session(Some(session)) => answering::json(&[view(&session)]),
         Answer::Session(None) | Answer::Done(_) | Answer::Txn(_) | Answer::Refused(_) => {
             Err(missing())
         }
     }
+}
+
+/// Whether a session may be written: by who may write those of its node.
+async fn permitted(parts: &Parts, id: &SessionId) -> Result<(), Refusal> {
+    if parts.permit.is_open() {
+        return Ok(());
+    }
+    let (output, _) = asking::look(parts, Query::Session(id.clone())).await?;
+    let Output::Sessions(sessions) = output else {
+        return Err(Refusal::failed("the ledger answered another question"));
+    };
+    sessions.iter().try_for_each(|session| {
+        let node = &session.terms.node;
+        parts.permit.require(Resource::Session, node, Level::Write)
+    })
 }
 
 fn view(session: &Session) -> SessionView {

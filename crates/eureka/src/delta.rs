@@ -29,18 +29,24 @@ pub(super) fn since(catalog: &Catalog, now: Timestamp) -> Revision {
 }
 
 /// Every instance that was touched after a revision, as it is now, by service and id. One
-/// that came and went meanwhile is told as gone, because somebody may have seen it.
+/// that came and went meanwhile is told as gone, because somebody may have seen it, and one
+/// that came and changed meanwhile as changed: some clients pass over an addition of what
+/// they know, and all of them add what is changed and that they do not know.
 pub(super) fn touched(catalog: &Catalog, after: Revision) -> Vec<Touched> {
     let Ok(steps) = catalog.journal().touched_since(after) else {
         return Vec::new();
     };
     let mut found: BTreeMap<(&ServiceKey, &InstanceId), Trace<'_>> = BTreeMap::new();
     for step in steps.iter().filter(|step| is_served(step.key)) {
-        let trace = found.entry((step.key, step.id)).or_insert(Trace {
-            was_there: step.instance.is_some(),
-            last: None,
-        });
-        trace.last = step.instance.or(trace.last);
+        let was_there = step.instance.is_some();
+        found
+            .entry((step.key, step.id))
+            .and_modify(|trace| trace.was_there = true)
+            .or_insert(Trace {
+                was_there,
+                last: None,
+            })
+            .see(step.instance);
     }
     let told = found.into_iter().filter_map(|((key, id), trace)| {
         let today = catalog.service(key).and_then(|service| find(service, id));
@@ -57,9 +63,16 @@ pub(super) fn touched(catalog: &Catalog, after: Revision) -> Vec<Touched> {
 }
 
 struct Trace<'j> {
+    /// Somebody may know it from before its last step.
     was_there: bool,
     /// What it was when it was last seen before a step.
     last: Option<&'j Arc<Instance>>,
+}
+
+impl<'j> Trace<'j> {
+    fn see(&mut self, before: Option<&'j Arc<Instance>>) {
+        self.last = before.or(self.last);
+    }
 }
 
 /// The instance of that id.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
-use portolan_access::{Caller, Need};
+use portolan_access::{Caller, Need, Object};
 use portolan_dialects::eureka::{
     Format, InstanceInfo, Kept, Lease, Rejection, Sender, Status, check, describe, kept,
     read_instance, resolve, show, write_instance,
@@ -39,8 +39,10 @@ pub(super) async fn register(
     let (format, body) = body_of(request).await?;
     let info = read_instance(format, &body)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("{error}\n")))?;
+    let object = Object(info.id().into());
     take_in(front, app, info, sender, &caller).await?;
     let mut response = Response::new(empty());
+    response.extensions_mut().insert(object);
     // Clients take nothing else for an answer.
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
@@ -142,7 +144,6 @@ fn settle(
 
 fn is_repeated(before: &InstanceInfo, fresh: &InstanceInfo) -> bool {
     let timeless = InstanceInfo {
-        instance_id: Some(fresh.id().into()),
         lease: Lease {
             registered: before.lease.registered,
             renewed: before.lease.renewed,

@@ -555,12 +555,13 @@ async fn a_delta_tells_what_happened_and_the_hash_of_everything() {
         .map(|info| (info.id().to_owned(), info.action.unwrap(), info.status))
         .collect();
     let owned = |id: &str, action, status| (id.to_owned(), action, status);
+    // Whoever knows `b` from its registration must not pass over the rest.
     // `c` was last seen while it was leaving.
     assert_eq!(
         told,
         [
             owned("a", Action::Added, Status::Up),
-            owned("b", Action::Added, Status::OutOfService),
+            owned("b", Action::Modified, Status::OutOfService),
             owned("c", Action::Deleted, Status::OutOfService),
         ]
     );

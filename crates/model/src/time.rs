@@ -160,6 +160,8 @@ impl Revision {
     /// 2026-01-01T00:00:00Z in milliseconds since the Unix epoch.
     const EPOCH_MILLIS: u64 = 1_767_225_600_000;
     const COUNTER_BITS: u32 = 12;
+    /// The greatest that JSON's readers keep whole.
+    const LAST: u64 = (1 << 53) - 1;
 
     /// A revision that somebody sent back; 0 becomes [`Self::FIRST`].
     #[must_use]
@@ -171,6 +173,14 @@ impl Revision {
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
+    }
+
+    /// The first revision of a moment that much later, never above what fits.
+    #[must_use]
+    pub fn ahead(self, span: Duration) -> Self {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let more = millis.saturating_mul(1 << Self::COUNTER_BITS);
+        Self(self.0.saturating_add(more).min(Self::LAST))
     }
 }
 

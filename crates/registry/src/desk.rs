@@ -12,10 +12,10 @@ use portolan_store::Later;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Parts, Reader, Stored,
+    Follow, Parts, Reader, Stored,
     command::{Asked, Command, Reply},
     core::{Answer, CheckOrder, Engine, Fact, Handed, Input, Moment, Step, Subject},
-    keeper::{self, Keeper},
+    keeper::{self, Keeper, Reached},
 };
 
 /// How often the store is rid of leases that nobody holds any more.
@@ -65,6 +65,8 @@ impl Desk {
 
     /// Runs until all handles or the inbox are gone.
     pub async fn run(mut self) {
+        // `None` once nothing will be published any more.
+        let mut follow = Some(self.reader.follow());
         if self.introduce().await.is_err() {
             return;
         }
@@ -82,6 +84,10 @@ impl Desk {
                     }
                     None => return,
                 },
+                () = published(&mut follow) => {
+                    self.run_ahead();
+                    Ok(())
+                }
                 () = recovered(&mut self.keeper) => {
                     self.rewrite().await;
                     Ok(())
@@ -146,9 +152,23 @@ impl Desk {
     }
 
     async fn rewrite(&mut self) {
-        let revision = self.reader.catalog().revision();
+        let reached = self.reached();
         if let Some(keeper) = &mut self.keeper {
-            keeper.rewrite(self.engine.facts(), revision).await;
+            keeper.rewrite(self.engine.facts(), reached).await;
+        }
+    }
+
+    fn run_ahead(&mut self) {
+        let reached = self.reached();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.run_ahead(reached);
+        }
+    }
+
+    fn reached(&self) -> Reached {
+        Reached {
+            revision: self.reader.catalog().revision(),
+            now: self.env.now(),
         }
     }
 
@@ -228,12 +248,10 @@ impl Desk {
         let now = self.now();
         let step = self.engine.step(now, Input::Tick);
         self.speak(None, step).await?;
-        let catalog = self.reader.catalog();
+        let (catalog, reached) = (self.reader.catalog(), self.reached());
         let source = self.inbox.source();
         if let Some(keeper) = &mut self.keeper {
-            keeper.lay(catalog.revision(), |subject| {
-                is_known(&catalog, source, subject)
-            });
+            keeper.lay(reached, |subject| is_known(&catalog, source, subject));
         }
         Ok(())
     }
@@ -260,9 +278,9 @@ impl Desk {
         if let Some(bequest) = step.bequest {
             ticket = Some(self.inbox.bequeath(bequest).await?);
         }
-        let revision = self.reader.catalog().revision();
+        let reached = self.reached();
         let keeper = self.keeper.as_mut();
-        let stored = keeper.and_then(|keeper| keeper.keep(&step.facts, revision));
+        let stored = keeper.and_then(|keeper| keeper.keep(&step.facts, reached));
         Ok((ticket, stored))
     }
 
@@ -311,6 +329,17 @@ fn is_known(catalog: &Catalog, source: &SourceId, subject: &Subject) -> bool {
     let service = catalog.service(&subject.key);
     let mut instances = service.into_iter().flat_map(|service| &service.instances);
     instances.any(|instance| instance.id == subject.id && instance.source == *source)
+}
+
+/// Resolves when something was published; never once nothing will be.
+async fn published(follow: &mut Option<Box<dyn Follow>>) {
+    if let Some(following) = follow
+        && following.next().await.is_some()
+    {
+        return;
+    }
+    *follow = None;
+    std::future::pending().await
 }
 
 /// Resolves when the store has to be written anew; never without a store.

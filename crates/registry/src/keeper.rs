@@ -7,15 +7,20 @@
 //! A lease that ended by inference stays in the store while the guard holds its instance: a
 //! restart in that time must not be what takes it away.
 //!
+//! Revisions must not go back over a restart, even if the clock was set back meanwhile, and
+//! most of them are not the registry's. What the store remembers therefore runs ahead: with
+//! each batch, and by itself when the catalogue has come closer than half of the way.
+//!
 //! Invariant: facts reach the store in the order of the steps.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use portolan_model::{Departure, InstanceId, Name, Revision};
+use portolan_model::{Departure, InstanceId, Name, Revision, RevisionClock, Timestamp};
 use portolan_store::{BATCH_BYTES_MAX, Batch, Condition, FactKey, Facts, Later, Loaded};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -26,6 +31,9 @@ use crate::core::{Fact, Handed, Subject};
 const LEASE: &str = "lease";
 /// The kind of facts that are operators' rulings.
 const RULING: &str = "ruling";
+/// How far what the store remembers is ahead of the revisions that are handed out: a crash
+/// costs as much of their range.
+const AHEAD: Duration = Duration::from_mins(1);
 /// Most bytes of one batch when everything is written again.
 const REWRITE_BYTES: usize = BATCH_BYTES_MAX / 16;
 
@@ -45,6 +53,17 @@ pub(crate) struct Keeper {
     kinds: Kinds,
     /// Instances whose lease has ended by inference, and that the store still holds.
     ghosts: BTreeSet<Subject>,
+    /// The revision that the store has been told to remember.
+    reached: Revision,
+}
+
+/// How far revisions have come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    /// The catalogue's.
+    pub(crate) revision: Revision,
+    /// What the next one will be made of.
+    pub(crate) now: Timestamp,
 }
 
 struct Kinds {
@@ -64,11 +83,12 @@ impl Keeper {
             facts,
             kinds,
             ghosts: BTreeSet::new(),
+            reached: Revision::FIRST,
         })
     }
 
     /// Writes the facts of a step; nothing if there are none that have to be written now.
-    pub(crate) fn keep(&mut self, facts: &[Fact], revision: Revision) -> Option<Later<()>> {
+    pub(crate) fn keep(&mut self, facts: &[Fact], reached: Reached) -> Option<Later<()>> {
         let mut batch = Batch::new();
         for fact in facts {
             match fact {
@@ -93,8 +113,25 @@ impl Keeper {
         if batch.is_empty() {
             return None;
         }
-        batch.reach(revision);
+        self.reach(&mut batch, reached);
         Some(self.facts.commit(batch))
+    }
+
+    /// Makes the store remember more revisions if the catalogue has come close to those that
+    /// it does.
+    pub(crate) fn run_ahead(&mut self, reached: Reached) {
+        if reached.revision.ahead(AHEAD / 2) > self.reached {
+            let mut batch = Batch::new();
+            self.reach(&mut batch, reached);
+            // It is put right with everything else if it fails.
+            drop(self.facts.commit(batch));
+        }
+    }
+
+    fn reach(&mut self, batch: &mut Batch, reached: Reached) {
+        let next = RevisionClock::new(reached.revision).next(reached.now);
+        self.reached = self.reached.max(next.ahead(AHEAD));
+        batch.reach(self.reached);
     }
 
     /// Leaves in the store what it holds of these, whose lease has ended.
@@ -108,7 +145,7 @@ impl Keeper {
     }
 
     /// Forgets the ghosts that nobody holds any more.
-    pub(crate) fn lay(&mut self, revision: Revision, is_held: impl Fn(&Subject) -> bool) {
+    pub(crate) fn lay(&mut self, reached: Reached, is_held: impl Fn(&Subject) -> bool) {
         let mut batch = Batch::new();
         self.ghosts.retain(|ghost| {
             let is_held = is_held(ghost);
@@ -118,7 +155,7 @@ impl Keeper {
             is_held
         });
         if !batch.is_empty() {
-            batch.reach(revision);
+            self.reach(&mut batch, reached);
             // It is put right with everything else if it fails.
             drop(self.facts.commit(batch));
         }
@@ -139,7 +176,7 @@ impl Keeper {
     }
 
     /// Makes the store hold these facts, and no others.
-    pub(crate) async fn rewrite(&mut self, facts: Vec<Fact>, revision: Revision) {
+    pub(crate) async fn rewrite(&mut self, facts: Vec<Fact>, reached: Reached) {
         let there = match self.facts.load().await {
             Ok(loaded) => loaded.facts,
             Err(error) => {
@@ -172,7 +209,7 @@ impl Keeper {
                 bytes = 0;
             }
         }
-        batch.reach(revision);
+        self.reach(&mut batch, reached);
         if self.facts.commit(batch).await.is_ok() {
             tracing::info!(written, "the store holds what is in memory again");
         }

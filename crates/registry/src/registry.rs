@@ -23,6 +23,8 @@ use crate::{
 
 /// Callers that may be lined up; one more waits before it is.
 const COMMANDS_MAX: usize = 1024;
+/// Who did what followed from a check, as the journal has it.
+const CHECK: &str = "check";
 
 /// A handle on the registry; cheap to clone.
 #[derive(Clone)]
@@ -308,7 +310,7 @@ impl Registry {
     /// Takes in what the checks of an instance found; nobody waits for it to be visible.
     pub(crate) async fn judge(&self, input: Input) {
         // A registry that has stopped needs no verdicts.
-        let _stopped = self.ask(None, input).await;
+        let _stopped = self.ask(Some(CHECK.into()), input).await;
     }
 
     /// Resolves when all that the registry has taken in by now is visible.

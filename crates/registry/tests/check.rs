@@ -461,6 +461,16 @@ async fn whoever_stays_critical_is_deregistered_if_it_asked_for_that() {
     probed.pass(2000).await;
     assert_eq!(probed.seen("a"), None);
     assert_eq!(probed.seen("b").unwrap().0, Health::Critical);
+    let (_, told) = probed.world.call("GET", "/v1/events?limit=1", "").await;
+    let event = &told["events"][0];
+    assert_eq!(
+        (&event["change"], &event["id"]),
+        (&json!("remove"), &json!("a"))
+    );
+    assert_eq!(
+        event["origin"],
+        json!({"source": "registry", "actor": "check"})
+    );
     assert!(probed.states.of(&subject("a")).is_empty());
 }
 

@@ -8,6 +8,7 @@
 mod common;
 
 use common::World;
+use portolan_dialects::native::InstanceList;
 use portolan_runtime::Env;
 use serde_json::{Value, json};
 
@@ -407,6 +408,7 @@ async fn instances_are_listed_by_what_they_are() {
     for (query, ids) in cases {
         let (status, body) = world.call("GET", &format!("{base}{query}"), "").await;
         assert_eq!(status, 200, "{query}: {body}");
+        assert!(serde_json::from_value::<InstanceList>(body.clone()).is_ok());
         let listed = body["instances"].as_array().unwrap();
         let listed: Vec<_> = listed
             .iter()
@@ -454,4 +456,61 @@ async fn earlier_revisions_can_be_asked_for() {
     assert_eq!(status, 410, "before the journal begins");
     let (status, body) = world.call("GET", &at("2999-01-01T00:00:00Z"), "").await;
     assert_eq!((status, &body["instances"]), (200, &json!([])));
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_by_a_condition() {
+    let world = World::new(Env::system());
+    let all = "/v1/services/orders/instances";
+    for (id, zone, weight) in [("a", "z1", 10), ("b", "z2", 50), ("c", "z1", 100)] {
+        let body = json!({"port": 1, "zone": zone, "weight": weight, "metadata": {"n": id}});
+        let path = format!("{all}/{id}");
+        world.call("PUT", &path, &body.to_string()).await;
+    }
+    for (filter, expected) in [
+        ("zone=='z1'", vec!["a", "c"]),
+        ("zone=='z1'%26%26weight%3E50", vec!["c"]),
+        ("metadata.n%20in%20['b','c']", vec!["b", "c"]),
+        ("note==null", vec!["a", "b", "c"]),
+        ("metadata.x=='y'", vec![]),
+        ("is_open%26%26zone=='z1'&zone=z1&version=v2", vec![]),
+    ] {
+        let path = format!("{all}?filter={filter}");
+        let (status, body) = world.call("GET", &path, "").await;
+        assert_eq!(status, 200, "{filter} {body}");
+        let ids = body["instances"].as_array().unwrap().iter();
+        let ids: Vec<_> = ids
+            .map(|instance| instance["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, expected, "{filter}");
+    }
+    let list = format!("[{}]", vec!["0"; 100].join(","));
+    let costly = format!("{list}.all(a,{list}.all(b,{list}.all(c,true)))");
+    for (filter, detail) in [
+        (
+            "zone==",
+            "`filter`, column 7: a value is expected here, not the end",
+        ),
+        (
+            "zon==1",
+            "`filter`, column 1: no field `zon`; there are service, id",
+        ),
+        ("weight", "`filter`, column 1: a bool is expected here"),
+        (
+            costly.as_str(),
+            "`filter`, it takes more than 100000 steps for one object",
+        ),
+    ] {
+        let path = format!("{all}?filter={filter}");
+        let (status, body) = world.call("GET", &path, "").await;
+        assert_eq!(
+            (status, &body["cause"]),
+            (400, &json!("request_malformed")),
+            "{body}"
+        );
+        assert!(
+            body["detail"].as_str().unwrap().starts_with(detail),
+            "{body}"
+        );
+    }
 }

@@ -15,7 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use common::World;
-use portolan_model::{Revision, ServiceKey};
+use portolan_catalog::Turn;
+use portolan_model::{Change, Revision, ServiceKey, SourceId};
 use portolan_registry::Stored;
 use portolan_runtime::Env;
 use portolan_store::{Batch, Condition, FactKey, Facts, Later, Loaded, StoreError};
@@ -29,6 +30,7 @@ const A: &str = "/v1/services/orders/instances/a";
 struct Shelf {
     facts: Mutex<BTreeMap<FactKey, Bytes>>,
     commits: Mutex<usize>,
+    reached: Mutex<Revision>,
     condition: watch::Sender<Condition>,
 }
 
@@ -37,6 +39,7 @@ impl Shelf {
         Arc::new(Self {
             facts: Mutex::default(),
             commits: Mutex::default(),
+            reached: Mutex::new(Revision::FIRST),
             condition: watch::Sender::new(Condition::Healthy),
         })
     }
@@ -46,7 +49,7 @@ impl Shelf {
         Loaded {
             facts: facts.clone().into_iter().collect(),
             journal: Vec::new(),
-            revision: Revision::FIRST,
+            revision: *self.reached.lock().unwrap(),
         }
     }
 
@@ -76,6 +79,8 @@ impl Facts for Shelf {
             let path = "store.redb".into();
             return Box::pin(async move { Err(StoreError::Full { path }) });
         }
+        let mut reached = self.reached.lock().unwrap();
+        *reached = batch.reached().map_or(*reached, |more| more.max(*reached));
         let mut facts = self.facts.lock().unwrap();
         for (key, value) in batch.changes() {
             match value {
@@ -242,4 +247,42 @@ async fn another_store_keeps_who_is_held() {
     assert_eq!(shelf.keys(), ["lease:a"]);
     world.call("DELETE", A, "").await;
     assert_eq!(shelf.keys(), [""; 0]);
+}
+
+#[tokio::test]
+async fn no_revision_that_was_answered_comes_again_after_a_restart() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), Some(shelf.stored()));
+    let (_, answer) = world.call("PUT", A, r#"{"port": 9001}"#).await;
+    let answered = Revision::from_u64(answer["revision"].as_u64().unwrap());
+    assert!(shelf.loaded().revision >= answered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn revisions_of_other_sources_do_not_come_again_either() {
+    let shelf = Shelf::new();
+    let mut world = World::over(Env::virtual_time(7), Some(shelf.stored()));
+    let other = world.inboxes.open(&SourceId::new("file"), Turn::Fair);
+    let mut commits = 0;
+    for name in ["a", "b", "c"] {
+        let services = vec![ServiceKey::parse(name).unwrap()];
+        let instances = Vec::new();
+        let said = other
+            .post(
+                None,
+                Change::Reset {
+                    services,
+                    instances,
+                },
+            )
+            .await;
+        let revision = said.unwrap().await.unwrap();
+        // The registry hears of a publication a moment after everybody else.
+        world.env.sleep(Duration::from_secs(1)).await;
+        assert!(shelf.loaded().revision >= revision, "{name}");
+        assert!(shelf.commits() > commits, "{name}");
+        commits = shelf.commits();
+        world.env.sleep(Duration::from_mins(10)).await;
+        assert_eq!(shelf.commits(), commits, "who is silent writes nothing");
+    }
 }

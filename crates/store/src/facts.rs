@@ -152,6 +152,12 @@ impl Batch {
         self
     }
 
+    /// The revision that it remembers, if any.
+    #[must_use]
+    pub const fn reached(&self) -> Option<Revision> {
+        self.revision
+    }
+
     /// Remembers that this revision was handed out: after a restart none is below it.
     pub fn reach(&mut self, revision: Revision) -> &mut Self {
         self.revision = self.revision.max(Some(revision));

@@ -63,10 +63,7 @@ pub(crate) fn access(node: &Node) -> Option<Access> {
     let certificates = members(node, "certificates")?.into_iter();
     let certificates = certificates.map(|(name, node)| Some((name.to_owned(), scopes(node)?)));
     Some(Access {
-        anonymous: match node.maybe("anonymous", scopes)? {
-            Some(scopes) => scopes,
-            None => Scopes::default(),
-        },
+        anonymous: node.maybe("anonymous", scopes)?.unwrap_or_default(),
         tokens,
         certificates: certificates.collect::<Option<BTreeMap<_, _>>>()?,
     })

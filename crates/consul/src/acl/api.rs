@@ -1,5 +1,7 @@
 //! The endpoints under `acl/`.
 
+use std::sync::Arc;
+
 use portolan_access::{Level, Resource, Rules, Secret};
 use portolan_auth::{Access, Fault, Policy, Token, uuid};
 use portolan_dialects::consul::{
@@ -191,12 +193,12 @@ async fn bootstrap(parts: &Parts, deed: &Deed, body: &[u8]) -> Result<Response, 
     };
     let token = blank(parts, "Bootstrap Token (Global Management)");
     let made = parts.access.bootstrap(token, secret).await;
-    let (token, modified, secret) = made.map_err(|error| match error {
-        Fault::Taken(_) | Fault::Raced => Refusal::new(
-            403,
-            "Permission denied: ACL bootstrap no longer allowed (reset index: 1)",
-        ),
-        error => refusal(&error, "bootstrap"),
+    let (token, modified, secret) = made.map_err(|error| {
+        if matches!(error, Fault::Taken(_) | Fault::Raced) {
+            let text = "Permission denied: ACL bootstrap no longer allowed (reset index: 1)";
+            return Refusal::new(403, text);
+        }
+        refusal(&error, "bootstrap")
     })?;
     answering::json(&views::token(
         &parts.access,
@@ -296,12 +298,13 @@ async fn put_policy(access: &Access, id: Option<&str>, body: &[u8]) -> Result<Re
         datacenters: asked.datacenters,
     };
     let modified = access.put_policy(policy.clone()).await;
-    let modified = modified.map_err(|error| match error {
-        Fault::Taken(_) => Refusal::failed(format!(
-            "Invalid Policy: A Policy with Name {:?} already exists",
-            policy.name
-        )),
-        error => refusal(&error, &policy.id),
+    let modified = modified.map_err(|error| {
+        if matches!(error, Fault::Taken(_)) {
+            let name = &policy.name;
+            let text = format!("Invalid Policy: A Policy with Name {name:?} already exists");
+            return Refusal::failed(text);
+        }
+        refusal(&error, &policy.id)
     })?;
     answering::json(&views::policy((policy, modified), true))
 }
@@ -315,7 +318,7 @@ fn policy(
 }
 
 /// The ids of policies that are named by id or by name.
-fn links(access: &Access, links: &[PolicyLink]) -> Result<Vec<std::sync::Arc<str>>, Refusal> {
+fn links(access: &Access, links: &[PolicyLink]) -> Result<Vec<Arc<str>>, Refusal> {
     let known = access.policies();
     let id_of = |link: &PolicyLink| {
         let named = known.iter().map(|(policy, _)| policy).find(|policy| {
@@ -333,7 +336,9 @@ fn links(access: &Access, links: &[PolicyLink]) -> Result<Vec<std::sync::Arc<str
             };
             Refusal::failed(format!("No such ACL policy with {which}"))
         };
-        named.map(|policy| policy.id.clone()).ok_or_else(missing)
+        named
+            .map(|policy| Arc::clone(&policy.id))
+            .ok_or_else(missing)
     };
     links.iter().map(id_of).collect()
 }

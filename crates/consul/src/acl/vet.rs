@@ -21,29 +21,26 @@ pub(crate) fn vet(parts: &Parts, place: &Place, method: &Method) -> Result<(), R
     if permit.is_open() {
         return Ok(());
     }
-    let (node, is_read) = (&*parts.home.node.name, *method == Method::GET);
+    let is_read = *method == Method::GET;
     match place {
         Place::Agent(place) => vet_agent_path(parts, place),
         Place::Fire(name) => permit.require(Resource::Event, name, Write),
         Place::Kv(key) if !is_read => permit.require(Resource::Key, key, Write),
-        Place::Session("create" | "destroy" | "renew", _) => {
-            permit.require(Resource::Session, node, Write)
-        }
         // A snapshot holds what every rule is about.
         Place::Snapshot => permit.require(Resource::Acl, "", Write),
         Place::Sane(sane) => vet_sane(permit, *sane, is_read),
-        // Its own endpoints ask, since some are for everybody.
+        // Those that look after these ask, since they know what a request is about.
         Place::Acl(AclPlace::Bootstrap | AclPlace::Other(_))
+        | Place::Session(..)
+        | Place::Txn
+        | Place::Query(_)
         // What is read is filtered instead, and bodies say what is written.
+        | Place::Kv(_)
         | Place::Catalog(_)
         | Place::Health(_)
         | Place::Leader
         | Place::Peers
-        | Place::Events
-        | Place::Kv(_)
-        | Place::Session(..)
-        | Place::Txn
-        | Place::Query(_) => Ok(()),
+        | Place::Events => Ok(()),
     }
 }
 
@@ -110,17 +107,17 @@ pub(crate) fn vet_agent(parts: &Parts, place: &AgentPlace, body: &[u8]) -> Resul
     if parts.permit.is_open() {
         return Ok(());
     }
-    match place {
-        AgentPlace::RegisterService => match ServiceDefinition::read(body) {
-            Ok(service) => vet_definition(parts, None, &service),
-            Err(_) => Ok(()),
-        },
-        AgentPlace::RegisterCheck => match CheckDefinition::read(body) {
-            Ok(check) => vet_check_definition(parts, None, &check),
-            Err(_) => Ok(()),
-        },
-        _ => Ok(()),
+    if *place == AgentPlace::RegisterService
+        && let Ok(service) = ServiceDefinition::read(body)
+    {
+        return vet_definition(parts, None, &service);
     }
+    if *place == AgentPlace::RegisterCheck
+        && let Ok(check) = CheckDefinition::read(body)
+    {
+        return vet_check_definition(parts, None, &check);
+    }
+    Ok(())
 }
 
 /// Refuses registrations and deregistrations by hand of what the caller may not write.
@@ -131,17 +128,17 @@ pub(crate) fn vet_catalog(parts: &Parts, place: &CatalogPlace, body: &[u8]) -> R
     if parts.permit.is_open() {
         return Ok(());
     }
-    match place {
-        CatalogPlace::Register => match CatalogRegistration::read(body) {
-            Ok((registration, _)) => vet_registration(parts, &registration),
-            Err(_) => Ok(()),
-        },
-        CatalogPlace::Deregister => match CatalogDeparture::read(body) {
-            Ok(departure) => vet_departure(parts, &departure),
-            Err(_) => Ok(()),
-        },
-        _ => Ok(()),
+    if *place == CatalogPlace::Register
+        && let Ok((registration, _)) = CatalogRegistration::read(body)
+    {
+        return vet_registration(parts, &registration);
     }
+    if *place == CatalogPlace::Deregister
+        && let Ok(departure) = CatalogDeparture::read(body)
+    {
+        return vet_departure(parts, &departure);
+    }
+    Ok(())
 }
 
 fn vet_registration(parts: &Parts, registration: &CatalogRegistration) -> Result<(), Refusal> {
@@ -236,13 +233,11 @@ pub(super) fn vet_check(parts: &Parts, check: &Key) -> Result<(), Refusal> {
         let record = book.service_of(check).and_then(|key| book.record(key));
         record.map(|record| record.service.name.clone())
     };
-    match service {
-        Some(name) => parts.permit.require(Resource::Service, &name, Write),
-        None => {
-            let node = check.node.as_deref().unwrap_or(&parts.home.node.name);
-            parts.permit.require(Resource::Node, node, Write)
-        }
+    if let Some(name) = service {
+        return parts.permit.require(Resource::Service, &name, Write);
     }
+    let node = check.node.as_deref().unwrap_or(&parts.home.node.name);
+    parts.permit.require(Resource::Node, node, Write)
 }
 
 fn vet_service(parts: &Parts, id: &str) -> Result<(), Refusal> {

@@ -10,6 +10,9 @@ use super::{
     map::{RESERVED, Rejection, bounded, is_usual},
 };
 
+/// Set where an instance said no id of its own, so that none is told of it.
+pub(super) const NAMELESS: &str = "nameless";
+
 /// Reads what was put.
 pub(super) struct Extras<'m> {
     metadata: &'m Metadata,
@@ -124,6 +127,8 @@ pub(super) fn put(
     for (name, page) in Pages::NAMES.into_iter().zip(&info.pages.0) {
         put(name, page.as_deref())?;
     }
+    let is_nameless = info.instance_id.is_none().then_some("true");
+    put(NAMELESS, is_nameless)?;
     let is_coordinator = info.is_coordinator.then_some("true");
     put("isCoordinatingDiscoveryServer", is_coordinator)?;
     if !is_usual(&info.data_center) {

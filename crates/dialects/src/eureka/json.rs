@@ -188,6 +188,10 @@ impl Out for JsonOut {
         self.bytes.push(b'}');
     }
 
+    fn overridden(&self) -> &'static str {
+        "overriddenStatus"
+    }
+
     fn text(&mut self, name: &str, text: &str) {
         self.name(name);
         self.string(text);

@@ -17,7 +17,7 @@ use portolan_model::{
 
 use super::{
     DataCenter, InstanceInfo, Lease, Pages, Port, Status,
-    foreign::{self, Extras},
+    foreign::{self, Extras, NAMELESS},
     info::AMAZON,
 };
 use crate::native::Described;
@@ -203,7 +203,7 @@ pub fn show(instance: &Instance) -> InstanceInfo {
         (extras.is_empty() && is_there).then(|| Arc::from(instance.key.name.as_str()))
     };
     InstanceInfo {
-        instance_id: Some(instance.id.as_str().into()),
+        instance_id: (!extras.has(NAMELESS)).then(|| instance.id.as_str().into()),
         host_name: extras.text("hostName").unwrap_or_else(|| Arc::clone(&ip)),
         app: app_of(&instance.key),
         app_group_name: extras.text("appGroupName"),

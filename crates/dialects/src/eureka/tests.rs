@@ -202,6 +202,37 @@ fn a_short_registration_gets_what_is_usual() {
 }
 
 #[test]
+fn an_instance_without_an_id_of_its_own_is_told_none() {
+    let body = r#"{"instance": {"hostName": "h", "app": "Orders", "ipAddr": "10.0.0.1",
+        "dataCenterInfo": {"name": "MyOwn"}}}"#;
+    for (body, is_told) in [
+        (body.to_owned(), false),
+        (
+            body.replace("\"app\"", "\"instanceId\": \"h\", \"app\""),
+            true,
+        ),
+    ] {
+        let info = minimal(Format::Json, &body);
+        let described = describe(&info, &SourceId::new("registry")).unwrap();
+        assert_eq!(described.instance.id.as_str(), "h");
+        let shown = show(&published(described, 0));
+        assert_eq!(shown.id(), "h");
+        for format in Format::ALL {
+            let text = String::from_utf8(write_instance(format, &shown)).unwrap();
+            assert_eq!(text.contains("instanceId"), is_told, "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_override_is_called_as_each_format_has_it() {
+    let info = minimal(Format::Json, r#"{"instance": {"hostName": "h"}}"#);
+    let text = |format| String::from_utf8(write_instance(format, &info)).unwrap();
+    assert!(text(Format::Json).contains(r#""overriddenStatus":"UNKNOWN""#));
+    assert!(text(Format::Xml).contains("<overriddenstatus>UNKNOWN</overriddenstatus>"));
+}
+
+#[test]
 fn ports_are_read_in_every_manner() {
     for (port, expected) in [
         (r#"{"$": 80, "@enabled": "true"}"#, (80, true)),

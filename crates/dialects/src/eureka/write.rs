@@ -20,6 +20,8 @@ pub(super) trait Out {
     fn open(&mut self, name: &str, class: Option<&str>);
     /// Ends it.
     fn close(&mut self, name: &str);
+    /// What the override's field is called.
+    fn overridden(&self) -> &'static str;
     /// A text.
     fn text(&mut self, name: &str, text: &str);
     /// A number.
@@ -148,14 +150,14 @@ fn application(out: &mut dyn Out, name: &str, instances: &[InstanceInfo]) {
 /// The fields of an instance. What looks like a number and stands as a text is so in
 /// Eureka, too.
 pub(super) fn fields(out: &mut dyn Out, info: &InstanceInfo) {
-    out.text("instanceId", info.id());
+    maybe(out, "instanceId", info.instance_id.as_deref());
     out.text("hostName", &info.host_name);
     out.text("app", &info.app);
     maybe(out, "appGroupName", info.app_group_name.as_deref());
     out.text("ipAddr", &info.ip_addr);
     maybe(out, "sid", info.sid.as_deref().filter(|sid| *sid != "na"));
     out.text("status", info.status.as_str());
-    out.text("overriddenStatus", info.overridden.as_str());
+    out.text(out.overridden(), info.overridden.as_str());
     out.port("port", info.port.number, info.port.is_enabled);
     let secure = info.secure_port;
     out.port("securePort", secure.number, secure.is_enabled);

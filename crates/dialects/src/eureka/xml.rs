@@ -253,6 +253,10 @@ impl Out for XmlOut {
         self.raw(">");
     }
 
+    fn overridden(&self) -> &'static str {
+        "overriddenstatus"
+    }
+
     fn text(&mut self, name: &str, text: &str) {
         self.open(name, None);
         self.escaped(text);

@@ -20,6 +20,26 @@ fn describe(json: &str) -> Result<Described, String> {
 }
 
 #[test]
+fn every_field_of_an_instance_can_be_named_in_a_condition() {
+    let described = describe(r#"{"port": 1, "version": "v1", "zone": "z"}"#).unwrap();
+    let mut instance = described.instance;
+    instance.state.since = Timestamp::from_millis(1);
+    instance.state.note = Some("slow".into());
+    instance.state.ruling = Some(std::sync::Arc::new(model::Ruling {
+        traffic: model::Override::Drain,
+        weight: None,
+        reason: None,
+        actor: None,
+        at: Timestamp::from_millis(1),
+    }));
+    let view = serde_json::to_value(InstanceView::from(&instance)).unwrap();
+    let mut fields: Vec<_> = view.as_object().unwrap().keys().collect();
+    // A word of the language, and in the path already.
+    fields.retain(|field| *field != "namespace");
+    assert_eq!(fields, InstanceView::FIELDS);
+}
+
+#[test]
 fn a_port_is_all_that_it_takes() {
     let described = describe(r#"{"port": 9001}"#).unwrap();
     let instance = described.instance;

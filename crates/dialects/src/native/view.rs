@@ -64,6 +64,31 @@ pub struct InstanceView {
     pub is_open: bool,
 }
 
+impl InstanceView {
+    /// Every field by its name in JSON; the namespace stands in the path already.
+    pub const FIELDS: &[&str] = &[
+        "service",
+        "id",
+        "endpoints",
+        "port",
+        "version",
+        "zone",
+        "weight",
+        "tags",
+        "metadata",
+        "source",
+        "status",
+        "since",
+        "note",
+        "override",
+        "ruling",
+        "guard",
+        "leaving",
+        "stale",
+        "is_open",
+    ];
+}
+
 impl From<&Instance> for InstanceView {
     fn from(instance: &Instance) -> Self {
         let (namespace, service) = names(&instance.key);

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use portolan_model::ServiceKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::Shared;
 use crate::{Follow, Published, Reader};
 
 /// Subscriptions that may be lined up.
@@ -19,6 +20,7 @@ const UNWATCHED_MAX: usize = 1024;
 pub struct Hub {
     requests: mpsc::Sender<Request>,
     everything: broadcast::Sender<Arc<[ServiceKey]>>,
+    shared: Arc<Shared>,
 }
 
 /// The task behind a hub.
@@ -45,6 +47,7 @@ impl Hub {
         let hub = Self {
             requests: sender,
             everything: everything.clone(),
+            shared: Arc::default(),
         };
         let task = HubTask {
             follow: reader.follow(),
@@ -54,6 +57,11 @@ impl Hub {
             sweep_at: UNWATCHED_MAX,
         };
         (hub, task)
+    }
+
+    /// What its watchers are told of instances.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Wakes when the service changes. `None` if the hub has ended.

@@ -4,11 +4,14 @@
 //! its service changes, it compares that with the newest catalogue and tells the
 //! difference. A slow client therefore costs no memory and loses no final state: what
 //! came and went in between is skipped. Resuming works the same way, with the state at
-//! an earlier revision from the journal; if that is forgotten, the client starts over.
+//! an earlier revision from the journal; if that is forgotten, the client starts over. What
+//! is told of an instance is encoded once for everybody.
 
 mod differences;
 mod hub;
+mod shared;
 mod watcher;
 
 pub use hub::{Hub, HubTask};
+pub(crate) use shared::Shared;
 pub use watcher::{Scope, Told, Watcher};

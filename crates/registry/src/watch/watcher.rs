@@ -126,7 +126,13 @@ impl Watcher {
     /// Whether there is something to tell without waiting.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        !self.queue.is_empty() || !self.pending.is_empty()
+        self.news() > 0
+    }
+
+    /// How much there is to tell without waiting, at least.
+    #[must_use]
+    pub fn news(&self) -> usize {
+        self.queue.len() + self.pending.len()
     }
 
     /// What to tell next. Waits for something to change; `None` when nothing will.

@@ -9,9 +9,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portolan_runtime::{Env, drain::DrainWatch};
 use tokio::{
@@ -23,12 +28,16 @@ use tokio_rustls::server::TlsStream;
 use super::{
     Answering, CertifiedNames, Handler, Never, Peer, Request, Response, Settings,
     body::{Patience, Received},
+    greeting::{PREFACE, greeting},
     guard, problem,
+    requests::Requests,
 };
 use crate::tls::{ServerTls, names_of};
 
 /// The smallest head buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
+/// Requests of one HTTP/2 connection at a time, watches among them.
+const REQUESTS_AT_ONCE: u32 = 128;
 
 pub(super) struct Connection {
     pub(super) peer: Peer,
@@ -39,7 +48,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Serves until the client is done, takes too long or, in a drain, has its answer.
-    pub(super) async fn serve(&self, stream: TcpStream, drain: DrainWatch) {
+    pub(super) async fn serve(self: &Arc<Self>, stream: TcpStream, drain: DrainWatch) {
         let _hold = drain.hold();
         if stream.set_nodelay(true).is_err() {
             // The client is gone already.
@@ -77,16 +86,47 @@ impl Connection {
         }
     }
 
-    async fn speak<S>(&self, stream: S, mut drain: DrainWatch, names: Option<CertifiedNames>)
+    async fn speak<S>(
+        self: &Arc<Self>,
+        mut stream: S,
+        mut drain: DrainWatch,
+        names: Option<CertifiedNames>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let limits = &self.settings.limits;
+        let greeted = self.env.timeout(limits.head_timeout, greeting(&mut stream));
+        let greeted = tokio::select! {
+            greeted = greeted => greeted,
+            () = drain.draining() => return,
+        };
+        let Ok(Ok(unread)) = greeted else { return };
+        let is_http2 = unread == PREFACE;
+        let patient = TokioIo::new(Patient {
+            unread: unread.into(),
+            stream,
+            patience: Patience::new(self.env.clone(), limits.stall_timeout),
+        });
+        let served = if is_http2 {
+            self.serve_http2(patient, drain, names).await
+        } else {
+            self.serve_http1(patient, drain, names).await
+        };
+        if let Err(error) = served {
+            tracing::debug!(peer = %self.peer.0, %error, "control connection broke off");
+        }
+    }
+
+    async fn serve_http1<S>(
+        &self,
+        stream: TokioIo<Patient<S>>,
+        mut drain: DrainWatch,
+        names: Option<CertifiedNames>,
+    ) -> hyper::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let limits = &self.settings.limits;
-        let head = usize::try_from(limits.head.as_bytes()).unwrap_or(usize::MAX);
-        let patient = Patient {
-            stream,
-            patience: Patience::new(self.env.clone(), limits.stall_timeout),
-        };
         let service = service_fn(|request| async {
             Ok::<_, Never>(self.answer(request, names.as_ref()).await)
         });
@@ -95,19 +135,53 @@ impl Connection {
                 .timer(TokioTimer::new())
                 .header_read_timeout(limits.head_timeout)
                 .max_headers(limits.headers)
-                .max_buf_size(head.max(HEAD_BYTES_MIN))
-                .serve_connection(TokioIo::new(patient), service)
+                .max_buf_size(limits.head_bytes().max(HEAD_BYTES_MIN))
+                .serve_connection(stream, service)
         );
-        let served = tokio::select! {
+        tokio::select! {
             served = connection.as_mut() => served,
             () = drain.draining() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-        };
-        if let Err(error) = served {
-            tracing::debug!(peer = %self.peer.0, %error, "control connection broke off");
         }
+    }
+
+    /// Many requests at a time; without any for too long the connection is closed.
+    async fn serve_http2<S>(
+        self: &Arc<Self>,
+        stream: TokioIo<Patient<S>>,
+        mut drain: DrainWatch,
+        names: Option<CertifiedNames>,
+    ) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let limits = &self.settings.limits;
+        let requests = Requests::new(&self.env);
+        let mut busy = requests.busy();
+        let head = u32::try_from(limits.head_bytes()).unwrap_or(u32::MAX);
+        let answerer = Arc::clone(self);
+        let service = service_fn(move |request| {
+            let (answerer, names) = (Arc::clone(&answerer), names.clone());
+            async move { Ok::<_, Never>(answerer.answer(request, names.as_ref()).await) }
+        });
+        let mut connection = pin!(
+            http2::Builder::new(requests)
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(REQUESTS_AT_ONCE)
+                .max_header_list_size(head)
+                .keep_alive_interval(limits.head_timeout)
+                .keep_alive_timeout(limits.stall_timeout)
+                .serve_connection(stream, service)
+        );
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = drain.draining() => {}
+            () = busy.idle_for(&self.env, limits.head_timeout) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
     }
 
     async fn answer(
@@ -171,6 +245,8 @@ fn harden(mut response: Response) -> Response {
 
 /// A socket that fails when the peer does not take what is written for too long.
 struct Patient<S> {
+    /// What was read of it already.
+    unread: Bytes,
     stream: S,
     patience: Patience,
 }
@@ -196,6 +272,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let bytes = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(bytes));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }

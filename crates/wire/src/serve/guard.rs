@@ -31,8 +31,19 @@ pub(super) fn check(
     let refuse = |status, cause, detail: &str| Err(Box::new(problem(status, cause, detail)));
     let mut given = headers.get_all(header::HOST).iter();
     let host = given.next();
-    if given.next().is_some() || (host.is_none() && version >= Version::HTTP_11) {
+    // HTTP/2 says it in the request's target; a Host besides must not say anything else.
+    let is_missing = match version {
+        Version::HTTP_2 => uri.authority().is_none(),
+        Version::HTTP_11 => host.is_none(),
+        _ => false,
+    };
+    if given.next().is_some() || is_missing {
         let detail = "a request needs exactly one Host header";
+        return refuse(StatusCode::BAD_REQUEST, "host_malformed", detail);
+    }
+    let differs = |host: &HeaderValue| uri.authority().is_some_and(|own| *host != own.as_str());
+    if version == Version::HTTP_2 && host.is_some_and(differs) {
+        let detail = "the Host header is another than the request's authority";
         return refuse(StatusCode::BAD_REQUEST, "host_malformed", detail);
     }
     let authority = match (uri.authority(), host) {
@@ -175,5 +186,23 @@ mod tests {
         two.append(header::HOST, HeaderValue::from_static("localhost"));
         two.append(header::HOST, HeaderValue::from_static("localhost"));
         assert!(check(&hosts, Version::HTTP_11, &uri, &two).is_err());
+    }
+
+    #[test]
+    fn in_http_2_the_target_says_the_host() {
+        let hosts = Hosts::Named(Vec::new());
+        let status = |uri: &'static str, host: Option<&'static str>| {
+            let host = host.map(|host| (header::HOST, HeaderValue::from_static(host)));
+            let headers = HeaderMap::from_iter(host);
+            match check(&hosts, Version::HTTP_2, &Uri::from_static(uri), &headers) {
+                Ok(()) => 200,
+                Err(response) => response.status().as_u16(),
+            }
+        };
+        assert_eq!(status("http://localhost:1/", None), 200);
+        assert_eq!(status("http://localhost:1/", Some("localhost:1")), 200);
+        assert_eq!(status("http://localhost:1/", Some("evil.example")), 400);
+        assert_eq!(status("http://evil.example/", None), 421);
+        assert_eq!(status("/", None), 400);
     }
 }

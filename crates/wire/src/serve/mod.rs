@@ -8,9 +8,11 @@
 mod body;
 mod connection;
 mod crowd;
+mod greeting;
 mod guard;
 mod problem;
 mod query;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -111,6 +113,12 @@ impl<T> PerClient<T> {
     }
 }
 
+impl Limits {
+    fn head_bytes(&self) -> usize {
+        usize::try_from(self.head.as_bytes()).unwrap_or(usize::MAX)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -169,12 +177,12 @@ pub async fn serve(
             tracing::debug!(%peer, "client has as many connections as it may; connection closed");
             continue;
         };
-        let connection = Connection {
+        let connection = Arc::new(Connection {
             peer: Peer(peer),
             handler: Arc::clone(&handler),
             settings: Arc::clone(&settings),
             env: env.clone(),
-        };
+        });
         let drain = drain.clone();
         let served = async move {
             connection.serve(stream, drain).await;

@@ -3,10 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use http::StatusCode;
+use portolan_model::route::{Protocol, UpstreamTls, Verify};
 use portolan_runtime::{Task, drain::Drain};
+use portolan_testkit::{Authority, Issued, Scratch, Validity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::{
+    call::{Call, CallError, Line, Url},
+    tls::{Alpn, ClientAuthority, ClientTls, Demand, Reloaded, ServerSettings, Versions},
+};
 
 struct Server {
     address: SocketAddr,
@@ -16,6 +22,10 @@ struct Server {
 }
 
 fn server(limits: Limits, handler: Arc<dyn Handler>) -> Server {
+    server_with(limits, handler, None)
+}
+
+fn server_with(limits: Limits, handler: Arc<dyn Handler>, tls: Option<Arc<ServerTls>>) -> Server {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -23,7 +33,7 @@ fn server(limits: Limits, handler: Arc<dyn Handler>) -> Server {
     let settings = Settings {
         limits,
         hosts: Hosts::Named(Vec::new()),
-        tls: None,
+        tls,
     };
     let serving = serve(listener, handler, settings, drain.watch(), env.clone());
     let task = env.spawn("server", async { serving.await.unwrap() });
@@ -164,4 +174,237 @@ async fn a_drain_lets_the_answer_under_way_come_to_its_end() {
     let (answer, drained) = tokio::join!(talk(address, request), drained);
     assert!(answer.ends_with("whole"), "{answer}");
     assert_eq!(drained, Ok(()));
+}
+
+/// Speaks HTTP/2; the task is its connection.
+async fn http2(server: &Server) -> (h2::client::SendRequest<bytes::Bytes>, Task) {
+    let stream = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let task = server.env.spawn("client", async {
+        // How it ends is the tests' matter.
+        let _end = connection.await;
+    });
+    (sender, task)
+}
+
+async fn ask(
+    sender: &mut h2::client::SendRequest<bytes::Bytes>,
+    url: &str,
+) -> (StatusCode, Vec<u8>) {
+    let request = http::Request::get(url).body(()).unwrap();
+    let (answer, _) = sender.send_request(request, true).unwrap();
+    let mut answer = answer.await.unwrap();
+    let mut body = Vec::new();
+    while let Some(data) = answer.body_mut().data().await {
+        body.extend_from_slice(&data.unwrap());
+    }
+    (answer.status(), body)
+}
+
+#[tokio::test]
+async fn http2_carries_requests_side_by_side_and_keeps_the_guard() {
+    let (open, opened) = tokio::sync::watch::channel(false);
+    let handler = move |request: Request| {
+        let mut opened = opened.clone();
+        async move {
+            if request.uri().path() == "/waits" {
+                opened.wait_for(|is_open| *is_open).await.unwrap();
+            }
+            Response::new(full(request.uri().path().to_owned()))
+        }
+    };
+    let server = server(Limits::default(), Arc::new(handler));
+    let (mut sender, _task) = http2(&server).await;
+    let request = http::Request::get("http://localhost/waits")
+        .body(())
+        .unwrap();
+    let (waits, _) = sender.send_request(request, true).unwrap();
+    let (status, body) = ask(&mut sender, "http://localhost/passes").await;
+    assert_eq!((status, &*body), (StatusCode::OK, &b"/passes"[..]));
+    open.send_replace(true);
+    assert_eq!(waits.await.unwrap().status(), StatusCode::OK);
+    let (status, _) = ask(&mut sender, "http://evil.example/").await;
+    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn http2_without_requests_is_closed_and_with_one_it_is_not() {
+    let limits = Limits {
+        head_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let (open, opened) = tokio::sync::watch::channel(false);
+    let handler = move |_| {
+        let mut opened = opened.clone();
+        async move {
+            opened.wait_for(|is_open| *is_open).await.unwrap();
+            Response::new(empty())
+        }
+    };
+    let server = server(limits, Arc::new(handler));
+    let (idle, ended) = http2(&server).await;
+    let (mut busy, mut stays) = http2(&server).await;
+    let request = http::Request::get("http://localhost/").body(()).unwrap();
+    let (answer, _) = busy.send_request(request, true).unwrap();
+    ended.await;
+    drop(idle);
+    let is_open = server.env.timeout(Duration::from_millis(200), &mut stays);
+    assert!(is_open.await.is_err(), "a request is under way");
+    open.send_replace(true);
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    stays.await;
+}
+
+#[tokio::test]
+async fn http2_ends_in_a_drain_with_the_answers_that_have_begun() {
+    let server = server(Limits::default(), echo());
+    let (mut sender, ended) = http2(&server).await;
+    let request = http::Request::post("http://localhost/").body(()).unwrap();
+    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    // An answer that came says that the server knows the connection.
+    assert_eq!(
+        ask(&mut sender, "http://localhost/").await.0,
+        StatusCode::OK
+    );
+    server.drain.start();
+    body.send_data("late".into(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    ended.await;
+}
+
+/// A listener whose clients show certificates of `clients`, and what it answers them: the
+/// names that it knows them by.
+struct Known {
+    server: Server,
+    scratch: Scratch,
+    authority: Authority,
+    tls: Arc<ServerTls>,
+}
+
+impl Known {
+    fn new(clients: &Authority, demand: Demand) -> Self {
+        let (scratch, authority) = (Scratch::new(), Authority::new("servers"));
+        let settings = ServerSettings {
+            certificates: vec![
+                authority
+                    .issue(&["localhost"], Validity::Now)
+                    .write(&scratch, "server"),
+            ],
+            versions: Versions::Both,
+            alpn: Alpn::Http1,
+            clients: Some(ClientAuthority {
+                file: scratch.write("clients.pem", &clients.certificate()),
+                demand,
+            }),
+        };
+        let tls = Arc::new(ServerTls::new(&settings, Env::system().now()).unwrap().0);
+        let handler = |request: Request| async move {
+            let names = request.extensions().get::<CertifiedNames>();
+            let names = names.map_or_else(|| "nobody".to_owned(), |names| names.0.join(","));
+            Response::new(full(names))
+        };
+        let server = server_with(Limits::default(), Arc::new(handler), Some(Arc::clone(&tls)));
+        Self {
+            server,
+            scratch,
+            authority,
+            tls,
+        }
+    }
+
+    /// What a client is answered that shows this certificate.
+    async fn ask(&self, shown: Option<&Issued>) -> Result<String, CallError> {
+        let settings = UpstreamTls {
+            server_name: None,
+            ca: Some(self.scratch.write("ca.pem", &self.authority.certificate())),
+            certificate: shown.map(|shown| shown.write(&self.scratch, "client")),
+            verify: Verify::Full,
+        };
+        let tls = ClientTls::new()
+            .connector(&settings, Protocol::Http1)
+            .unwrap();
+        let url = Url::parse(&format!("https://localhost:{}", self.server.address.port())).unwrap();
+        let mut line = Line::open(&url, Some(&tls), &self.server.env).await?;
+        let call = Call {
+            method: http::Method::GET,
+            path: "/".to_owned(),
+            body: None,
+        };
+        let answer = line.call(call, Duration::from_secs(10)).await?;
+        Ok(String::from_utf8(answer.body.to_vec()).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_the_names_on_its_certificate() {
+    let clients = Authority::new("clients");
+    let known = Known::new(&clients, Demand::Required);
+    let good = clients.issue(&["ops.example", "*.ops.example"], Validity::Now);
+    let names = known.ask(Some(&good)).await.unwrap();
+    assert!(names.starts_with("ops.example,*.ops.example"), "{names}");
+}
+
+#[tokio::test]
+async fn a_client_without_a_good_certificate_is_not_let_in() {
+    let clients = Authority::new("clients");
+    let known = Known::new(&clients, Demand::Required);
+    assert!(known.ask(None).await.is_err());
+    let foreign = Authority::new("others").issue(&["ops.example"], Validity::Now);
+    assert!(known.ask(Some(&foreign)).await.is_err());
+    let old = clients.issue(&["ops.example"], Validity::Past);
+    assert!(known.ask(Some(&old)).await.is_err());
+    let known = Known::new(&clients, Demand::Optional);
+    assert_eq!(known.ask(None).await.unwrap(), "nobody");
+    assert!(
+        known.ask(Some(&foreign)).await.is_err(),
+        "what is shown must be good"
+    );
+}
+
+#[tokio::test]
+async fn an_authority_of_clients_changes_while_the_listener_runs() {
+    let (before, after) = (Authority::new("before"), Authority::new("after"));
+    let known = Known::new(&before, Demand::Required);
+    let (old, new) = (
+        before.issue(&["old"], Validity::Now),
+        after.issue(&["new"], Validity::Now),
+    );
+    assert!(known.ask(Some(&old)).await.is_ok());
+    known.scratch.write("clients.pem", &after.certificate());
+    let now = known.server.env.now();
+    assert_eq!(known.tls.reload(now).unwrap().0, Reloaded::Changed);
+    assert!(known.ask(Some(&old)).await.is_err());
+    assert!(known.ask(Some(&new)).await.is_ok());
+    known.scratch.write("clients.pem", "nonsense");
+    assert!(known.tls.reload(now).is_err());
+    assert!(
+        known.ask(Some(&new)).await.is_ok(),
+        "a bad file leaves what was"
+    );
+}
+
+#[tokio::test]
+async fn a_client_over_its_own_limit_is_closed_and_others_are_not() {
+    let limits = Limits {
+        connections_per_client: PerClient {
+            limit: 1,
+            includes_this_machine: true,
+        },
+        ..Limits::default()
+    };
+    let server = server(limits, echo());
+    let mut first = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    first.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(first.read_u8().await.unwrap(), b'H');
+    assert_eq!(talk(server.address, "").await, "");
+    let from = tokio::net::TcpSocket::new_v4().unwrap();
+    from.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut second = from.connect(server.address).await.unwrap();
+    second.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(second.read_u8().await.unwrap(), b'H');
 }

@@ -173,10 +173,14 @@ pub fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
     if let Ok(Some((_, SubjectAltName(alternatives)))) = signed.get_extension::<SubjectAltName>() {
         for name in alternatives {
             match name {
-                GeneralName::DnsName(name) => names.push(name.to_string()),
-                GeneralName::UniformResourceIdentifier(name) => names.push(name.to_string()),
-                GeneralName::Rfc822Name(name) => names.push(name.to_string()),
-                _ => {}
+                GeneralName::DnsName(name)
+                | GeneralName::UniformResourceIdentifier(name)
+                | GeneralName::Rfc822Name(name) => names.push(name.to_string()),
+                GeneralName::OtherName(_)
+                | GeneralName::DirectoryName(_)
+                | GeneralName::EdiPartyName(_)
+                | GeneralName::IpAddress(_)
+                | GeneralName::RegisteredId(_) => {}
             }
         }
     }

@@ -1,16 +1,23 @@
 //! Which instances of a list are wanted, and as of when.
 
+use std::sync::Arc;
+
 use portolan_catalog::{Catalog, Forgotten};
+use portolan_dialects::native::InstanceView;
+use portolan_expression::cel::{BadProgram, Budget, Program, Unanswered};
 use portolan_model::{Health, Instance, Revision, Timestamp};
 use portolan_wire::serve::Query;
+use serde_json::Value;
 
 use super::Refusal;
 
 /// How a parameter of a metadata pair begins.
 const METADATA: &str = "metadata.";
+/// Instances that are looked at in one go.
+const STEP: usize = 256;
 
 /// What an instance must be; every condition that is given counts.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Filter<'q> {
     metadata: Vec<(&'q str, &'q str)>,
     tags: Vec<&'q str>,
@@ -18,6 +25,8 @@ pub(super) struct Filter<'q> {
     version: Option<&'q str>,
     health: Option<Health>,
     is_open: Option<bool>,
+    /// A condition in CEL over the instance as the API shows it.
+    program: Option<Program>,
 }
 
 impl<'q> Filter<'q> {
@@ -32,12 +41,13 @@ impl<'q> Filter<'q> {
                 "version" => filter.version = Some(value),
                 "status" => filter.health = Some(health(value)?),
                 "open" => filter.is_open = Some(truth(value)?),
+                "filter" => filter.program = Some(Program::compile(value, InstanceView::FIELDS)?),
                 _ if others.contains(&name) => {}
                 _ => {
                     let key = name.strip_prefix(METADATA).ok_or_else(|| {
                         let detail = format!(
                             "no parameter `{name}`; there are tag, zone, version, status, open, \
-                             {METADATA}<key>, {}",
+                             filter, {METADATA}<key>, {}",
                             others.join(", ")
                         );
                         Refusal::malformed(detail)
@@ -49,7 +59,37 @@ impl<'q> Filter<'q> {
         Ok(filter)
     }
 
-    pub(super) fn holds(&self, instance: &Instance) -> bool {
+    /// Those of the instances that are wanted.
+    pub(super) async fn choose<'i>(
+        &self,
+        instances: &'i [Arc<Instance>],
+    ) -> Result<Vec<&'i Arc<Instance>>, Refusal> {
+        let (mut chosen, mut budget) = (Vec::new(), Budget::default());
+        for (number, some) in instances.chunks(STEP).enumerate() {
+            if number > 0 {
+                // A long list lets others have their turn.
+                tokio::task::yield_now().await;
+            }
+            for instance in some.iter().filter(|instance| self.holds(instance)) {
+                if self.answers(instance, &mut budget)? {
+                    chosen.push(instance);
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn answers(&self, instance: &Instance, budget: &mut Budget) -> Result<bool, Refusal> {
+        let Some(program) = &self.program else {
+            return Ok(true);
+        };
+        match serde_json::to_value(InstanceView::from(instance)) {
+            Ok(Value::Object(object)) => Ok(program.holds(&object, budget)?),
+            Ok(_) | Err(_) => Ok(false),
+        }
+    }
+
+    fn holds(&self, instance: &Instance) -> bool {
         let has = |(key, value): &(&str, &str)| {
             instance
                 .metadata
@@ -116,6 +156,18 @@ pub(super) fn moment(query: &Query<'_>, catalog: &Catalog) -> Result<Revision, R
         let detail = format!("what was at {time} is forgotten; the journal goes back to {oldest}");
         Refusal::forgotten(detail)
     })
+}
+
+impl From<BadProgram> for Refusal {
+    fn from(error: BadProgram) -> Self {
+        Self::malformed(format!("`filter`, {error}"))
+    }
+}
+
+impl From<Unanswered> for Refusal {
+    fn from(error: Unanswered) -> Self {
+        Self::malformed(format!("`filter`, {error}"))
+    }
 }
 
 impl From<Forgotten> for Refusal {

@@ -141,7 +141,7 @@ impl Native {
             (ServicePlace::Instances, Method::POST) => {
                 write::register(parts, key, None, request).await
             }
-            (ServicePlace::Instances, _) => read::instances(parts, &key, &query),
+            (ServicePlace::Instances, _) => read::instances(parts, &key, &query).await,
             (ServicePlace::Instance(id), Method::PUT) => {
                 write::register(parts, key, Some(id), request).await
             }

@@ -3,18 +3,18 @@
 //! A stream tells `reset`, `put` and `remove`, and after each batch `synced` with the
 //! revision as its id: only there may a client resume, by `Last-Event-ID` or `after`.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
-use portolan_dialects::native::{Change, ChangeList, Gone, InstanceView, Synced};
-use portolan_model::{Revision, ServiceKey};
+use portolan_dialects::native::{Gone, InstanceView, Synced};
+use portolan_model::{Instance, Revision, ServiceKey};
 use portolan_runtime::{Env, drain::DrainWatch};
-use portolan_wire::serve::{Query, Response, streamed};
+use portolan_wire::serve::{Query, Response, full, streamed};
 use serde::Serialize;
 
-use super::{Parts, Refusal, json, query, response};
-use crate::watch::{Scope, Told, Watcher};
+use super::{Parts, Refusal, query, response};
+use crate::watch::{Scope, Shared, Told, Watcher};
 
 /// The longest wait of a long poll.
 const WAIT_MAX: Duration = Duration::from_mins(10);
@@ -22,6 +22,15 @@ const WAIT_MAX: Duration = Duration::from_mins(10);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// Bytes after which a piece of the stream goes out.
 const PIECE_BYTES: usize = 64 << 10;
+/// News that may still follow where an event goes out as it is, in the buffer that all
+/// watchers share; more of them go out together, which costs fewer writes than it copies.
+const NEWS_ALONE: usize = 1;
+/// How every stream begins: what a client waits before it comes back.
+const RETRY: &[u8] = b"retry: 1000\n\n";
+const STILL_HERE: &[u8] = b": still here\n\n";
+/// What stands around the instance in an event about it.
+const PUT: &str = "event: put\ndata: ";
+const EVENT_END: &str = "\n\n";
 
 pub(super) async fn watch(
     parts: &Parts,
@@ -45,12 +54,16 @@ pub(super) async fn watch(
     })?;
     let stream = Stream {
         watcher,
+        shared: parts.hub.shared(),
         drain: parts.drain.clone(),
         env: parts.env.clone(),
         is_begun: false,
     };
     match wait {
-        Some(wait) => json(StatusCode::OK, &stream.poll(wait).await),
+        Some(wait) => {
+            let body = full(stream.poll(wait).await);
+            Ok(response(StatusCode::OK, "application/json", body))
+        }
         None => Ok(response(
             StatusCode::OK,
             "text/event-stream",
@@ -70,6 +83,7 @@ fn resumed(headers: &HeaderMap) -> Result<Option<Revision>, Refusal> {
 
 struct Stream {
     watcher: Watcher,
+    shared: Arc<Shared>,
     drain: DrainWatch,
     env: Env,
     is_begun: bool,
@@ -78,32 +92,44 @@ struct Stream {
 impl Stream {
     /// The next piece of an event stream.
     async fn piece(mut self) -> Option<(Bytes, Self)> {
-        let mut piece = String::new();
         if !self.is_begun {
             self.is_begun = true;
-            piece.push_str("retry: 1000\n\n");
-            if !self.watcher.has_news() {
-                return Some((piece.into(), self));
-            }
+            return Some((Bytes::from_static(RETRY), self));
         }
-        tokio::select! {
-            told = self.watcher.next() => write_event(&mut piece, &told?),
+        let first = tokio::select! {
+            told = self.watcher.next() => self.event(&told?),
             () = self.drain.draining() => return None,
-            () = self.env.sleep(SIGN_OF_LIFE) => piece.push_str(": still here\n\n"),
+            () = self.env.sleep(SIGN_OF_LIFE) => Bytes::from_static(STILL_HERE),
+        };
+        if self.watcher.news() <= NEWS_ALONE {
+            return Some((first, self));
         }
+        let mut piece = BytesMut::from(&*first);
         while self.watcher.has_news() && piece.len() < PIECE_BYTES {
-            write_event(&mut piece, &self.watcher.next().await?);
+            let told = self.watcher.next().await?;
+            piece.extend_from_slice(&self.event(&told));
         }
-        Some((piece.into(), self))
+        Some((piece.freeze(), self))
     }
 
-    /// Everything up to the next point where a client may resume.
-    async fn poll(mut self, wait: Duration) -> ChangeList {
-        let mut list = ChangeList {
-            revision: self.watcher.revision(),
-            reset: false,
-            changes: Vec::new(),
-        };
+    fn event(&self, told: &Told) -> Bytes {
+        match told {
+            Told::Reset(revision) => event("reset", &synced(*revision)).into(),
+            Told::Put(instance) => self.shared.text(instance, put),
+            Told::Remove(key, id) => event("remove", &Gone::new(key, id.as_str())).into(),
+            Told::Synced(revision) => {
+                let event = event("synced", &synced(*revision));
+                format!("id: {revision}\n{event}").into()
+            }
+        }
+    }
+
+    /// Everything up to the next point where a client may resume, as [`ChangeList`] has it.
+    ///
+    /// [`ChangeList`]: portolan_dialects::native::ChangeList
+    async fn poll(mut self, wait: Duration) -> Vec<u8> {
+        let (mut revision, mut is_reset) = (self.watcher.revision(), false);
+        let mut changes = Vec::new();
         let until = self.env.instant() + wait;
         loop {
             let told = tokio::select! {
@@ -112,53 +138,227 @@ impl Stream {
                 () = self.drain.draining() => None,
                 () = self.env.sleep_until(until) => None,
             };
-            match told {
-                None => return list,
-                Some(Told::Synced(revision)) => {
-                    list.revision = revision;
-                    return list;
+            let (word, text) = match told {
+                None => break,
+                Some(Told::Synced(synced)) => {
+                    revision = synced;
+                    break;
                 }
-                Some(Told::Reset(_)) => list.reset = true,
-                Some(Told::Put(instance)) => {
-                    let view = InstanceView::from(&*instance);
-                    list.changes.push(Change::Put(Box::new(view)));
+                Some(Told::Reset(_)) => {
+                    is_reset = true;
+                    continue;
                 }
+                Some(Told::Put(instance)) => ("put", text(&self.shared, &instance)),
                 Some(Told::Remove(key, id)) => {
-                    list.changes
-                        .push(Change::Remove(Gone::new(&key, id.as_str())));
+                    let gone = text_of(&Gone::new(&key, id.as_str()));
+                    ("remove", gone.into())
                 }
+            };
+            let comma = if changes.is_empty() { "" } else { "," };
+            changes.extend_from_slice(format!("{comma}{{\"{word}\":").as_bytes());
+            changes.extend_from_slice(&text);
+            changes.push(b'}');
+        }
+        let head = format!("{{\"revision\":{revision},\"reset\":{is_reset},\"changes\":[");
+        [head.as_bytes(), &changes, b"]}\n"].concat()
+    }
+}
+
+fn synced(revision: Revision) -> Synced {
+    Synced { revision }
+}
+
+/// An instance as an event.
+fn put(instance: &Instance) -> Bytes {
+    let data = text_of(&InstanceView::from(instance));
+    format!("{PUT}{data}{EVENT_END}").into()
+}
+
+/// An instance as JSON: what an event of [`put`] says.
+pub(super) fn text(shared: &Shared, instance: &Arc<Instance>) -> Bytes {
+    let put = shared.text(instance, put);
+    put.slice(PUT.len()..put.len() - EVENT_END.len())
+}
+
+fn event(name: &str, data: &impl Serialize) -> String {
+    format!("event: {name}\ndata: {}{EVENT_END}", text_of(data))
+}
+
+/// The shapes are ours and have JSON; it has no line ends.
+fn text_of(data: &impl Serialize) -> String {
+    serde_json::to_string(data).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use portolan_catalog::{Catalog, Fold, GuardSettings, News, Saying};
+    use portolan_dialects::native::{Change, ChangeList};
+    use portolan_model::{
+        Change as Said, InstanceId, Name, NamedPort, RevisionClock, SourceId, State, Weight,
+    };
+    use portolan_runtime::{Task, drain::Drain};
+    use tokio::sync::{broadcast, watch};
+
+    use super::*;
+    use crate::{Follow, Following, Published, Reader, watch::Hub};
+
+    const WATCHERS: usize = 500;
+
+    /// A catalogue that changes when the test says so.
+    struct Shelf {
+        newest: watch::Sender<Catalog>,
+        published: broadcast::Sender<Published>,
+    }
+
+    impl Reader for Shelf {
+        fn catalog(&self) -> Catalog {
+            self.newest.borrow().clone()
+        }
+
+        fn follow(&self) -> Box<dyn Follow> {
+            Box::new(Subscribed(self.published.subscribe()))
+        }
+    }
+
+    struct Subscribed(broadcast::Receiver<Published>);
+
+    impl Follow for Subscribed {
+        fn next(&mut self) -> Following<'_> {
+            Box::pin(async { self.0.recv().await.ok() })
+        }
+    }
+
+    struct World {
+        env: Env,
+        fold: Fold,
+        shelf: Arc<Shelf>,
+        hub: Hub,
+        drain: Drain,
+        _task: Task,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let env = Env::system();
+            let clock = RevisionClock::new(Revision::FIRST);
+            let fold = Fold::new(GuardSettings::default(), clock, env.now());
+            let shelf = Arc::new(Shelf {
+                newest: watch::Sender::new(fold.catalog()),
+                published: broadcast::Sender::new(8),
+            });
+            let (hub, task) = Hub::new(&*shelf);
+            Self {
+                _task: env.spawn("hub", task.run()),
+                drain: Drain::new(),
+                env,
+                fold,
+                shelf,
+                hub,
+            }
+        }
+
+        fn put(&mut self, id: &str) {
+            let instance = Arc::new(Instance {
+                key: key(),
+                id: InstanceId::parse(id).unwrap(),
+                endpoints: vec![NamedPort {
+                    name: Name::parse("default").unwrap(),
+                    address: "127.0.0.1:9001".parse().unwrap(),
+                }],
+                zone: None,
+                version: None,
+                weight: Weight::NORMAL,
+                tags: Vec::new(),
+                metadata: BTreeMap::new(),
+                source: SourceId::new("file"),
+                state: State::default(),
+            });
+            let saying = Saying {
+                source: SourceId::new("file"),
+                actor: None,
+                news: News::Said(Said::Put { instance }),
+            };
+            let applied = self.fold.apply(self.env.now(), saying);
+            self.shelf.newest.send_replace(self.fold.catalog());
+            let changed = Published::Changed(applied.changed.into());
+            self.shelf.published.send(changed).unwrap();
+        }
+
+        async fn stream(&self) -> Stream {
+            let reader = Arc::clone(&self.shelf) as Arc<dyn Reader>;
+            let scope = Scope::Service(key());
+            let watcher = Watcher::new(&self.hub, reader, scope, None).await.unwrap();
+            Stream {
+                watcher,
+                shared: self.hub.shared(),
+                drain: self.drain.watch(),
+                env: self.env.clone(),
+                is_begun: false,
             }
         }
     }
-}
 
-fn write_event(out: &mut String, told: &Told) {
-    match told {
-        Told::Reset(revision) => event(
-            out,
-            "reset",
-            &Synced {
-                revision: *revision,
-            },
-        ),
-        Told::Put(instance) => event(out, "put", &InstanceView::from(&**instance)),
-        Told::Remove(key, id) => event(out, "remove", &Gone::new(key, id.as_str())),
-        Told::Synced(revision) => {
-            // Writing to a string can't fail.
-            let _written = writeln!(out, "id: {revision}");
-            event(
-                out,
-                "synced",
-                &Synced {
-                    revision: *revision,
-                },
+    fn key() -> ServiceKey {
+        ServiceKey::parse("orders").unwrap()
+    }
+
+    fn utf8(bytes: &Bytes) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn all_watchers_of_a_service_get_the_same_buffer() {
+        let mut world = World::new();
+        world.put("a");
+        let (mut streams, mut whole) = (Vec::new(), None);
+        for _ in 0..WATCHERS {
+            let (retry, stream) = world.stream().await.piece().await.unwrap();
+            let (reset, stream) = stream.piece().await.unwrap();
+            let (put, stream) = stream.piece().await.unwrap();
+            let (synced, stream) = stream.piece().await.unwrap();
+            assert_eq!(&*retry, RETRY);
+            assert!(
+                utf8(&reset).starts_with("event: reset\n"),
+                "{}",
+                utf8(&reset)
+            );
+            assert!(utf8(&put).starts_with(PUT), "{}", utf8(&put));
+            assert!(utf8(&synced).contains("\nevent: synced\n"));
+            assert_eq!(put.as_ptr(), *whole.get_or_insert(put.as_ptr()));
+            streams.push(stream);
+        }
+        world.put("b");
+        let mut first = None;
+        for stream in streams {
+            let (put, stream) = stream.piece().await.unwrap();
+            assert!(utf8(&put).starts_with(PUT) && utf8(&put).contains("\"id\":\"b\""));
+            let (synced, _) = stream.piece().await.unwrap();
+            assert!(utf8(&synced).starts_with("id: "), "{}", utf8(&synced));
+            assert_eq!(
+                put.as_ptr(),
+                *first.get_or_insert(put.as_ptr()),
+                "encoded once"
             );
         }
     }
-}
 
-fn event(out: &mut String, name: &str, data: &impl Serialize) {
-    // The shapes are ours and have JSON; it has no line ends.
-    let data = serde_json::to_string(data).unwrap_or_default();
-    let _written = write!(out, "event: {name}\ndata: {data}\n\n");
+    #[tokio::test]
+    async fn a_long_poll_answers_in_the_shape_of_a_list() {
+        let mut world = World::new();
+        world.put("a");
+        world.put("b");
+        let body = world.stream().await.poll(Duration::ZERO).await;
+        let list: ChangeList = serde_json::from_slice(&body).unwrap();
+        let ids = list.changes.iter().map(|change| match change {
+            Change::Put(view) => &*view.id,
+            Change::Remove(gone) => &*gone.id,
+        });
+        assert_eq!(ids.collect::<Vec<_>>(), ["a", "b"]);
+        assert!(list.reset && list.revision == world.fold.catalog().revision());
+        let mut again = serde_json::to_vec(&list).unwrap();
+        again.push(b'\n');
+        assert_eq!(body, again);
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use portolan_access::{Caller, Need};
+use portolan_access::{Caller, Need, Object};
 use portolan_dialects::native::{
     Heartbeat, Heartbeats, Patch, Registration, Removed, Renewed, Span, Which, Written,
 };
@@ -45,7 +45,9 @@ pub(super) async fn register(
     } else {
         StatusCode::OK
     };
-    json(status, &written(parts, &key, &id, kept))
+    let mut response = json(status, &written(parts, &key, &id, kept))?;
+    response.extensions_mut().insert(Object(id.as_str().into()));
+    Ok(response)
 }
 
 pub(super) async fn heartbeat(

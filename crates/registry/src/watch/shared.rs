@@ -1,0 +1,165 @@
+//! What watchers are told of an instance, encoded once for all of them.
+//!
+//! A catalogue never changes an instance in place, so one `Arc` of an instance is one text.
+//! Whoever is the first to tell it encodes it; the others get the same buffer, however many
+//! they are and however they come to it: a change, a watch that begins, one that resumes.
+//!
+//! Invariant: an entry keeps the instance whose address is its key, so no other instance
+//! can come to be at that address. What is kept is bounded by [`BYTES_MAX`]; an instance
+//! that has left the catalogue is let go of when it becomes the oldest.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use portolan_model::Instance;
+
+/// Most bytes that are kept, with [`ENTRY_BYTES`] for each text.
+const BYTES_MAX: usize = 32 << 20;
+/// What an entry takes besides its text: the instance itself and the places in the tables.
+const ENTRY_BYTES: usize = 1024;
+
+/// The texts that were made lately; the lock guards them, and is held while one is made, so
+/// that nobody makes it a second time.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: HashMap<usize, Entry>,
+    /// Keys, oldest first.
+    oldest: VecDeque<usize>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    instance: Arc<Instance>,
+    text: Bytes,
+}
+
+impl Shared {
+    /// The text of an instance, which `make` makes unless somebody else has.
+    pub(crate) fn text(
+        &self,
+        instance: &Arc<Instance>,
+        make: impl FnOnce(&Instance) -> Bytes,
+    ) -> Bytes {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Arc::as_ptr(instance).addr();
+        if let Some(entry) = kept.entries.get(&key) {
+            return entry.text.clone();
+        }
+        let text = make(instance);
+        kept.keep(key, Arc::clone(instance), text.clone());
+        kept.shrink();
+        text
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, key: usize, instance: Arc<Instance>, text: Bytes) {
+        self.bytes += text.len() + ENTRY_BYTES;
+        self.entries.insert(key, Entry { instance, text });
+        self.oldest.push_back(key);
+    }
+
+    fn shrink(&mut self) {
+        while let Some(key) = self.oldest.front() {
+            let entry = self.entries.get(key);
+            // Nobody else has it any more: no catalogue, no watcher.
+            let is_left = entry.is_some_and(|entry| Arc::strong_count(&entry.instance) == 1);
+            if self.bytes <= BYTES_MAX && !is_left {
+                return;
+            }
+            if let Some(entry) = self.entries.remove(key) {
+                self.bytes -= entry.text.len() + ENTRY_BYTES;
+            }
+            self.oldest.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, collections::BTreeMap};
+
+    use portolan_model::{InstanceId, Name, NamedPort, ServiceKey, SourceId, State, Weight};
+
+    use super::*;
+
+    fn instance() -> Arc<Instance> {
+        Arc::new(Instance {
+            key: ServiceKey::parse("orders").unwrap(),
+            id: InstanceId::parse("a").unwrap(),
+            endpoints: vec![NamedPort {
+                name: Name::parse("default").unwrap(),
+                address: "127.0.0.1:9001".parse().unwrap(),
+            }],
+            zone: None,
+            version: None,
+            weight: Weight::NORMAL,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            source: SourceId::new("registry"),
+            state: State::default(),
+        })
+    }
+
+    #[test]
+    fn an_instance_is_encoded_once_for_everybody() {
+        let (shared, made) = (Shared::default(), Cell::new(0));
+        let one = instance();
+        let make = |instance: &Instance| {
+            made.set(made.get() + 1);
+            Bytes::copy_from_slice(instance.id.as_str().as_bytes())
+        };
+        let first = shared.text(&one, make);
+        for _ in 0..1000 {
+            assert_eq!(
+                shared.text(&Arc::clone(&one), make).as_ptr(),
+                first.as_ptr()
+            );
+        }
+        assert_eq!(made.get(), 1);
+        // The same in content, but another: it may differ in what is not compared.
+        let other = instance();
+        shared.text(&other, make);
+        assert_eq!(made.get(), 2);
+    }
+
+    #[test]
+    fn what_is_kept_ends_at_its_limit() {
+        let shared = Shared::default();
+        let text = Bytes::from(vec![b'x'; (BYTES_MAX / 4) - ENTRY_BYTES]);
+        let instances: Vec<_> = (0..5).map(|_| instance()).collect();
+        let is_made = |instance: &Arc<Instance>| {
+            let made = Cell::new(false);
+            shared.text(instance, |_| {
+                made.set(true);
+                text.clone()
+            });
+            made.get()
+        };
+        assert!(instances[..4].iter().all(is_made));
+        assert!(!instances[..4].iter().any(is_made), "all four fit exactly");
+        assert!(is_made(&instances[4]));
+        assert!(!is_made(&instances[1]), "only the oldest had to go");
+        assert!(is_made(&instances[0]));
+    }
+
+    #[test]
+    fn what_has_left_the_catalogue_is_let_go_of() {
+        let shared = Shared::default();
+        let text = |_: &Instance| Bytes::from_static(b"x");
+        for _ in 0..100 {
+            shared.text(&instance(), text);
+        }
+        let kept = shared.0.lock().unwrap();
+        assert_eq!(kept.entries.len(), kept.oldest.len());
+        assert!(kept.entries.len() <= 1, "{}", kept.entries.len());
+        assert_eq!(kept.bytes, kept.entries.len() * (1 + ENTRY_BYTES));
+    }
+}
