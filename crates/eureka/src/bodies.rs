@@ -251,13 +251,12 @@ mod tests {
         let mut fold = Fold::new(GuardSettings::default(), clock, now);
         (0..INSTANCES).for_each(|number| put(&mut fold, number, 80));
         let bodies = Bodies::default();
-        for format in Format::ALL {
-            for is_zipped in [false, true] {
-                let first = bodies.all(|| fold.catalog(), format, is_zipped).await;
-                for _ in 0..100 {
-                    let again = bodies.all(|| fold.catalog(), format, is_zipped).await;
-                    assert_eq!(again.as_ptr(), first.as_ptr(), "{format:?} {is_zipped}");
-                }
+        let both = |format| [(format, false), (format, true)];
+        for (format, is_zipped) in Format::ALL.into_iter().flat_map(both) {
+            let first = bodies.all(|| fold.catalog(), format, is_zipped).await;
+            for _ in 0..100 {
+                let again = bodies.all(|| fold.catalog(), format, is_zipped).await;
+                assert_eq!(again.as_ptr(), first.as_ptr(), "{format:?} {is_zipped}");
             }
         }
 
