@@ -1,4 +1,4 @@
-//! What the specification says, what is refused, and what it may cost.
+//! Conditions hold where they should, and end within their limits.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
