@@ -10,11 +10,11 @@ import sys
 import consul
 import pytest
 
+from harness.eureka import CLIENTS, Client
 from harness.gateway import binary, command, config, port_of
 from harness.ports import free_port
 from harness.processes import Program
 from harness.waiting import until
-from test_eureka import CLIENTS, Client
 
 
 def access(**parts) -> dict:
@@ -240,6 +240,8 @@ def test_consul_clients_show_their_token(guarded):
         client.agent.service.register("orders", port=9002)
     with pytest.raises(consul.ACLPermissionDenied):
         client.acl.token.list()
+    _, answer = guarded.ask("GET", "/v1/events", token)
+    assert "consul/web" in {event["origin"].get("actor") for event in answer["events"]}
     nobody = consul.Consul(port=guarded.consul)
     assert nobody.health.service("web")[1] == [], "reads leave out what may not be read"
     with pytest.raises(consul.ACLPermissionDenied, match="anonymous token lacks permission 'service:write' on"):
@@ -591,3 +593,55 @@ def test_pages_of_other_hosts_are_refused_before_anybody_is_asked(guarded):
     assert status == 421
     status, _ = guarded.gateway.admin("GET", "/v1/services", headers={"origin": "http://evil.example"})
     assert status == 403
+
+
+def test_keys_sessions_and_queries_of_consul_need_permission(guarded):
+    admin = guarded.token("admin", "admin")
+    url = f"http://127.0.0.1:{guarded.consul}/v1"
+    root = consul.Consul(port=guarded.consul, token=admin)
+    assert root.kv.put("app/a", "1") and root.kv.put("app/secret/b", "2") and root.kv.put("other", "3")
+    rules = ('key_prefix "app/" { policy = "write" } key_prefix "app/secret/" { policy = "deny" } '
+             'session_prefix "" { policy = "write" } query_prefix "app" { policy = "write" }')
+    shown = ("-H", f"X-Consul-Token: {admin}")
+    assert curl("-X", "PUT", *shown, "-d", json.dumps({"Name": "app", "Rules": rules}), f"{url}/acl/policy")[0] == 200
+    body = json.dumps({"Description": "app", "Policies": [{"Name": "app"}]})
+    secret = json.loads(curl("-X", "PUT", *shown, "-d", body, f"{url}/acl/token")[1])["SecretID"]
+    app, own = consul.Consul(port=guarded.consul, token=secret), ("-H", f"X-Consul-Token: {secret}")
+
+    assert app.kv.get("app/a")[1]["Value"] == b"1" and app.kv.put("app/c", "4")
+    for key in ("app/secret/b", "other"):
+        with pytest.raises(consul.ACLPermissionDenied):
+            app.kv.get(key)
+        with pytest.raises(consul.ACLPermissionDenied):
+            app.kv.put(key, "x")
+    assert app.kv.get("", keys=True)[1] == ["app/a", "app/c"]
+    assert [entry["Key"] for entry in app.kv.get("app/", recurse=True)[1]] == ["app/a", "app/c"]
+    assert curl("-X", "DELETE", *own, f"{url}/kv/app/?recurse")[0] == 403, "it would delete what it may not"
+
+    def txn(*operations: dict) -> int:
+        return curl("-X", "PUT", *own, "-d", json.dumps([{"KV": one} for one in operations]), f"{url}/txn")[0]
+
+    mine = {"Verb": "set", "Key": "app/a", "Value": "NQ=="}
+    assert txn(mine) == 200
+    assert txn(mine, {"Verb": "set", "Key": "other", "Value": "NQ=="}) == 409
+    assert txn({"Verb": "get-tree", "Key": "app/"}) == 409
+    assert root.kv.get("other")[1]["Value"] == b"3"
+
+    session = app.session.create()
+    assert app.kv.put("app/lock", "", acquire=session) and app.session.destroy(session)
+    nobody = consul.Consul(port=guarded.consul)
+    assert nobody.session.list()[1] == []
+    with pytest.raises(consul.ACLPermissionDenied):
+        nobody.session.create()
+
+    def query(name: str, *token: str) -> tuple[int, str]:
+        definition = json.dumps({"Name": name, "Service": {"Service": "web"}})
+        return curl("-X", "POST", *token, "-d", definition, f"{url}/query")
+
+    assert query("other", *own)[0] == 403 and query("app-web")[0] == 403
+    status, text = query("app-web", *own)
+    assert status == 200
+    known = f"{url}/query/{json.loads(text)['ID']}"
+    assert curl(*own, known)[0] == 200 and curl(known)[0] == 404
+    assert curl("-X", "DELETE", known)[0] == 403 and curl("-X", "DELETE", *own, known)[0] == 200
+    assert curl(*own, f"{url}/snapshot")[0] == 403 and curl("-o", "/dev/null", *shown, f"{url}/snapshot")[0] == 200

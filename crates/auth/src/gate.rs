@@ -169,8 +169,13 @@ impl Parts {
             return refuse(nobody(), &Denial::NotRead);
         }
         let directory = self.access.directory();
-        let query = request.uri().query().unwrap_or_default();
-        let secret = secret_of(self.front.manner, query, request.headers());
+        // Without access control nobody looks at it.
+        let secret = if directory.is_on {
+            let query = request.uri().query().unwrap_or_default();
+            secret_of(self.front.manner, query, request.headers())
+        } else {
+            None
+        };
         let names = request.extensions().get::<CertifiedNames>();
         let shown = Shown {
             address,

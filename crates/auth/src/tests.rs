@@ -374,7 +374,7 @@ async fn policies_hold_as_long_as_they_are_there() {
     };
     world.access.put_policy(policy.clone()).await.unwrap();
     let token = Token {
-        policies: vec![policy.id.clone()],
+        policies: vec![Arc::clone(&policy.id)],
         ..token("consul", &[])
     };
     let (_, _, secret) = world.access.create(token, None).await.unwrap();

@@ -5,37 +5,30 @@
 //! hears of two changes of a service in the order in which they were decided; waiting for
 //! them to be visible comes after.
 
-mod maintenance;
-mod nodes;
-
 use std::{
     future::{Future, ready},
+    ops::Deref,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use portolan_catalog::Catalog;
 use portolan_dialects::{
-    consul::{CheckDefinition, RECORD_KEY, Record, Refusal, Registered},
+    consul::{CheckDefinition, RECORD_KEY, Record, Refusal},
     native::Described,
 };
-use portolan_ledger::{Ledger, LedgerError};
-use portolan_model::Instance;
-use portolan_runtime::Env;
-use tokio::sync::watch;
+use portolan_ledger::{Answer, Input, LedgerError};
 
 use super::{
-    Programs,
-    book::{Book, millis},
-    found::found,
-    terms::{Holder, Key, Touched},
+    acl::Permit,
+    book::{ALIVE, Book},
+    nodes::Stored,
+    office::{Desk, Office},
+    terms::{Fact, Holder, Key, Others, Touched},
 };
-use nodes::fact_of;
 use portolan_registry::{
-    Registry, RegistryError,
-    check::Checks,
+    RegistryError,
     core::{self, Recheck, Report, Subject},
 };
 
@@ -45,7 +38,7 @@ pub(super) const LEASE: Duration = Duration::from_hours(24);
 /// How long a deregistration waits for requests to end.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Who rules when a client of Consul asks for maintenance.
-const ACTOR: &str = "consul";
+pub(super) const ACTOR: &str = "consul";
 
 /// A write that the registry or the ledger has, and that is not visible or not stored yet.
 pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Send>>;
@@ -61,88 +54,37 @@ pub(super) enum WriteError {
     Refused(#[from] portolan_ledger::Refusal),
 }
 
+/// Writes on behalf of somebody. Cloning is cheap.
+#[derive(Clone)]
 pub(super) struct Clerk {
-    /// Guards the book; held for no await.
-    book: Mutex<Book>,
-    registry: Registry,
-    ledger: Ledger,
-    checks: Checks,
-    programs: Programs,
-    /// The name of the agent's own node.
-    home: String,
-    env: Env,
-    began: Instant,
-    /// Wakes whoever reads nodes.
-    nodes: watch::Sender<()>,
-}
-
-/// What a clerk works with.
-pub(super) struct Desk {
-    pub(super) registry: Registry,
-    pub(super) ledger: Ledger,
-    pub(super) checks: Checks,
-    pub(super) programs: Programs,
-    /// The name of the agent's own node.
-    pub(super) home: String,
-    pub(super) env: Env,
+    office: Arc<Office>,
+    /// Who is said to change what is changed.
+    actor: Arc<str>,
 }
 
 impl Clerk {
     pub(super) fn new(desk: Desk) -> Self {
-        let Desk {
-            registry,
-            ledger,
-            checks,
-            programs,
-            home,
-            env,
-        } = desk;
         Self {
-            book: Mutex::default(),
-            registry,
-            ledger,
-            checks,
-            programs,
-            home,
-            began: env.instant(),
-            env,
-            nodes: watch::Sender::new(()),
+            office: Arc::new(Office::new(desk)),
+            actor: ACTOR.into(),
         }
     }
 
-    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    /// On behalf of whoever has that permit: by this front, and by name if it has one.
+    pub(super) fn on_behalf_of(&self, permit: &Permit) -> Self {
+        let actor = match &permit.caller().name {
+            Some(name) => format!("{ACTOR}/{name}").into(),
+            None => Arc::clone(&self.actor),
+        };
+        Self {
+            office: Arc::clone(&self.office),
+            actor,
+        }
     }
 
-    /// Uptime, in milliseconds.
-    pub(super) fn now(&self) -> u64 {
-        millis(self.env.instant().saturating_duration_since(self.began))
-    }
-
-    pub(super) fn watch_nodes(&self) -> watch::Receiver<()> {
-        self.nodes.subscribe()
-    }
-
-    pub(super) fn catalog(&self) -> Catalog {
-        self.registry.reader().catalog()
-    }
-
-    pub(super) const fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
-    pub(super) const fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    pub(super) const fn checks(&self) -> &Checks {
-        &self.checks
-    }
-
-    /// An instance with what its checks found.
-    pub(super) fn seen(&self, instance: &Arc<Instance>) -> Registered {
-        let states = self.checks.of(&Subject::of(instance));
-        Registered::of(instance).with(states.iter().map(found).collect())
+    /// Who is said to change what is changed.
+    pub(super) fn actor(&self) -> Arc<str> {
+        Arc::clone(&self.actor)
     }
 
     /// Registers a service, in place of what has its id.
@@ -259,16 +201,59 @@ impl Clerk {
         }
     }
 
+    /// Has the ledger keep what nodes are now.
+    fn keep(&self, book: &mut Book, facts: &[Fact]) -> Writing {
+        book.count_facts();
+        let alterations = facts.iter().map(|fact| fact.alteration(book));
+        let input = Input::Alter(alterations.collect());
+        let ledger = self.ledger.clone();
+        begin(async move {
+            match ledger.step(input).await? {
+                Answer::Refused(refused) => Err(refused.into()),
+                Answer::Done(_) | Answer::Session(_) | Answer::Txn(_) => Ok(()),
+            }
+        })
+    }
+
+    /// Shows nodes as the ledger has them, unless it was told of one since it was told so often.
+    pub(super) fn replace_nodes(
+        &self,
+        told: u64,
+        stored: Stored,
+        others: Others,
+    ) -> Option<Vec<Writing>> {
+        let mut book = self.book();
+        if book.facts_told() != told {
+            return None;
+        }
+        let touched = book.set_nodes(self.now(), stored, others);
+        let mut writings = Vec::new();
+        for touched in touched {
+            // What it could name once, it can name again.
+            writings.extend(self.tell_registry(&book, touched).ok().flatten());
+        }
+        self.touch_nodes(&mut book);
+        Some(writings)
+    }
+
+    /// A node or one of its checks is different: whoever reads them looks again.
+    pub(super) fn touch_nodes(&self, book: &mut Book) {
+        book.touch(self.catalog().revision().as_u64());
+        self.nodes.send_replace(());
+    }
+
     fn put(&self, mut described: Described) -> Writing {
         described.ttl = Some(LEASE);
-        let registry = self.registry.clone();
+        let (registry, actor) = (self.registry.clone(), self.actor());
         begin(async move {
-            let kept = registry.register(Some(actor()), described.clone()).await;
+            let kept = registry
+                .register(Some(Arc::clone(&actor)), described.clone())
+                .await;
             let Err(RegistryError::Refused(core::Refusal::Ttl { max, .. })) = kept else {
                 return Ok(kept.map(|_| ())?);
             };
             described.ttl = Some(max);
-            registry.register(Some(actor()), described).await?;
+            registry.register(Some(actor), described).await?;
             Ok(())
         })
     }
@@ -286,8 +271,9 @@ impl Clerk {
             },
         };
         let (registry, subject) = (self.registry.clone(), subject(record)?);
+        let actor = self.actor();
         Ok(begin(async move {
-            registry.recheck(Some(actor()), subject, recheck).await?;
+            registry.recheck(Some(actor), subject, recheck).await?;
             Ok(())
         }))
     }
@@ -296,8 +282,9 @@ impl Clerk {
         let (registry, subject) = (self.registry.clone(), subject(record)?);
         // Nobody sends requests to a check.
         let drain = (!record.is_node()).then_some(DRAIN);
+        let actor = self.actor();
         Ok(begin(async move {
-            let left = registry.deregister(Some(actor()), subject, drain).await;
+            let left = registry.deregister(Some(actor), subject, drain).await;
             match left {
                 // Somebody was faster.
                 Ok(_) | Err(RegistryError::Unknown) => Ok(()),
@@ -335,8 +322,23 @@ impl Clerk {
     }
 }
 
+/// What the ledger keeps of it: the checks that somebody registered.
+fn fact_of(touched: &Touched) -> Option<Fact> {
+    let key = match touched {
+        Touched::NodeCheck(key) => key.clone(),
+        Touched::Gone(record) => match Holder::of(record) {
+            Holder::NodeCheck(key) => key,
+            Holder::Service(_) => return None,
+        },
+        Touched::Checks(_) | Touched::Node(_) | Touched::Kept(_) => return None,
+    };
+    (key.id != ALIVE).then_some(Fact::Check(key))
+}
+
 /// Sends a write at once and gives back what is left to wait for.
-fn begin(writing: impl Future<Output = Result<(), WriteError>> + Send + 'static) -> Writing {
+pub(super) fn begin(
+    writing: impl Future<Output = Result<(), WriteError>> + Send + 'static,
+) -> Writing {
     let mut writing: Writing = Box::pin(writing);
     match writing
         .as_mut()
@@ -347,8 +349,12 @@ fn begin(writing: impl Future<Output = Result<(), WriteError>> + Send + 'static)
     }
 }
 
-fn actor() -> Arc<str> {
-    ACTOR.into()
+impl Deref for Clerk {
+    type Target = Office;
+
+    fn deref(&self) -> &Office {
+        &self.office
+    }
 }
 
 pub(super) fn subject(record: &Record) -> Result<Subject, Refusal> {

@@ -1,6 +1,6 @@
 //! Looks after what registered through Consul: its leases, and who reads nodes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use portolan_dialects::consul::is_node;
 use portolan_registry::{Published, core::Subject};
@@ -15,7 +15,7 @@ const RENEWED_MAX: usize = 1000;
 
 /// The task behind a front.
 pub struct Keeper {
-    pub(super) clerk: Arc<Clerk>,
+    pub(super) clerk: Clerk,
     pub(super) env: Env,
     pub(super) warden: Warden,
 }
@@ -23,7 +23,7 @@ pub struct Keeper {
 impl Keeper {
     /// Runs until the registry, the ledger or the publisher has stopped.
     pub async fn run(self) {
-        let (clerk, env) = (Arc::clone(&self.clerk), self.env.clone());
+        let (clerk, env) = (self.clerk.clone(), self.env.clone());
         tokio::select! {
             () = self.warden.run() => {}
             () = nodes::follow(&clerk, &env) => {}

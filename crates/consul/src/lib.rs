@@ -24,7 +24,9 @@ mod found;
 mod health;
 mod keeper;
 mod kv;
+mod maintenance;
 mod nodes;
+mod office;
 mod query;
 mod sane;
 mod scene;
@@ -49,12 +51,7 @@ use portolan_runtime::{Dice, Env, drain::DrainWatch};
 use portolan_wire::serve::{Answering, Handler, Peer, Query, Request, Response, decode};
 use tokio::sync::Semaphore;
 
-use self::{
-    acl::Permit,
-    clerk::{Clerk, Desk},
-    query::Asked,
-    warden::Warden,
-};
+use self::{acl::Permit, clerk::Clerk, office::Desk, query::Asked, warden::Warden};
 pub use self::{
     acl::{kind, need},
     keeper::Keeper,
@@ -100,7 +97,7 @@ struct Shared {
     drain: DrainWatch,
     env: Env,
     home: Arc<Home>,
-    clerk: Arc<Clerk>,
+    clerk: Clerk,
     access: Access,
     /// Who may save or restore a snapshot.
     snapshots: Arc<Semaphore>,
@@ -110,6 +107,8 @@ struct Shared {
 struct Parts {
     shared: Arc<Shared>,
     permit: Permit,
+    /// Writes on the caller's behalf.
+    clerk: Clerk,
 }
 
 impl Deref for Parts {
@@ -140,22 +139,22 @@ impl Consul {
             access,
         } = settings;
         let home = Arc::new(home);
-        let clerk = Arc::new(Clerk::new(Desk {
+        let clerk = Clerk::new(Desk {
             registry: registry.clone(),
             ledger: ledger.clone(),
             checks,
             programs,
             home: home.node.name.clone(),
             env: env.clone(),
-        }));
+        });
         let keeper = Keeper {
             warden: Warden {
-                clerk: Arc::clone(&clerk),
+                clerk: clerk.clone(),
                 home: Arc::clone(&home),
                 ledger: ledger.clone(),
                 env: env.clone(),
             },
-            clerk: Arc::clone(&clerk),
+            clerk: clerk.clone(),
             env: env.clone(),
         };
         let front = Self(Arc::new(Shared {
@@ -173,8 +172,10 @@ impl Consul {
     }
 
     async fn answer(self, request: Request) -> Response {
+        let permit = Permit::of(&request);
         let parts = Parts {
-            permit: Permit::of(&request),
+            clerk: self.0.clerk.on_behalf_of(&permit),
+            permit,
             shared: self.0,
         };
         let answered = parts.dispatch(request).await;
@@ -187,6 +188,10 @@ impl Parts {
     async fn dispatch(&self, request: Request) -> Result<Response, Refusal> {
         let bad = |error: portolan_wire::serve::BadEncoding| Refusal::bad(error.to_string());
         let path = decode(request.uri().path()).map_err(bad)?.into_owned();
+        if path == "/" {
+            // Whoever checks that there is an agent asks for no more.
+            return Ok(answering::text(200, "Portolan, as a Consul agent\n"));
+        }
         let place = Place::parse(&path)?;
         let text = request.uri().query().unwrap_or_default().to_owned();
         let query = Query::parse(&text).map_err(bad)?;

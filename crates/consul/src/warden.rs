@@ -48,7 +48,7 @@ pub(super) fn standing(scene: &Scene<'_>, node: &str, check: &str) -> Standing {
 
 /// The task.
 pub(super) struct Warden {
-    pub(super) clerk: Arc<Clerk>,
+    pub(super) clerk: Clerk,
     pub(super) home: Arc<Home>,
     pub(super) ledger: Ledger,
     pub(super) env: Env,

@@ -105,7 +105,8 @@ pub(crate) struct Contact {
     /// The admin listener of the program that runs.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9070")]
     pub admin: String,
-    /// A file with the token to show [default: $PORTOLAN_TOKEN, else that of the data folder].
+    /// A file with the token to show [default: that of `PORTOLAN_TOKEN`, else of the data
+    /// folder].
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// The certificate authorities that an `https` listener is verified against [default: the

@@ -1,7 +1,8 @@
-//! The fields that control listeners have in common, and those of access control.
+//! The fields that control listeners have in common, those of foreign fronts, and those of
+//! access control.
 
 use super::{
-    Default, FILE_NAME, FLAG, Field, Leaf, Object, SIZE, Shape, count, field,
+    ADDRESS, Default, FILE_NAME, FLAG, Field, HOST, Leaf, Object, SIZE, Shape, count, field,
     listener::{CERTIFICATE, VERSION},
     word,
 };
@@ -117,6 +118,63 @@ const CONTROL_LIMITS: Object = Object {
             Default::Absent,
             "Requests of one client at once, after a pause. When absent: twice those of a second.",
         ),
+    ],
+    rules: &[],
+};
+
+/// The listener for clients of Eureka.
+pub(super) const EUREKA: Object = Object {
+    name: "eureka",
+    doc: "The listener for clients of Eureka, under `/eureka`. Whoever reaches it can register services, unless `access:` says otherwise. A port that is taken is reported and skipped.",
+    fields: &[
+        field(
+            "enabled",
+            FLAG,
+            Default::Text("true"),
+            "Whether it is there.",
+        ),
+        field(
+            "address",
+            ADDRESS,
+            Default::Text("127.0.0.1:8761"),
+            "Where it listens.",
+        ),
+        FRONT_HOSTS,
+        TLS_FIELD,
+        LIMITS_FIELD,
+        INSECURE_FIELD,
+    ],
+    rules: &[],
+};
+
+const FRONT_HOSTS: Field = field(
+    "hosts",
+    Shape::List { of: &HOST, min: 0 },
+    Default::Absent,
+    "Host names that it answers to, besides `localhost` and IP addresses: those by which clients name it.",
+);
+
+/// The listener for clients of Consul.
+pub(super) const CONSUL: Object = Object {
+    name: "consul",
+    doc: "The listener for clients of Consul, under `/v1`. Whoever reaches it can register services, unless `access:` says otherwise. A port that is taken is reported and skipped.",
+    fields: &[
+        field(
+            "enabled",
+            FLAG,
+            Default::Text("true"),
+            "Whether it is there.",
+        ),
+        field(
+            "address",
+            ADDRESS,
+            Default::Text("127.0.0.1:8500"),
+            "Where it listens.",
+        ),
+        FRONT_HOSTS,
+        TLS_FIELD,
+        LIMITS_FIELD,
+        INSECURE_FIELD,
     ],
     rules: &[],
 };

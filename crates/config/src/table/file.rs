@@ -3,7 +3,7 @@
 use super::{
     ADDRESS, DURATION, Default, FILE_NAME, FLAG, HOST, LABELS, LISTENER, Leaf, Object, POLICIES,
     ROUTE, Shape, Shelf, TEXT, UPSTREAM,
-    control::{ACCESS, INSECURE_FIELD, LIMITS_FIELD, TLS_FIELD},
+    control::{ACCESS, CONSUL, EUREKA, INSECURE_FIELD, LIMITS_FIELD, TLS_FIELD},
     count, field, word,
 };
 
@@ -259,61 +259,6 @@ const REGISTRY: Object = Object {
             Default::Empty,
             "What health checks may do.",
         ),
-    ],
-    rules: &[],
-};
-
-const EUREKA: Object = Object {
-    name: "eureka",
-    doc: "The listener for clients of Eureka, under `/eureka`. Whoever reaches it can register services, unless `access:` says otherwise. A port that is taken is reported and skipped.",
-    fields: &[
-        field(
-            "enabled",
-            FLAG,
-            Default::Text("true"),
-            "Whether it is there.",
-        ),
-        field(
-            "address",
-            ADDRESS,
-            Default::Text("127.0.0.1:8761"),
-            "Where it listens.",
-        ),
-        FRONT_HOSTS,
-        TLS_FIELD,
-        LIMITS_FIELD,
-        INSECURE_FIELD,
-    ],
-    rules: &[],
-};
-
-const FRONT_HOSTS: super::Field = field(
-    "hosts",
-    Shape::List { of: &HOST, min: 0 },
-    Default::Absent,
-    "Host names that it answers to, besides `localhost` and IP addresses: those by which clients name it.",
-);
-
-const CONSUL: Object = Object {
-    name: "consul",
-    doc: "The listener for clients of Consul, under `/v1`. Whoever reaches it can register services, unless `access:` says otherwise. A port that is taken is reported and skipped.",
-    fields: &[
-        field(
-            "enabled",
-            FLAG,
-            Default::Text("true"),
-            "Whether it is there.",
-        ),
-        field(
-            "address",
-            ADDRESS,
-            Default::Text("127.0.0.1:8500"),
-            "Where it listens.",
-        ),
-        FRONT_HOSTS,
-        TLS_FIELD,
-        LIMITS_FIELD,
-        INSECURE_FIELD,
     ],
     rules: &[],
 };

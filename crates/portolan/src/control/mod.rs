@@ -8,16 +8,17 @@ mod gates;
 mod listener;
 mod ports;
 mod probing;
+mod succession;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use portolan_admin::{Admin, Readiness, Status, silent_sources};
-use portolan_catalog::{InboxHub, Turn, Witness};
+use portolan_catalog::{Inbox, InboxHub, Turn, Witness};
 use portolan_config::Plan;
 use portolan_ledger::Ledger;
 use portolan_model::{Revision, SourceId};
 use portolan_registry::{
-    Parts as RegistryParts, Reader, Registry, Stored,
+    Desk, Orders, Parts as RegistryParts, Reader, Registry, Stored,
     core::Bounds,
     front::native::{Native, Parts as NativeParts},
     watch::Hub,
@@ -34,7 +35,7 @@ use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
 
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// The source that our own instances are of.
 const REGISTRY: &str = "registry";
@@ -107,45 +108,30 @@ impl Control {
         } = parts;
         let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
         let inbox = hub.open(&SourceId::new(REGISTRY), Turn::First);
-        let (registry, desk, orders) = Registry::new(RegistryParts {
-            env: env.clone(),
-            inbox,
-            bounds: bounds(&plan),
-            witness,
-            reader: Arc::clone(&reader),
-            stored,
-        });
+        let kept = (inbox, Arc::clone(&reader));
+        let (registry, desk, orders) = registry(&env, &plan, witness, kept, stored);
         let (watches, watching) = Hub::new(&*reader);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let probing = Probing::new(&plan);
-        let (prober, states) = probing.prober(&env, &registry, orders, bench);
+        let (prober, found) = probing.prober(&env, &registry, orders, bench);
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
-        let (fronts, keeper) = Fronts::new(
-            (&registry, &ledger),
-            &watches,
-            (&states, &probing),
-            drain.watch(),
-            (&env, &gates),
-        );
+        let (kept, around) = ((&registry, &ledger), (&env, &gates));
+        let checks = (&found, &probing);
+        let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
-            checks: states,
+            checks: found,
             links: links(gateway.subscribe()),
             drain: drain.watch(),
             env: env.clone(),
         });
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
-        let kept = (store.condition(), ledger.clone());
-        let metrics = Metrics::new(
-            (&env, &view),
-            meters,
-            access,
-            (kept, gates.access().clone()),
-        );
+        let told = ((store.condition(), ledger.clone()), gates.access().clone());
+        let metrics = Metrics::new((&env, &view), meters, access, told);
         let api = gates.api(Arc::new(native));
         let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
@@ -193,17 +179,6 @@ impl Control {
         self.status.follow(status, sockets)?;
         self.fronts.follow(&plan.registry, sockets);
         Ok(())
-    }
-
-    /// Reads tokens from the store, if there is one: without, those of the configuration count.
-    async fn read_tokens(&self) {
-        let read = self.gates.access().attach(self.store.ledger()).await;
-        if let Err(error) = read {
-            tracing::error!(
-                error = crate::load::chain(&error),
-                "stored tokens can't be read"
-            );
-        }
     }
 
     /// Reads the certificates of control listeners again.
@@ -275,64 +250,6 @@ impl Control {
         }
     }
 
-    /// Stops accepting and gives away what is only in memory: from now on, the registry
-    /// takes no writes, so that none is lost that was answered.
-    pub(crate) async fn stop_and_export(&mut self) -> Vec<u8> {
-        for listener in self.listeners() {
-            listener.stop_accepting();
-        }
-        let handed = self.registry.export().await.unwrap_or_default();
-        // The successor opens the store: two processes can't.
-        let _ended = self.registry.attach(None).await;
-        let _never = self.gates.access().attach(None).await;
-        self.close_store().await;
-        serde_json::to_vec(&handed).unwrap_or_else(|error| {
-            tracing::error!(%error, "registrations can't be handed over");
-            Vec::new()
-        })
-    }
-
-    /// Takes in what a predecessor gave away.
-    pub(crate) async fn take_in(&mut self, state: &[u8]) {
-        let handed = match serde_json::from_slice(state) {
-            Ok(handed) => handed,
-            Err(error) => {
-                tracing::error!(%error, "the predecessor's registrations can't be read");
-                return;
-            }
-        };
-        // A registry that has ended ends with the program.
-        let _ended = self.registry.adopt(handed).await;
-        self.attach_store().await;
-    }
-
-    /// Opens the store, which from then on holds what is in memory.
-    async fn attach_store(&mut self) {
-        match self.store.open().await {
-            Ok(stored) => {
-                // A registry that has ended ends with the program.
-                let _ended = self.registry.attach(Some(stored)).await;
-                self.ledger.attach(self.store.ledger()).await;
-            }
-            Err(error) => store::without(&error),
-        }
-        self.read_tokens().await;
-    }
-
-    /// Closes the store, with everything in it that anybody was told.
-    async fn close_store(&mut self) {
-        self.ledger.attach(None).await;
-        self.store.close().await;
-    }
-
-    /// Goes on after a hand-over that came to nothing.
-    pub(crate) async fn resume(&mut self, plan: &Plan, sockets: &mut Sockets) {
-        // A registry that has ended ends with the program.
-        let _ended = self.registry.resume().await;
-        self.attach_store().await;
-        self.apply(plan, sockets).await;
-    }
-
     /// Ends watches and lets the answers that have begun come to their end.
     pub(crate) async fn close(&mut self) {
         self.drain.start();
@@ -370,6 +287,24 @@ impl Control {
         let [eureka, consul] = self.fronts.listeners();
         [&mut self.admin, &mut self.status, eureka, consul]
     }
+}
+
+/// The registry, with what it is bound by.
+fn registry(
+    env: &Env,
+    plan: &Plan,
+    witness: Arc<dyn Witness>,
+    (inbox, reader): (Inbox, Arc<dyn Reader>),
+    stored: Option<Stored>,
+) -> (Registry, Desk, Orders) {
+    Registry::new(RegistryParts {
+        env: env.clone(),
+        inbox,
+        bounds: bounds(plan),
+        witness,
+        reader,
+        stored,
+    })
 }
 
 /// The admin API, with the native front under it.

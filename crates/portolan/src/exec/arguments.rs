@@ -68,7 +68,8 @@ pub(crate) struct Arguments {
     /// That certificate's key.
     #[arg(long, value_name = "FILE", requires = "registry_certificate")]
     pub(super) registry_key: Option<PathBuf>,
-    /// A file with the token to show to the registry [default: $PORTOLAN_TOKEN].
+    /// A file with the token to show to the registry [default: that of
+    /// `PORTOLAN_TOKEN`].
     #[arg(long, value_name = "FILE")]
     pub(super) registry_token_file: Option<PathBuf>,
     /// The program and its arguments.

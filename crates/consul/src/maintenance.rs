@@ -1,4 +1,4 @@
-//! Services that clients of Consul take out and put back: an operator's ruling.
+//! Maintenance of services: rulings of the registry that clients of Consul make and end.
 
 use std::sync::Arc;
 
@@ -6,12 +6,14 @@ use portolan_dialects::consul::{Maintenance, Record, Refusal};
 use portolan_model::{Override, Ruling};
 use portolan_registry::{RegistryError, core::Subject};
 
-use super::{ACTOR, Clerk, Writing, actor, begin, subject};
-use crate::terms::Key;
+use super::{
+    clerk::{ACTOR, Clerk, Writing, begin, subject},
+    terms::Key,
+};
 
 impl Clerk {
     /// Takes a service out, or puts it back.
-    pub(crate) fn maintain(
+    pub(super) fn maintain(
         &self,
         key: &Key,
         maintenance: &Maintenance,
@@ -31,7 +33,8 @@ impl Clerk {
     /// Ends maintenance, if a client of Consul asked for it.
     pub(super) fn end_maintenance(&self, record: &Record) -> Result<Option<Writing>, Refusal> {
         let is_ours = self.ruling(record)?.is_some_and(|ruling| {
-            ruling.traffic == Override::Maintenance && ruling.actor.as_deref() == Some(ACTOR)
+            let actor = ruling.actor.as_deref().unwrap_or_default();
+            ruling.traffic == Override::Maintenance && is_of_consul(actor)
         });
         if !is_ours {
             return Ok(None);
@@ -59,15 +62,22 @@ impl Clerk {
             },
             weight,
             reason: reason.map(|reason| reason.as_str().into()),
-            actor: Some(actor()),
+            actor: Some(self.actor()),
             at: self.env.now(),
         });
         let (registry, subject) = (self.registry.clone(), subject(record)?);
+        let actor = self.actor();
         Ok(begin(async move {
-            match registry.rule(Some(actor()), subject, ruling).await {
+            match registry.rule(Some(actor), subject, ruling).await {
                 Ok(_) | Err(RegistryError::NoRuling) => Ok(()),
                 Err(error) => Err(error.into()),
             }
         }))
     }
+}
+
+/// Whether somebody ruled through this front.
+fn is_of_consul(actor: &str) -> bool {
+    let rest = actor.strip_prefix(ACTOR);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
