@@ -1,3 +1,5 @@
+//! Rules of CEL, one by one, and what holds for every expression.
+
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
