@@ -389,7 +389,7 @@ mod tests {
         let name = |book: &Book| {
             let kind = &book.record(&own("side")).unwrap().checks[0].kind;
             let CheckKind::Alias { name, .. } = kind else {
-                panic!("{kind:?}")
+                panic!("{kind:?}");
             };
             name.clone()
         };
