@@ -265,12 +265,17 @@ mod tests {
         let json = Format::Json as usize;
         let pieces = |all: &All| -> HashMap<ServiceKey, *const u8> {
             let pieces = all.pieces.iter();
-            pieces.map(|(key, piece)| (key.clone(), piece.bytes.as_ptr())).collect()
+            pieces
+                .map(|(key, piece)| (key.clone(), piece.bytes.as_ptr()))
+                .collect()
         };
         let before = pieces(&*bodies.all[json].lock().await);
         put(&mut fold, 7, 81);
         let list = bodies.all(|| fold.catalog(), Format::Json, false).await;
-        assert!(list.windows(6).any(|some| some == b"\"$\":81"), "it is never stale");
+        assert!(
+            list.windows(6).any(|some| some == b"\"$\":81"),
+            "it is never stale"
+        );
         let after = pieces(&*bodies.all[json].lock().await);
         let differ = before.iter().filter(|(key, piece)| after[*key] != **piece);
         assert_eq!(differ.count(), 1);

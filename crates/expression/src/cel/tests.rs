@@ -1,3 +1,5 @@
+//! What the specification says, what is refused, and what it may cost.
+
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
