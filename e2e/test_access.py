@@ -642,6 +642,6 @@ def test_keys_sessions_and_queries_of_consul_need_permission(guarded):
     status, text = query("app-web", *own)
     assert status == 200
     known = f"{url}/query/{json.loads(text)['ID']}"
-    assert curl(*own, known)[0] == 200 and curl(known)[0] == 404
+    assert curl(*own, known)[0] == 200 and curl(known)[0] == 403
     assert curl("-X", "DELETE", known)[0] == 403 and curl("-X", "DELETE", *own, known)[0] == 200
     assert curl(*own, f"{url}/snapshot")[0] == 403 and curl("-o", "/dev/null", *shown, f"{url}/snapshot")[0] == 200

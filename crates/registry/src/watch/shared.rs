@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(made.get(), 1);
         // The same in content, but another: it may differ in what is not compared.
         let other = instance();
-        shared.text(&other, make);
+        shared.text(&other, encode);
         assert_eq!(made.get(), 2);
     }
 
