@@ -17,7 +17,6 @@ from harness.processes import Program
 from harness.waiting import until
 
 
-
 def access(**parts) -> dict:
     """A configuration with access control, and Eureka and Consul on ports of their own."""
     registry = {

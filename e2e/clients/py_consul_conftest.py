@@ -25,14 +25,18 @@ def _unset_consul_token():
     os.environ.pop("CONSUL_HTTP_TOKEN", None)
 
 
-def running(folder: Path, **access):
-    """A fresh Portolan for one test."""
+def running(folder: Path, token: str | None = None):
+    """A fresh Portolan for one test; with access control if there is a first token."""
     port = int(os.environ["PORTOLAN_CONSUL_PORT"])
-    consul = {"address": f"127.0.0.1:{port}"}
-    registry = {"consul": consul, "checks": {"scripts": True}}
+    registry = {"consul": {"address": f"127.0.0.1:{port}"}, "checks": {"scripts": True}}
+    access = {} if token is None else {"access": {}}
     gateway = Portolan(folder, config(registry=registry, **access))
+    api = f"http://127.0.0.1:{port}/v1"
     try:
-        itself = requests.get(f"http://127.0.0.1:{port}/v1/agent/self", timeout=10)
+        if token is not None:
+            made = requests.put(f"{api}/acl/bootstrap", json={"BootstrapSecret": token}, timeout=10)
+            assert made.status_code == 200, made.text
+        itself = requests.get(f"{api}/agent/self", headers={"X-Consul-Token": token or ""}, timeout=10)
         yield ConsulInstance(gateway, port, itself.json()["Config"]["Version"])
     finally:
         gateway.stop(40)
@@ -47,7 +51,7 @@ def consul_instance(tmp_path):
 @pytest.fixture
 def acl_consul_instance(tmp_path):
     token = str(uuid.uuid4())
-    for instance in running(tmp_path):
+    for instance in running(tmp_path, token):
         yield instance, token
 
 

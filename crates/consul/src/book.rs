@@ -190,7 +190,7 @@ impl Book {
         let service = Key::new(node, &definition.service_id);
         let mut record = self.record(&service).cloned().ok_or_else(|| {
             let id = &definition.service_id;
-            Refusal::failed(format!("ServiceID {id:?} does not exist"))
+            Refusal::missing(format!("ServiceID {id:?} does not exist"))
         })?;
         record.put_check(definition);
         self.name_aliases(&mut record);

@@ -188,6 +188,10 @@ impl Parts {
     async fn dispatch(&self, request: Request) -> Result<Response, Refusal> {
         let bad = |error: portolan_wire::serve::BadEncoding| Refusal::bad(error.to_string());
         let path = decode(request.uri().path()).map_err(bad)?.into_owned();
+        if path == "/" {
+            // Whoever checks that there is an agent asks for no more.
+            return Ok(answering::text(200, "Portolan, as a Consul agent\n"));
+        }
         let place = Place::parse(&path)?;
         let text = request.uri().query().unwrap_or_default().to_owned();
         let query = Query::parse(&text).map_err(bad)?;

@@ -38,6 +38,7 @@ pub(super) fn answer(parts: &Parts, sane: Sane) -> Result<Response, Refusal> {
         Sane::Usage => usage(parts),
         Sane::Roots => json!({ "ActiveRootID": "", "TrustDomain": "", "Roots": [] }),
         Sane::Peerings | Sane::NothingListed => json!([]),
+        Sane::Keyring => return Err(Refusal::failed("keyring is empty")),
         Sane::NotThere => {
             return Err(Refusal::missing(
                 "Portolan does not have this part of Consul",

@@ -484,7 +484,7 @@ async fn refusals_are_plain_texts() {
             "PUT",
             "agent/check/register",
             r#"{"Name": "c", "TTL": "1s", "ServiceID": "x"}"#,
-            500,
+            404,
             "does not exist",
         ),
         (
@@ -495,6 +495,7 @@ async fn refusals_are_plain_texts() {
             "method GET not allowed",
         ),
         ("GET", "nothing", "", 404, "Invalid URL path"),
+        ("GET", "operator/keyring", "", 500, "keyring is empty"),
         ("GET", "acl/tokens", "", 401, "ACL support disabled"),
         (
             "PUT",
@@ -732,4 +733,31 @@ async fn a_service_has_as_many_checks_as_the_limit_and_not_one_more() {
     );
     let checks = agent.get("health/checks/web").await.body;
     assert_eq!(checks.as_array().unwrap().len(), 64);
+}
+
+#[tokio::test]
+async fn its_root_says_that_it_is_there() {
+    let agent = Agent::new();
+    let check = json!({"Name": "itself", "HTTP": agent.url(), "Interval": "100ms"});
+    agent.put("agent/check/register", &check).await;
+    until!(agent.status("itself").await.0 == "passing");
+}
+
+#[tokio::test]
+async fn the_agent_leaves_out_what_a_service_has_not() {
+    let agent = Agent::new();
+    agent
+        .put("agent/service/register", &json!({"Name": "web"}))
+        .await;
+    let plain = json!({"web": {
+        "ID": "web", "Service": "web", "Tags": [], "Meta": {}, "Port": 0, "Address": "",
+        "Weights": {"Passing": 1, "Warning": 1}, "EnableTagOverride": false, "Datacenter": "dc1",
+    }});
+    assert_eq!(agent.get("agent/services").await.body, plain);
+    let web = json!({"Name": "web", "Connect": {"Native": true},
+                     "TaggedAddresses": {"wan": {"Address": "192.0.2.1", "Port": 80}}});
+    agent.put("agent/service/register", &web).await;
+    let shown = agent.get("agent/service/web").await.body;
+    assert_eq!(shown["Connect"], web["Connect"]);
+    assert_eq!(shown["TaggedAddresses"], web["TaggedAddresses"]);
 }

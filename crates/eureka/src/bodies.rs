@@ -204,3 +204,75 @@ async fn zip(plain: &[u8]) -> Bytes {
     }
     encoder.finish().unwrap_or_default().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use portolan_catalog::{Fold, GuardSettings, News, Saying};
+    use portolan_model::{
+        Change, Instance, InstanceId, Name, NamedPort, RevisionClock, SourceId, State, Timestamp,
+        Weight,
+    };
+
+    use super::*;
+
+    const SERVICES: usize = 20;
+    const INSTANCES: usize = 10_000;
+
+    fn put(fold: &mut Fold, number: usize, port: u16) {
+        let instance = Arc::new(Instance {
+            key: ServiceKey::parse(&format!("service-{}", number % SERVICES)).unwrap(),
+            id: InstanceId::parse(&format!("i{number}")).unwrap(),
+            endpoints: vec![NamedPort {
+                name: Name::parse("default").unwrap(),
+                address: ([127, 0, 0, 1], port).into(),
+            }],
+            zone: None,
+            version: None,
+            weight: Weight::NORMAL,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            source: SourceId::new("file"),
+            state: State::default(),
+        });
+        let saying = Saying {
+            source: SourceId::new("file"),
+            actor: None,
+            news: News::Said(Change::Put { instance }),
+        };
+        fold.apply(Timestamp::from_millis(1), saying);
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_instances_are_encoded_once_for_all_clients() {
+        let clock = RevisionClock::new(Revision::FIRST);
+        let now = Timestamp::from_millis(1);
+        let mut fold = Fold::new(GuardSettings::default(), clock, now);
+        (0..INSTANCES).for_each(|number| put(&mut fold, number, 80));
+        let bodies = Bodies::default();
+        for format in Format::ALL {
+            for is_zipped in [false, true] {
+                let first = bodies.all(|| fold.catalog(), format, is_zipped).await;
+                for _ in 0..100 {
+                    let again = bodies.all(|| fold.catalog(), format, is_zipped).await;
+                    assert_eq!(again.as_ptr(), first.as_ptr(), "{format:?} {is_zipped}");
+                }
+            }
+        }
+
+        // A change makes a new list, in which only one service is encoded anew.
+        let json = Format::Json as usize;
+        let pieces = |all: &All| -> HashMap<ServiceKey, *const u8> {
+            let pieces = all.pieces.iter();
+            pieces.map(|(key, piece)| (key.clone(), piece.bytes.as_ptr())).collect()
+        };
+        let before = pieces(&*bodies.all[json].lock().await);
+        put(&mut fold, 7, 81);
+        let list = bodies.all(|| fold.catalog(), Format::Json, false).await;
+        assert!(list.windows(6).any(|some| some == b"\"$\":81"), "it is never stale");
+        let after = pieces(&*bodies.all[json].lock().await);
+        let differ = before.iter().filter(|(key, piece)| after[*key] != **piece);
+        assert_eq!(differ.count(), 1);
+    }
+}

@@ -339,7 +339,7 @@ async fn published(follow: &mut Option<Box<dyn Follow>>) {
         return;
     }
     *follow = None;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Resolves when the store has to be written anew; never without a store.

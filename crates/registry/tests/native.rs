@@ -8,6 +8,7 @@
 mod common;
 
 use common::World;
+use portolan_dialects::native::InstanceList;
 use portolan_runtime::Env;
 use serde_json::{Value, json};
 
@@ -407,6 +408,7 @@ async fn instances_are_listed_by_what_they_are() {
     for (query, ids) in cases {
         let (status, body) = world.call("GET", &format!("{base}{query}"), "").await;
         assert_eq!(status, 200, "{query}: {body}");
+        assert!(serde_json::from_value::<InstanceList>(body.clone()).is_ok());
         let listed = body["instances"].as_array().unwrap();
         let listed: Vec<_> = listed
             .iter()

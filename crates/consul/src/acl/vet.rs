@@ -52,6 +52,7 @@ fn vet_sane(permit: &Permit, sane: Sane, is_read: bool) -> Result<(), Refusal> {
         | Sane::AutopilotHealth
         | Sane::AutopilotState
         | Sane::Usage => permit.require(Resource::Operator, "", level),
+        Sane::Keyring => permit.require(Resource::Keyring, "", level),
         Sane::Peerings => permit.require(Resource::Peering, "", level),
         Sane::CoordinateDatacenters
         | Sane::CoordinateNodes

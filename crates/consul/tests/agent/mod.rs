@@ -238,6 +238,11 @@ impl Agent {
         (answer.status, answer.text)
     }
 
+    /// Where the API begins.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
     /// The ids of the services of that name.
     pub(crate) async fn ids(&self, query: &str) -> Vec<String> {
         let answer = self.get(&format!("health/service/{query}")).await;

@@ -153,6 +153,8 @@ pub enum Sane {
     RaftConfiguration,
     /// `operator/autopilot/configuration`.
     AutopilotConfiguration,
+    /// `operator/keyring`.
+    Keyring,
     /// `operator/autopilot/health`.
     AutopilotHealth,
     /// `operator/autopilot/state`.
@@ -377,6 +379,7 @@ fn sane(area: &str, rest: &str) -> Result<Sane, Refusal> {
         ("operator", "autopilot/configuration") => Sane::AutopilotConfiguration,
         ("operator", "autopilot/health") => Sane::AutopilotHealth,
         ("operator", "autopilot/state") => Sane::AutopilotState,
+        ("operator", "keyring") => Sane::Keyring,
         ("operator", "usage") => Sane::Usage,
         ("connect", "ca/roots") => Sane::Roots,
         ("connect", "intentions") | ("exported-services", "") => Sane::NothingListed,

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::{Value, json};
 
 use super::{CheckView, Indexes, NodeView};
 use crate::consul::{Locality, TaggedAddress, Weights, filter::Shape};
@@ -70,6 +70,12 @@ pub struct ServiceView {
 }
 
 impl ServiceView {
+    /// The settings of the mesh of a service that has none.
+    #[must_use]
+    pub fn no_proxy() -> Value {
+        json!({ "Mode": "", "MeshGateway": {}, "Expose": {} })
+    }
+
     /// What filters may select.
     pub const SHAPE: Shape = Shape::Object(Self::FIELDS);
     const FIELDS: &'static [(&'static str, Shape)] = &[
@@ -95,18 +101,35 @@ impl ServiceView {
     ];
 }
 
-/// A service as its agent shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+/// A service as its agent shows it: without what it has not.
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgentServiceView {
     /// What it has everywhere.
-    #[serde(flatten)]
     pub service: ServiceView,
     /// The datacenter.
     pub datacenter: Arc<str>,
     /// Changes with it; for single services only.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
+}
+
+impl Serialize for AgentServiceView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let whole = serde_json::to_value(&self.service).map_err(S::Error::custom)?;
+        let Value::Object(mut fields) = whole else {
+            return Err(S::Error::custom("a service is an object"));
+        };
+        fields.retain(|name, value| match name.as_str() {
+            "CreateIndex" | "ModifyIndex" | "PeerName" => false,
+            "TaggedAddresses" | "Connect" => value.as_object().is_some_and(|map| !map.is_empty()),
+            "Proxy" => *value != ServiceView::no_proxy(),
+            _ => true,
+        });
+        fields.insert("Datacenter".to_owned(), Value::from(&*self.datacenter));
+        if let Some(hash) = &self.content_hash {
+            fields.insert("ContentHash".to_owned(), Value::from(hash.as_str()));
+        }
+        fields.serialize(serializer)
+    }
 }
 
 /// A service's line in the catalogue.

@@ -141,10 +141,7 @@ impl Registered {
             socket_path: service.socket_path.as_str().into(),
             weights: service.weights,
             enable_tag_override: service.enable_tag_override,
-            proxy: service
-                .proxy
-                .clone()
-                .unwrap_or_else(|| json!({ "Mode": "", "MeshGateway": {}, "Expose": {} })),
+            proxy: service.proxy.clone().unwrap_or_else(ServiceView::no_proxy),
             connect: service.connect.clone().unwrap_or_else(|| json!({})),
             locality: service.locality.clone(),
             peer_name: "",

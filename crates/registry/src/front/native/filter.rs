@@ -59,30 +59,31 @@ impl<'q> Filter<'q> {
         Ok(filter)
     }
 
-    /// Those of the instances that are wanted, as the API shows them.
-    pub(super) async fn choose(
+    /// Those of the instances that are wanted.
+    pub(super) async fn choose<'i>(
         &self,
-        instances: &[Arc<Instance>],
-    ) -> Result<Vec<InstanceView>, Refusal> {
-        let (mut views, mut budget) = (Vec::new(), Budget::default());
-        for some in instances.chunks(STEP) {
+        instances: &'i [Arc<Instance>],
+    ) -> Result<Vec<&'i Arc<Instance>>, Refusal> {
+        let (mut chosen, mut budget) = (Vec::new(), Budget::default());
+        for (number, some) in instances.chunks(STEP).enumerate() {
+            if number > 0 {
+                // A long list lets others have their turn.
+                tokio::task::yield_now().await;
+            }
             for instance in some.iter().filter(|instance| self.holds(instance)) {
-                let view = InstanceView::from(&**instance);
-                if self.answers(&view, &mut budget)? {
-                    views.push(view);
+                if self.answers(instance, &mut budget)? {
+                    chosen.push(instance);
                 }
             }
-            // A long list lets others have their turn.
-            tokio::task::yield_now().await;
         }
-        Ok(views)
+        Ok(chosen)
     }
 
-    fn answers(&self, view: &InstanceView, budget: &mut Budget) -> Result<bool, Refusal> {
+    fn answers(&self, instance: &Instance, budget: &mut Budget) -> Result<bool, Refusal> {
         let Some(program) = &self.program else {
             return Ok(true);
         };
-        match serde_json::to_value(view) {
+        match serde_json::to_value(InstanceView::from(instance)) {
             Ok(Value::Object(object)) => Ok(program.holds(&object, budget)?),
             Ok(_) | Err(_) => Ok(false),
         }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use http::StatusCode;
 use portolan_catalog::{Conflict, Service, SourceStatus};
 use portolan_dialects::native::{
-    ConflictView, InstanceList, InstanceView, ServiceAnswer, ServiceList, ServiceSummary,
-    SourceList, SourceView, StalenessView,
+    ConflictView, InstanceView, ServiceAnswer, ServiceList, ServiceSummary, SourceList, SourceView,
+    StalenessView,
 };
-use portolan_model::{InstanceId, Name, ServiceKey};
-use portolan_wire::serve::{Query, Response};
+use portolan_model::{Instance, InstanceId, Name, Revision, ServiceKey};
+use portolan_wire::serve::{Query, Response, full};
 
 use super::{
     Parts, Refusal,
     filter::{self, Filter},
-    json,
+    json, response, watch,
 };
 
 pub(super) fn services(parts: &Parts, namespace: Option<&Name>) -> Result<Response, Refusal> {
@@ -65,11 +65,24 @@ pub(super) async fn instances(
         // A service that is forgotten today may have had some.
         Some(_) | None => catalog.instances_at(key, revision)?,
     };
-    let list = InstanceList {
-        revision,
-        instances: filter.choose(&instances).await?,
-    };
-    json(StatusCode::OK, &list)
+    let chosen = filter.choose(&instances).await?;
+    Ok(listed(parts, revision, &chosen))
+}
+
+/// An [`InstanceList`] out of texts that are made once for everybody who asks.
+///
+/// [`InstanceList`]: portolan_dialects::native::InstanceList
+fn listed(parts: &Parts, revision: Revision, instances: &[&Arc<Instance>]) -> Response {
+    let shared = parts.hub.shared();
+    let mut list = format!("{{\"revision\":{revision},\"instances\":[").into_bytes();
+    for (number, instance) in instances.iter().enumerate() {
+        if number > 0 {
+            list.push(b',');
+        }
+        list.extend_from_slice(&watch::text(&shared, instance));
+    }
+    list.extend_from_slice(b"]}\n");
+    response(StatusCode::OK, "application/json", full(list))
 }
 
 pub(super) fn instance(
