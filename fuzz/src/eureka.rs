@@ -5,7 +5,7 @@ use portolan_dialects::eureka::{
     read_application, read_applications, read_batch, read_instance, read_replicated, show,
     write_application, write_applications, write_instance, write_replicated,
 };
-use portolan_model::{Revision, SourceId};
+use portolan_model::SourceId;
 
 /// Any document is read or refused, in both formats and in each of its meanings. What was
 /// read stays the same however often it is written and read again, and comes back from the
@@ -36,7 +36,7 @@ pub fn eureka(input: &[u8]) {
                 .map(|found| application_piece(format, &found.name, &found.instances))
                 .collect();
             let pieces = pieces.iter().map(Vec::as_slice);
-            let bytes = write_applications(format, Revision::FIRST, &read.hash, pieces);
+            let bytes = write_applications(format, &read.hash, pieces);
             let again = read_applications(format, &bytes).expect("what we write we read");
             assert_eq!(again.applications.len(), read.applications.len());
         }

@@ -386,9 +386,12 @@ mod tests {
         let mut book = Book::default();
         let alias = r#"{"Name": "side", "Check": {"AliasService": "web-1"}}"#;
         register(&mut book, alias);
-        let name = |book: &Book| match &book.record(&own("side")).unwrap().checks[0].kind {
-            CheckKind::Alias { name, .. } => name.clone(),
-            other => panic!("{other:?}"),
+        let name = |book: &Book| {
+            let kind = &book.record(&own("side")).unwrap().checks[0].kind;
+            let CheckKind::Alias { name, .. } = kind else {
+                panic!("{kind:?}");
+            };
+            name.clone()
         };
         assert_eq!(name(&book), "");
         let touched = book.adopt(record(r#"{"Name": "web", "ID": "web-1"}"#));

@@ -629,8 +629,8 @@ async fn what_an_operator_patched_survives_other_checks() {
     let web = json!({"Name": "web", "Port": 80, "Meta": {"a": "1"}, "Check": {"TTL": "10m"}});
     agent.put("agent/service/register", &web).await;
     let path = "/v1/services/web/instances/web";
-    let patch = json!({"metadata": {"team": "shop"}, "weight": 50}).to_string();
-    assert_eq!(agent.world.call("PATCH", path, &patch).await.0, 200);
+    let changes = json!({"metadata": {"team": "shop"}, "weight": 50}).to_string();
+    assert_eq!(agent.world.call("PATCH", path, &changes).await.0, 200);
     let disk = json!({"Name": "disk", "TTL": "10m", "ServiceID": "web", "Status": "passing"});
     agent.put("agent/check/register", &disk).await;
     agent

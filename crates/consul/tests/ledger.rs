@@ -289,6 +289,12 @@ async fn a_session_ends_with_a_check_that_it_names() {
     session(&agent, &body).await;
     agent.put("agent/check/deregister/disk", &Value::Null).await;
     until!(agent.get("session/list").await.text == "[]");
+
+    let far = json!({"Node": "far", "Address": "10.0.0.1"});
+    agent.put("catalog/register", &far).await;
+    session(&agent, &json!({"Node": "far", "Checks": []})).await;
+    agent.put("catalog/deregister", &far).await;
+    until!(agent.get("session/list").await.text == "[]");
 }
 
 #[tokio::test]

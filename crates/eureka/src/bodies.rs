@@ -144,7 +144,7 @@ impl All {
             counts.merge(&piece.counts);
         }
         let pieces = pieces.into_iter().map(|piece| &*piece.bytes);
-        write_applications(format, catalog.revision(), &counts.hash(), pieces).into()
+        write_applications(format, &counts.hash(), pieces).into()
     }
 }
 
@@ -178,7 +178,7 @@ async fn encode_delta(catalog: &Catalog, touched: &[Touched], format: Format) ->
     // That of everything, as of the same catalogue.
     let hash = counts(catalog).hash();
     let pieces = pieces.iter().map(Vec::as_slice);
-    write_applications(format, catalog.revision(), &hash, pieces).into()
+    write_applications(format, &hash, pieces).into()
 }
 
 fn told(touched: &Touched) -> InstanceInfo {
@@ -251,13 +251,12 @@ mod tests {
         let mut fold = Fold::new(GuardSettings::default(), clock, now);
         (0..INSTANCES).for_each(|number| put(&mut fold, number, 80));
         let bodies = Bodies::default();
-        for format in Format::ALL {
-            for is_zipped in [false, true] {
-                let first = bodies.all(|| fold.catalog(), format, is_zipped).await;
-                for _ in 0..100 {
-                    let again = bodies.all(|| fold.catalog(), format, is_zipped).await;
-                    assert_eq!(again.as_ptr(), first.as_ptr(), "{format:?} {is_zipped}");
-                }
+        let both = |format| [(format, false), (format, true)];
+        for (format, is_zipped) in Format::ALL.into_iter().flat_map(both) {
+            let first = bodies.all(|| fold.catalog(), format, is_zipped).await;
+            for _ in 0..100 {
+                let again = bodies.all(|| fold.catalog(), format, is_zipped).await;
+                assert_eq!(again.as_ptr(), first.as_ptr(), "{format:?} {is_zipped}");
             }
         }
 
@@ -265,12 +264,17 @@ mod tests {
         let json = Format::Json as usize;
         let pieces = |all: &All| -> HashMap<ServiceKey, *const u8> {
             let pieces = all.pieces.iter();
-            pieces.map(|(key, piece)| (key.clone(), piece.bytes.as_ptr())).collect()
+            pieces
+                .map(|(key, piece)| (key.clone(), piece.bytes.as_ptr()))
+                .collect()
         };
         let before = pieces(&*bodies.all[json].lock().await);
         put(&mut fold, 7, 81);
         let list = bodies.all(|| fold.catalog(), Format::Json, false).await;
-        assert!(list.windows(6).any(|some| some == b"\"$\":81"), "it is never stale");
+        assert!(
+            list.windows(6).any(|some| some == b"\"$\":81"),
+            "it is never stale"
+        );
         let after = pieces(&*bodies.all[json].lock().await);
         let differ = before.iter().filter(|(key, piece)| after[*key] != **piece);
         assert_eq!(differ.count(), 1);

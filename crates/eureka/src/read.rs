@@ -132,7 +132,7 @@ pub(super) fn vip(
         .map(|(app, infos)| application_piece(format, app, infos))
         .collect();
     let pieces = pieces.iter().map(Vec::as_slice);
-    let bytes = write_applications(format, catalog.revision(), &counts.hash(), pieces);
+    let bytes = write_applications(format, &counts.hash(), pieces);
     Ok(document(format, bytes))
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use portolan_access::{Caller, Need, Object};
 use portolan_dialects::eureka::{
-    Format, InstanceInfo, Kept, Lease, Rejection, Sender, Status, check, describe, kept,
+    Action, Format, InstanceInfo, Kept, Lease, Rejection, Sender, Status, check, describe, kept,
     read_instance, resolve, show, write_instance,
 };
 use portolan_model::{ByteSize, Instance, InstanceId};
@@ -132,7 +132,7 @@ fn settle(
             ..info.lease
         },
         last_updated: now,
-        action: None,
+        action: Some(Action::Added),
         ..info
     };
     match before {

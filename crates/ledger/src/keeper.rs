@@ -158,6 +158,9 @@ impl Keeper {
         };
         let read = place.load().await;
         let loaded = read.and_then(|records| Ok(Engine::restore(now, records)?));
+        if let (Ok(_), Err(error)) = (&loaded, place.sweep().await) {
+            tracing::warn!(%error, "what a restore left behind stays in the store");
+        }
         if let Err(error) = &loaded {
             tracing::warn!(error = %whole(error), "ledger can't be read; trying again");
         }

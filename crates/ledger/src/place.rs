@@ -88,6 +88,24 @@ impl Place {
         }
     }
 
+    /// Frees the room of a restore that came to nothing.
+    pub(crate) async fn sweep(&self) -> Result<(), StoreError> {
+        let other = LedgerKey::new(self.half.other().prefix())?;
+        let span = Span {
+            prefix: other.clone(),
+            after: None,
+            limit: 1,
+        };
+        if self.seam.range(span).await?.records.is_empty() {
+            return Ok(());
+        }
+        let sweeping = Transaction {
+            requirements: Vec::new(),
+            operations: vec![Operation::DeletePrefix(other)],
+        };
+        self.seam.transact(vec![sweeping]).await.map(drop)
+    }
+
     /// Writes what steps came to.
     pub(crate) async fn write(&self, steps: &[Step]) -> Result<(), StoreError> {
         let mut calls = Calls::default();

@@ -16,7 +16,7 @@ use portolan_model::{
 };
 
 use super::{
-    DataCenter, InstanceInfo, Lease, Pages, Port, Status,
+    Action, DataCenter, InstanceInfo, Lease, Pages, Port, Status,
     foreign::{self, Extras, NAMELESS},
     info::AMAZON,
 };
@@ -241,7 +241,7 @@ pub fn show(instance: &Instance) -> InstanceInfo {
         metadata: shown_labels(instance, extras.is_empty()),
         last_updated,
         last_dirty: extras.number("lastDirtyTimestamp").unwrap_or(since),
-        action: None,
+        action: Some(Action::Added),
         asg_name: extras.text("asgName"),
     }
 }

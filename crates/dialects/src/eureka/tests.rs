@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portolan_model::{Health, Instance, Override, Revision, SourceId, State, Timestamp};
+use portolan_model::{Health, Instance, Override, SourceId, State, Timestamp};
 use proptest::{
     collection::btree_map, option, prelude::*, sample::select, strategy::Strategy, test_runner,
 };
@@ -141,7 +141,7 @@ proptest! {
 
             let piece = application_piece(format, &name, &infos);
             let pieces = [piece.as_slice(), piece.as_slice()];
-            let bytes = write_applications(format, Revision::FIRST, &counts.hash(), pieces);
+            let bytes = write_applications(format, &counts.hash(), pieces);
             let read = read_applications(format, &bytes).unwrap();
             prop_assert_eq!(&read.version, "1");
             prop_assert_eq!(&read.hash, &counts.hash());
@@ -168,6 +168,8 @@ proptest! {
                 renewed: info.lease.registered.max(info.last_updated),
                 ..info.lease
             },
+            // Every instance that is told says how it came to be.
+            action: Some(Action::Added),
             ..info
         };
         prop_assert_eq!(shown, expected);
@@ -337,7 +339,7 @@ fn what_is_written_is_what_clients_expect() {
     );
     assert!(xml.contains("<port enabled=\"true\">80</port>"), "{xml}");
     assert!(xml.contains("<my__key>&lt;&amp;&gt;</my__key>"), "{xml}");
-    let empty = write_applications(Format::Json, Revision::FIRST, "", []);
+    let empty = write_applications(Format::Json, "", []);
     assert_eq!(
         String::from_utf8(empty).unwrap(),
         r#"{"applications":{"versions__delta":"1","apps__hashcode":"","application":[]}}"#

@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portolan_model::Revision;
-
 use super::{
     Action, DataCenter, Format, InstanceInfo, Pages,
     info::{AMAZON, AMAZON_CLASS, DATA_CENTER_CLASS},
@@ -13,6 +11,9 @@ use super::{
 
 /// The class by which Java clients read a map without entries.
 const EMPTY_MAP_CLASS: &str = "java.util.Collections$EmptyMap";
+
+/// The version of every list, as Eureka's lists have it: clients read it as a small number.
+const VERSION: &str = "1";
 
 /// What one format makes of a field.
 pub(super) trait Out {
@@ -87,14 +88,13 @@ pub fn application_piece(format: Format, name: &str, instances: &[InstanceInfo])
 /// have seen.
 pub fn write_applications<'p>(
     format: Format,
-    revision: Revision,
     hash: &str,
     pieces: impl IntoIterator<Item = &'p [u8]>,
 ) -> Vec<u8> {
     let mut pieces = pieces.into_iter();
     document(format, |out| {
         out.open("applications", None);
-        out.text("versions__delta", &revision.to_string());
+        out.text("versions__delta", VERSION);
         out.text("apps__hashcode", hash);
         out.open_list("application");
         for piece in pieces.by_ref() {

@@ -1,3 +1,5 @@
+//! Conditions hold where they should, and end within their limits.
+
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 

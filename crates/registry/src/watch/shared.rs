@@ -112,21 +112,21 @@ mod tests {
     fn an_instance_is_encoded_once_for_everybody() {
         let (shared, made) = (Shared::default(), Cell::new(0));
         let one = instance();
-        let make = |instance: &Instance| {
+        let encode = |instance: &Instance| {
             made.set(made.get() + 1);
             Bytes::copy_from_slice(instance.id.as_str().as_bytes())
         };
-        let first = shared.text(&one, make);
+        let first = shared.text(&one, encode);
         for _ in 0..1000 {
             assert_eq!(
-                shared.text(&Arc::clone(&one), make).as_ptr(),
+                shared.text(&Arc::clone(&one), encode).as_ptr(),
                 first.as_ptr()
             );
         }
         assert_eq!(made.get(), 1);
         // The same in content, but another: it may differ in what is not compared.
         let other = instance();
-        shared.text(&other, make);
+        shared.text(&other, encode);
         assert_eq!(made.get(), 2);
     }
 
