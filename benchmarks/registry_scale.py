@@ -10,7 +10,7 @@ from benchmarks import figures, loads, parts, peers, processes, registries
 CHANGES = 20
 SETTLE_SECONDS = 3.0
 FULL_SECONDS = 5.0
-STREAMS = 100
+STREAMS = 25
 
 
 def print_memory(instances: int) -> None:
@@ -108,7 +108,7 @@ def _wait_for_all(port: int, instances: int) -> None:
 
 
 def print_watchers(idle: int, woken: int) -> None:
-    """Watches by server-sent events, a hundred on each HTTP/2 connection."""
+    """Watches by server-sent events, some on each HTTP/2 connection."""
     print("\n## Watches\n")
     rows = []
     for count in (woken, idle):

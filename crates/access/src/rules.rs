@@ -289,16 +289,21 @@ impl Authority {
     #[must_use]
     pub fn level(&self, resource: Resource, name: &str) -> Level {
         let name = &*canonical(resource, name);
-        let find = |extent, name: &str| self.rules.get(&(resource, extent, name.to_owned()));
-        if let Some(level) = find(Extent::Exact, name) {
-            return *level;
-        }
-        let ends = (0..=name.len()).rev();
-        let mut prefixes = ends.filter_map(|end| name.get(..end));
-        prefixes
-            .find_map(|prefix| find(Extent::Prefix, prefix))
-            .copied()
-            .unwrap_or(self.otherwise)
+        let exact = (resource, Extent::Exact, name.to_owned());
+        let exact = self.rules.get(&exact).copied();
+        exact.unwrap_or_else(|| self.prefix_level(resource, name))
+    }
+
+    /// The level by the longest prefix. Its cost is the number of rules, not the length of a
+    /// name, which is whatever a caller sends.
+    fn prefix_level(&self, resource: Resource, name: &str) -> Level {
+        let from = (resource, Extent::Prefix, String::new());
+        let prefixes = self.rules.range(from..);
+        let prefixes = prefixes.take_while(|((of, ..), _)| *of == resource);
+        let longest = prefixes
+            .filter(|((_, _, prefix), _)| name.starts_with(prefix.as_str()))
+            .max_by_key(|((_, _, prefix), _)| prefix.len());
+        longest.map_or(self.otherwise, |(_, level)| *level)
     }
 
     /// Whether that level is allowed for a name.
@@ -307,7 +312,8 @@ impl Authority {
         self.level(resource, name) >= level
     }
 
-    /// Whether everything that begins so is allowed that level: no rule below it says less.
+    /// Whether everything that begins so is allowed that level: by a rule for all that begins
+    /// so, of which no rule below says less. A rule for the name alone says nothing of others.
     #[must_use]
     pub fn allows_tree(&self, resource: Resource, prefix: &str, level: Level) -> bool {
         let prefix = &*canonical(resource, prefix);
@@ -316,7 +322,8 @@ impl Authority {
                 && name.starts_with(prefix)
                 && (*extent, name.as_str()) != (Extent::Exact, "")
         });
-        self.level(resource, prefix) >= level && below.all(|(_, known)| *known >= level)
+        let of_all = self.prefix_level(resource, prefix);
+        of_all >= level && below.all(|(_, known)| *known >= level)
     }
 
     /// Whether that level is allowed for some name.

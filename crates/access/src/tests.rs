@@ -137,6 +137,13 @@ fn a_tree_may_be_written_if_nothing_in_it_says_less() {
     assert!(policy("write").allows_tree(Resource::Key, "a/", Level::Write));
     assert!(!policy("read").allows_tree(Resource::Key, "a/", Level::Write));
     assert!(!policy("write").allows_tree(Resource::Key, "", Level::Write));
+    let alone = Rules::parse(r#"key "a" { policy = "write" }"#).unwrap();
+    let alone = Authority::new([&alone], Level::Deny);
+    assert!(alone.allows(Resource::Key, "a", Level::Write));
+    assert!(
+        !alone.allows_tree(Resource::Key, "a", Level::Write),
+        "`ab` is another"
+    );
     assert!(policy("read").allows(Resource::Key, "a/b", Level::Read));
     assert!(!policy("list").allows(Resource::Key, "a/b", Level::Write));
 }

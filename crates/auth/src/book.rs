@@ -107,6 +107,12 @@ impl Book {
         Ok(())
     }
 
+    /// Whether whoever comes first, from this machine, may have a token that allows everything.
+    pub(crate) fn may_bootstrap(&self) -> bool {
+        let is_first = |plan: &Plan| plan.tokens.is_empty() && plan.anonymous.is_read_only();
+        !self.is_bootstrapped && self.tokens.is_empty() && self.plan.as_ref().is_none_or(is_first)
+    }
+
     /// The policy that is always there.
     pub(crate) fn management() -> Policy {
         let (id, name) = MANAGEMENT;

@@ -269,16 +269,18 @@ impl Access {
         Ok((shown(&kept), revision))
     }
 
-    /// Makes the first token by Consul's bootstrap, which can be done once.
+    /// Makes the first token by Consul's bootstrap, which can be done once, and by nobody who
+    /// can have us call ourselves: not when there are tokens already, nor when everybody may
+    /// register, since checks and routes of instances can be made to reach our own listeners.
     ///
     /// # Errors
-    /// [`Fault::Taken`] if it was done.
+    /// [`Fault::Taken`] if it was done, or may not be.
     pub async fn bootstrap(
         &self,
         mut token: Token,
         secret: Secret,
     ) -> Result<(Token, Revision, Secret), Fault> {
-        if self.book().is_bootstrapped {
+        if !self.book().may_bootstrap() {
             return Err(Fault::Taken("first token"));
         }
         token.id = record::uuid()?;

@@ -386,6 +386,29 @@ async fn policies_hold_as_long_as_they_are_there() {
 }
 
 #[tokio::test]
+async fn who_has_a_token_or_may_register_gets_no_first_one() {
+    let secret = || Secret::given(&*uuid().unwrap());
+    let world = World::new().await;
+    world
+        .access
+        .create(token("web", &["register:web"]), None)
+        .await
+        .unwrap();
+    let late = world.access.bootstrap(token("late", &[]), secret()).await;
+    assert!(
+        matches!(late, Err(Fault::Taken(_))),
+        "there is a token already"
+    );
+    let world = World::new().await;
+    world.access.follow(plan("{anonymous: register}").as_ref());
+    let open = world.access.bootstrap(token("open", &[]), secret()).await;
+    assert!(
+        matches!(open, Err(Fault::Taken(_))),
+        "everybody may register"
+    );
+}
+
+#[tokio::test]
 async fn the_first_token_is_given_once() {
     let mut world = World::new().await;
     let secret = || Secret::given(&*uuid().unwrap());

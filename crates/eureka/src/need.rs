@@ -6,14 +6,12 @@ use portolan_dialects::eureka::Place;
 
 use crate::read::key_of;
 
-/// What a request does. Cheap: it is asked of each.
+/// What a request does, by the same reading of the path that serves it.
 #[must_use]
 pub fn kind(method: &Method, path: &str) -> Kind {
-    match *method {
-        Method::GET | Method::HEAD => Kind::Read,
-        Method::PUT if !path.ends_with("/status") && !path.ends_with("/metadata") => {
-            Kind::SignOfLife
-        }
+    match (method, Place::parse(path)) {
+        (&Method::GET | &Method::HEAD, _) => Kind::Read,
+        (&Method::PUT, Some(Place::Instance(..))) => Kind::SignOfLife,
         _ => Kind::Change,
     }
 }
@@ -66,7 +64,13 @@ mod tests {
         assert_eq!(need(&Method::DELETE, "/v2/apps/orders/a"), orders);
         let status = "/eureka/apps/ORDERS/a/status";
         assert_eq!(need(&Method::PUT, status), Need::Operate);
-        assert_eq!(kind(&Method::PUT, status), Kind::Change);
+        for path in [
+            status,
+            "/eureka/apps/ORDERS/a/status/",
+            "/eureka/apps/ORDERS/a/%73tatus",
+        ] {
+            assert_eq!(kind(&Method::PUT, path), Kind::Change, "{path}");
+        }
         assert_eq!(kind(&Method::PUT, "/eureka/apps/A/a"), Kind::SignOfLife);
         assert_eq!(kind(&Method::DELETE, "/eureka/apps/A/a"), Kind::Change);
     }

@@ -36,8 +36,8 @@ use crate::tls::{ServerTls, names_of};
 
 /// The smallest head buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
-/// Requests of one HTTP/2 connection at a time, watches among them.
-const REQUESTS_AT_ONCE: u32 = 128;
+/// Requests of one HTTP/2 connection at a time, watches among them: each may hold a body.
+const REQUESTS_AT_ONCE: u32 = 32;
 
 pub(super) struct Connection {
     pub(super) peer: Peer,

@@ -5,18 +5,18 @@ use portolan_access::{Kind, Need};
 
 use super::path::{Place, ServicePlace};
 
-/// What a request to the admin listener does. Cheap: it is asked of each.
+/// What a request to the admin listener does, by the same reading of the path that serves it.
 #[must_use]
 pub fn kind(method: &Method, path: &str) -> Kind {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Kind::Read;
     }
-    let tells =
-        path.ends_with("/heartbeat") || path == "/v1/heartbeats" || path.contains("/checks/");
-    if tells {
-        Kind::SignOfLife
-    } else {
-        Kind::Change
+    match Place::parse(path) {
+        Ok(
+            Place::Heartbeats
+            | Place::Service(_, ServicePlace::Heartbeat(_) | ServicePlace::Check(..)),
+        ) => Kind::SignOfLife,
+        Ok(_) | Err(_) => Kind::Change,
     }
 }
 
@@ -75,6 +75,8 @@ mod tests {
             ("/v1/services/a/instances/b/checks/c", Kind::SignOfLife),
             ("/v1/services/a/instances/b", Kind::Change),
             ("/v1/services/a/instances/b/override", Kind::Change),
+            ("/v1/services/a/instances/checks/override", Kind::Change),
+            ("/v1/services/checks/instances/heartbeat", Kind::Change),
         ] {
             assert_eq!(kind(&Method::PUT, path), told, "{path}");
         }
