@@ -11,11 +11,11 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use http::Method;
+use http::{Method, header};
 use portolan_access::{Caller, Kind, Meter, Need, Object, Rate};
 use portolan_model::Revision;
 use portolan_wire::serve::{
-    Answering, CertifiedNames, Handler, Peer, PerClient, Request, Response,
+    Answering, CertifiedNames, Handler, Peer, PerClient, Request, Response, while_allowed,
 };
 
 use crate::{
@@ -28,6 +28,8 @@ use crate::{
 
 /// How long a request waits for tokens to be read, after a start.
 const READING: Duration = Duration::from_secs(10);
+/// What a watch is answered as.
+const EVENT_STREAM: &str = "text/event-stream";
 /// Lines about denied calls that are logged in a second.
 const DENIALS_LOGGED: u64 = 10;
 
@@ -92,6 +94,13 @@ struct Deed {
     is_routine: bool,
 }
 
+/// What a request showed of its sender.
+struct Proof {
+    address: IpAddr,
+    secret: Option<String>,
+    names: Option<Arc<[String]>>,
+}
+
 impl Gate {
     /// The gate before `inner`; `revision` is the catalogue's at the moment.
     #[must_use]
@@ -121,6 +130,7 @@ impl Gate {
             is_routine: is_routine(&need, request.uri().path()),
         };
         let has_read = parts.has_read(&need).await;
+        let proof = parts.proof(&request, kind);
         let caller = match parts.admit(&request, &need, has_read) {
             Ok(caller) => caller,
             Err(refused) => {
@@ -135,6 +145,24 @@ impl Gate {
         if kind == Kind::Change || (is_denied && !caller.grant.is_open()) {
             parts.remember(&caller, &deed, &response);
         }
+        match proof {
+            Some(proof) => self.watched(response, proof, need),
+            None => response,
+        }
+    }
+
+    /// What was asked for takes its time: a token that was revoked meanwhile gets no answer,
+    /// and a watch ends with it.
+    fn watched(&self, response: Response, proof: Proof, need: Need) -> Response {
+        let parts = Arc::clone(&self.0);
+        let may_go_on = move || parts.still_may(&proof, &need);
+        if !may_go_on() {
+            return self.0.front.manner.refuse(&Denial::Unknown);
+        }
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        if kind.is_some_and(|kind| kind == EVENT_STREAM) {
+            return response.map(|body| while_allowed(body, may_go_on));
+        }
         response
     }
 }
@@ -147,6 +175,32 @@ impl Parts {
         }
         let env = self.access.env();
         env.timeout(READING, self.access.has_read()).await.is_ok()
+    }
+
+    /// What a read shows of its sender, where there is access control.
+    fn proof(&self, request: &Request, kind: Kind) -> Option<Proof> {
+        if kind != Kind::Read || !self.access.is_on() {
+            return None;
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let names = request.extensions().get::<CertifiedNames>();
+        Some(Proof {
+            address: address_of(request),
+            secret: secret_of(self.front.manner, query, request.headers()),
+            names: names.map(|names| Arc::clone(&names.0)),
+        })
+    }
+
+    /// Whether who showed that may still do it.
+    fn still_may(&self, proof: &Proof, need: &Need) -> bool {
+        let directory = self.access.directory();
+        let shown = Shown {
+            address: proof.address,
+            secret: proof.secret.as_deref(),
+            names: proof.names.as_deref().unwrap_or_default(),
+        };
+        let found = directory.find(shown, self.access.env().now());
+        *need == Need::Nothing || found.is_ok_and(|(caller, _)| caller.may(need))
     }
 
     /// Who calls, if it may.

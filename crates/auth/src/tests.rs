@@ -6,14 +6,17 @@ use std::{
     sync::Arc,
 };
 
-use http::{Method, Response as Answer, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response as Answer, StatusCode, header};
 use portolan_access::{Caller, Kind, Need, Rate, Secret};
 use portolan_config::{Access as Plan, Outside};
 use portolan_model::{ByteSize, Revision, Timestamp};
 use portolan_runtime::Env;
 use portolan_store::{Embedded, Ledger, Settings};
 use portolan_testkit::Scratch;
-use portolan_wire::serve::{Handler, Peer, PerClient, Request, Response, collect, empty, full};
+use portolan_wire::serve::{
+    Handler, Peer, PerClient, Request, Response, collect, empty, full, streamed,
+};
 use serde_json::Value;
 
 use crate::*;
@@ -115,7 +118,17 @@ impl World {
         let inner = |request: Request| {
             let caller = request.extensions().get::<Caller>().cloned();
             let actor = caller.map_or_else(|| "nobody".into(), |caller| caller.actor());
-            async move { Response::new(full(actor.to_string())) }
+            let is_watch = request.uri().path() == "/watch";
+            async move {
+                if !is_watch {
+                    return Response::new(full(actor.to_string()));
+                }
+                let endless = streamed((), |()| async { Some((Bytes::from_static(b"news"), ())) });
+                let mut response = Response::new(endless);
+                let kind = HeaderValue::from_static("text/event-stream");
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
+            }
         };
         let api = Api::new(self.access.clone(), Arc::new(inner));
         let revision = || Revision::from_u64(7);
@@ -383,6 +396,26 @@ async fn policies_hold_as_long_as_they_are_there() {
     assert_eq!(ask(&gate, "PUT", "/a", Some(secret.reveal())).await.0, 403);
     world.access.remove_policy(&policy.id).await.unwrap();
     assert_eq!(ask(&gate, "GET", "/a", Some(secret.reveal())).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_token() {
+    let world = World::new().await;
+    world.access.follow(plan("{}").as_ref());
+    let secret = world.make("reader", &["read"]).await;
+    let gate = world.gate();
+    let watch = || gate.handle(request("GET", "/watch", HERE, Some(&secret)));
+    let (goes_on, ends) = (watch().await, watch().await);
+    let room = ByteSize::from_bytes(1 << 10);
+    let all = collect(goes_on.into_body(), room).await;
+    assert!(all.is_err(), "it has no end of its own");
+    let tokens = world.access.tokens();
+    let (reader, _) = tokens
+        .iter()
+        .find(|(token, _)| *token.name == *"reader")
+        .unwrap();
+    world.access.revoke(&reader.id).await.unwrap();
+    assert_eq!(collect(ends.into_body(), room).await.unwrap(), "");
 }
 
 #[tokio::test]

@@ -79,6 +79,12 @@ where
     .boxed_unsync()
 }
 
+/// A body that goes on only as long as `may_go_on` says so, which is asked before each piece.
+#[must_use]
+pub fn while_allowed(body: Body, may_go_on: impl Fn() -> bool + Send + Unpin + 'static) -> Body {
+    Allowed { body, may_go_on }.boxed_unsync()
+}
+
 /// The whole body, if it is not over `limit`.
 ///
 /// # Errors
@@ -187,6 +193,24 @@ impl HttpBody for Received {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+struct Allowed<F> {
+    body: Body,
+    may_go_on: F,
+}
+
+impl<F: Fn() -> bool + Unpin> HttpBody for Allowed<F> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(frame.filter(|_| (self.may_go_on)()))
     }
 }
 

@@ -30,7 +30,7 @@ use portolan_model::ByteSize;
 use portolan_runtime::{Env, drain::DrainWatch};
 use tokio::{net::TcpListener, sync::Semaphore};
 
-pub use body::{Body, BodyError, CollectError, collect, empty, full, streamed};
+pub use body::{Body, BodyError, CollectError, collect, empty, full, streamed, while_allowed};
 pub use guard::Hosts;
 pub use problem::problem;
 pub use query::{BadEncoding, Query, decode};
