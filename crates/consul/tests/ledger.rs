@@ -355,6 +355,26 @@ async fn a_transaction_is_applied_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_reads_too_much_is_refused_and_taken_back() {
+    let agent = Agent::new();
+    assert!(set(&agent, "tree/a", &"x".repeat(300_000)).await);
+    let read = |count: usize| {
+        let mut verbs = vec![json!({"KV": {"Verb": "set", "Key": "b", "Value": "MQ=="}})];
+        verbs.extend(vec![
+            json!({"KV": {"Verb": "get-tree", "Key": "tree/"}});
+            count
+        ]);
+        json!(verbs)
+    };
+    let (status, text) = agent.refused("PUT", "txn", &read(14).to_string()).await;
+    assert_eq!(status, 413, "{text}");
+    assert!(text.contains("over the limit of 4194304"), "{text}");
+    assert_eq!(agent.call("GET", "kv/b", "").await.status, 404);
+    let applied = agent.put("txn", &read(13)).await;
+    assert_eq!(applied.body["Results"].as_array().unwrap().len(), 14);
+}
+
+#[tokio::test]
 async fn a_transaction_may_be_about_the_catalogue() {
     let agent = Agent::new();
     let made = agent

@@ -116,7 +116,8 @@ impl Keeper {
     fn wake(&self) -> impl Future<Output = ()> + use<> {
         let (env, began) = (self.env.clone(), self.began);
         let deadline = match (&self.engine, &self.place) {
-            (Ok(engine), _) => engine.deadline().map(|at| began + at),
+            // A time that no clock reaches never comes.
+            (Ok(engine), _) => engine.deadline().and_then(|at| began.checked_add(at)),
             (Err(_), Some(_)) => Some(env.instant() + RELOAD_AFTER),
             (Err(_), None) => self.is_waiting().then_some(self.open_until),
         };

@@ -28,7 +28,7 @@ pub use engine::{
 };
 pub use entry::{BadRecord, Entry};
 pub use object::{Kind, OBJECT_BYTES_MAX, Object};
-pub use session::{Behavior, Session, SessionId, Terms};
+pub use session::{Behavior, LOCK_DELAY_MAX, Session, SessionId, TTL_MAX, Terms};
 pub use shell::{COMMANDS_MAX, Ledger, LedgerError};
 pub use snapshot::{BadSnapshot, Chunks, SNAPSHOT_BYTES_MAX, Snapshot};
 pub use waiting::WAITERS_MAX;

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 /// Longest id, in bytes: what an entry has room for.
 const ID_BYTES_MAX: usize = 64;
+/// Longest TTL: a day, as with Consul.
+pub const TTL_MAX: Duration = Duration::from_hours(24);
+/// Longest lock delay: a minute, as with Consul.
+pub const LOCK_DELAY_MAX: Duration = Duration::from_mins(1);
 
 /// Which session.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,6 +85,22 @@ pub struct Terms {
     pub node_checks: Vec<Arc<str>>,
     /// Checks of services that end it when they fail.
     pub service_checks: Vec<Arc<str>>,
+}
+
+impl Terms {
+    /// Whether its spans are within the limits, so that no deadline is out of a clock's range.
+    pub(crate) fn are_in_range(&self) -> bool {
+        self.lock_delay <= LOCK_DELAY_MAX && self.ttl.is_none_or(|ttl| ttl <= TTL_MAX)
+    }
+
+    /// The same with spans within the limits.
+    pub(crate) fn in_range(self) -> Self {
+        Self {
+            lock_delay: self.lock_delay.min(LOCK_DELAY_MAX),
+            ttl: self.ttl.map(|ttl| ttl.min(TTL_MAX)),
+            ..self
+        }
+    }
 }
 
 /// A session.

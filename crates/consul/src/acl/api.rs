@@ -144,8 +144,8 @@ pub(crate) async fn write(parts: &Parts, deed: Deed, body: &[u8]) -> Result<Resp
             removed.map_err(|error| refusal(&error, id))?;
             answering::json(&true)
         }
-        ["policy"] => put_policy(access, None, body).await,
-        ["policy", id] => put_policy(access, Some(id), body).await,
+        ["policy"] => put_policy(parts, access, (None, body)).await,
+        ["policy", id] => put_policy(parts, access, (Some(id), body)).await,
         _ => Err(Refusal::missing("Portolan has only tokens and policies")),
     }
 }
@@ -272,8 +272,20 @@ async fn clone_token(parts: &Parts, id: &str, body: &[u8]) -> Result<Response, R
     made(parts, token, new_secret()?).await
 }
 
-async fn put_policy(access: &Access, id: Option<&str>, body: &[u8]) -> Result<Response, Refusal> {
+async fn put_policy(
+    parts: &Parts,
+    access: &Access,
+    (id, body): (Option<&str>, &[u8]),
+) -> Result<Response, Refusal> {
     let asked = AclPolicyBody::read(body)?;
+    // A policy for elsewhere only would be in force here.
+    let is_here = |datacenter: &Arc<str>| **datacenter == *parts.home.datacenter;
+    if !asked.datacenters.iter().all(is_here) {
+        return Err(Refusal::bad(format!(
+            "Invalid policy: there is one datacenter, {:?}",
+            parts.home.datacenter
+        )));
+    }
     Rules::parse(&asked.rules).map_err(|error| Refusal::bad(error.to_string()))?;
     let id = match id {
         Some(id) if views::is_fixed(id) => {

@@ -4,8 +4,11 @@ use std::fmt;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// Memory that one compiled pattern may take.
-const PATTERN_BYTES_MAX: usize = 256 << 10;
+/// Memory that one compiled pattern may take: the slowest search visits all of it for each byte
+/// of a text.
+const PATTERN_BYTES_MAX: usize = 16 << 10;
+/// Memory for what a search has learnt. With less, even simple patterns are slow.
+const SEARCH_BYTES_MAX: usize = 256 << 10;
 
 /// A condition over an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +85,7 @@ impl Pattern {
         let compiled = RegexBuilder::new(text)
             .unicode(false)
             .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_BYTES_MAX)
+            .dfa_size_limit(SEARCH_BYTES_MAX)
             .build()
             .ok()?;
         Some(Self {

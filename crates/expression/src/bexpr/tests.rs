@@ -159,6 +159,17 @@ fn length_depth_and_nesting_have_limits() {
 }
 
 #[test]
+fn patterns_are_small() {
+    let filter = |count: usize| Filter::parse(&format!("Name matches `a[ab]{{{count}}}[^ab]`"));
+    // The longest that fits, and one past it.
+    let longest = (1..1000).take_while(|count| filter(*count).is_ok()).count();
+    assert!((100..500).contains(&longest), "{longest}");
+    let error = filter(longest + 1).unwrap_err().to_string();
+    assert!(error.contains("too large"), "{error}");
+    assert!(Filter::parse(r"Name matches `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.\w+$`").is_ok());
+}
+
+#[test]
 fn words_of_the_language_can_be_names() {
     for text in [
         "any == a",

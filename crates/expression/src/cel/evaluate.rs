@@ -68,8 +68,7 @@ impl<'a> Evaluation<'a> {
             Kind::Call(function, arguments) => self.call(node, *function, arguments)?,
             Kind::Matches(of, pattern) => {
                 let of = self.text(of)?;
-                // A pattern costs more than a comparison.
-                self.spend(text_steps(of.as_str().len()).saturating_mul(4))?;
+                self.spend(pattern.steps(of.as_str().len()))?;
                 Value::Bool(pattern.is_match(of.as_str()))
             }
             Kind::Each(each) => self.each(node, each)?,

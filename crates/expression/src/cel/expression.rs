@@ -2,12 +2,19 @@
 
 use std::fmt;
 
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, bytes};
 
-use super::functions::Function;
+use super::{functions::Function, value::text_steps};
 
-/// Memory that one compiled pattern may take.
-const PATTERN_BYTES_MAX: usize = 256 << 10;
+/// Memory that one compiled pattern may take: little more than `\w` of Unicode does.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
+/// Memory for what a search has learnt. With less, even simple patterns are slow.
+const SEARCH_BYTES_MAX: usize = 256 << 10;
+/// Sizes that patterns are told apart by. They are found by trying, so they are few.
+const SIZES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, PATTERN_BYTES_MAX];
+/// Bytes of a compiled pattern that cost a step for each 16 bytes of text. The slowest search
+/// visits all of them for each byte; a step is then about 300 ns.
+const BYTES_PER_STEP: usize = 64;
 
 /// A part of a program. Two are equal if they say the same, wherever they stand.
 #[derive(Clone, Debug)]
@@ -88,6 +95,8 @@ pub(super) enum Operator {
 pub(super) struct Pattern {
     text: String,
     compiled: Regex,
+    /// Steps for each 16 bytes of a text.
+    steps: u64,
 }
 
 impl Pattern {
@@ -95,16 +104,44 @@ impl Pattern {
     pub(super) fn new(text: &str) -> Option<Self> {
         let compiled = RegexBuilder::new(text)
             .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_BYTES_MAX)
+            .dfa_size_limit(SEARCH_BYTES_MAX)
             .build()
             .ok()?;
+        let steps = (size(text) / BYTES_PER_STEP) as u64;
         let text = text.to_owned();
-        Some(Self { text, compiled })
+        Some(Self {
+            text,
+            compiled,
+            steps,
+        })
+    }
+
+    /// Steps that a text of that many bytes takes at worst.
+    pub(super) fn steps(&self, bytes: usize) -> u64 {
+        text_steps(bytes).saturating_mul(self.steps)
     }
 
     pub(super) fn is_match(&self, text: &str) -> bool {
         self.compiled.is_match(text)
     }
+}
+
+/// The first of [`SIZES`] that a pattern fits into.
+fn size(text: &str) -> usize {
+    let fits = |is_unicode: bool, limit: usize| {
+        let mut builder = bytes::RegexBuilder::new(text);
+        let built = builder.unicode(is_unicode).size_limit(limit).build();
+        built.is_ok()
+    };
+    // Classes of Unicode are large, but a search is in few of their states at a time: what counts
+    // is the size without them, if the pattern means something without them.
+    let of = |is_unicode| SIZES.into_iter().find(|limit| fits(is_unicode, *limit));
+    let size = if fits(false, PATTERN_BYTES_MAX) {
+        of(false)
+    } else {
+        of(true)
+    };
+    size.unwrap_or(PATTERN_BYTES_MAX)
 }
 
 impl PartialEq for Pattern {

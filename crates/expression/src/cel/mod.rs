@@ -43,7 +43,8 @@ pub const DEPTH_MAX: usize = 32;
 /// How many regular expressions a program may have.
 pub const PATTERNS_MAX: usize = 8;
 /// Steps that one evaluation may take: about one for each operator that is applied, each
-/// element that is visited, and each 16 bytes of text that are read or made.
+/// element that is visited, and each 16 bytes of text that are read or made; 16 to 1,024 for each
+/// 16 bytes that a pattern is held against, by its size.
 pub const STEPS_MAX: u64 = 100_000;
 /// Steps of a [`Budget`].
 pub const BUDGET_STEPS: u64 = 10_000_000;
@@ -84,6 +85,14 @@ pub struct Budget(u64);
 impl Default for Budget {
     fn default() -> Self {
         Self(BUDGET_STEPS)
+    }
+}
+
+impl Budget {
+    /// Steps that were taken so far.
+    #[must_use]
+    pub const fn spent(&self) -> u64 {
+        BUDGET_STEPS.saturating_sub(self.0)
     }
 }
 

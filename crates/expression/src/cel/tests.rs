@@ -208,6 +208,41 @@ fn patterns_are_bounded() {
             .message
             .contains("too large")
     );
+    assert!(
+        refused("id.matches('a[ab]{3000}[^ab]')")
+            .message
+            .contains("too large")
+    );
+}
+
+#[test]
+fn a_pattern_costs_what_it_takes_to_search() {
+    let steps = |pattern: &str, text: &str| {
+        let program = Program::compile(&format!("metadata.t.matches(r'{pattern}')"), FIELDS);
+        let object = json!({"metadata": {"t": text}});
+        let mut budget = Budget::default();
+        let answer = program
+            .unwrap()
+            .holds(object.as_object().unwrap(), &mut budget);
+        answer.map(|_| budget.spent())
+    };
+    let text = "ab".repeat(24);
+    let plain = steps("^[a-z]+-[0-9]+$", &text).unwrap();
+    assert_eq!(plain, 3 + 3 * 16, "three times 16 bytes, and the nodes");
+    assert_eq!(
+        steps(r"^\w+$", &text),
+        Ok(plain),
+        "a class of Unicode is no more"
+    );
+    assert_eq!(steps("a[ab]{30}[^ab]", &text), Ok(3 + 3 * 64));
+    assert_eq!(steps("a[ab]{600}[^ab]", &text), Ok(3 + 3 * 1024));
+    // So much of a text, and one byte past it.
+    let longest = usize::try_from((STEPS_MAX - 3) / 1024 * 16).unwrap();
+    assert!(steps("a[ab]{600}[^ab]", &"a".repeat(longest)).is_ok());
+    assert_eq!(
+        steps("a[ab]{600}[^ab]", &"a".repeat(longest + 1)),
+        Err(Unanswered::TooManySteps)
+    );
 }
 
 #[test]

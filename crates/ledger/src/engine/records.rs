@@ -17,7 +17,7 @@ use super::{
 use crate::{
     entry::{BadRecord, Entry, Key},
     object::Kind,
-    session::Session,
+    session::{Session, SessionId},
 };
 
 /// Longest key of a record: that of an object or key, and where it stands.
@@ -55,9 +55,8 @@ impl Engine {
             let key = Key::from(key);
             self.bytes += size_of(&key, &entry);
             self.entries.insert(key, entry);
-        } else if key.starts_with(SESSIONS) {
-            let session: Session =
-                serde_json::from_slice(value).map_err(|error| BadRecord(error.to_string()))?;
+        } else if let Some(id) = key.strip_prefix(SESSIONS) {
+            let session = session(id, value)?;
             self.revision = self.revision.max(session.created);
             self.take_in(now, session);
         } else if key == INDEX {
@@ -168,4 +167,18 @@ impl Engine {
             self.objects.replace(&place, None);
         }
     }
+}
+
+/// A stored session. What no client could have made is refused: an id that is another than its
+/// record's could not be written under its own, and a span without bounds never ends.
+fn session(id: &str, value: &Bytes) -> Result<Session, BadRecord> {
+    let session: Session =
+        serde_json::from_slice(value).map_err(|error| BadRecord(error.to_string()))?;
+    if SessionId::new(id).as_ref() != Some(&session.id) {
+        return Err(BadRecord("its session has no id, or another".to_owned()));
+    }
+    if !session.terms.are_in_range() {
+        return Err(BadRecord("its session's spans are too long".to_owned()));
+    }
+    Ok(session)
 }

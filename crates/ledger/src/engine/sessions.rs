@@ -31,7 +31,8 @@ impl Engine {
         }
         let session = Session {
             id,
-            terms,
+            // What is stored must be what can be read again.
+            terms: terms.in_range(),
             created: next,
         };
         let stored = stored_key(SESSIONS, session.id.as_str());

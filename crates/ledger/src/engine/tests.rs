@@ -6,9 +6,10 @@ use bytes::Bytes;
 use portolan_model::{Revision, Timestamp};
 use portolan_runtime::Dice;
 use portolan_store::{LedgerKey, Operation};
+use serde_json::json;
 
 use super::*;
-use crate::{Behavior, Kind, Terms};
+use crate::{Behavior, Kind, LOCK_DELAY_MAX, TTL_MAX, Terms};
 
 /// An engine, and the store that it writes to.
 struct Bench {
@@ -442,6 +443,45 @@ fn limits_hold_at_the_limit_and_one_past_it() {
 }
 
 #[test]
+fn what_a_transaction_reads_is_bounded_at_the_limit_and_one_past_it() {
+    let mut bench = Bench::new();
+    // So much of it is what the key itself costs.
+    let set = |key: &str, size: usize| Input::Set {
+        key: key.into(),
+        value: vec![0; size - key.len() - 128].into(),
+        flags: 0,
+        mode: Mode::Always,
+    };
+    let each = 64 << 10;
+    for key in ["t/a", "t/b", "last", "gone"] {
+        bench.step(set(key, each));
+    }
+    let mut verbs = vec![Verb::GetTree("t/".into()); TXN_BYTES_MAX / each / 2 - 1];
+    verbs.extend([Verb::Get("t/a".into()), Verb::GetOrEmpty("last".into())]);
+    let answer = bench.step(Input::Txn(verbs.clone()));
+    assert!(
+        matches!(&answer, Answer::Txn(TxnAnswer::Applied(all)) if all.len() == TXN_BYTES_MAX / each)
+    );
+
+    bench.step(set("last", each + 1));
+    let before = seen(&bench.engine);
+    // Neither what was written nor another fault outlives it.
+    verbs.insert(0, Verb::Delete("gone".into(), None));
+    verbs.insert(0, Verb::Get("missing".into()));
+    assert_eq!(
+        bench.step(Input::Txn(verbs)),
+        Answer::Refused(Refusal::TxnTooLarge(TXN_BYTES_MAX + 1))
+    );
+    assert!(bench.last.as_ref().unwrap().writes.is_empty());
+    assert_eq!(seen(&bench.engine), before);
+    let all = vec![Verb::GetTree("".into()); OPERATIONS_MAX];
+    assert!(matches!(
+        bench.step(Input::Txn(all)),
+        Answer::Refused(Refusal::TxnTooLarge(_))
+    ));
+}
+
+#[test]
 fn one_session_past_the_limit_is_refused() {
     let mut bench = Bench::new();
     for number in 0..SESSIONS_MAX {
@@ -554,6 +594,52 @@ fn foreign_records_are_refused() {
         let record = (LedgerKey::new(key).unwrap(), Bytes::from(value));
         assert!(Engine::restore(at(0), [record]).is_err(), "{key}");
     }
+}
+
+#[test]
+fn a_stored_session_is_one_that_a_client_could_have_made() {
+    let restored = |key: &str, id: &str, ttl: Duration, lock_delay: Duration| {
+        let session = json!({
+            "id": id,
+            "terms": Terms { ttl: Some(ttl), lock_delay, ..Terms::default() },
+            "created": Revision::FIRST,
+        });
+        let record = (
+            LedgerKey::new(format!("session/{key}")).unwrap(),
+            session.to_string().into(),
+        );
+        Engine::restore(at(0), [record])
+    };
+    let second = Duration::from_secs(1);
+    let longest = "s".repeat(64);
+    let engine = restored(&longest, &longest, TTL_MAX, LOCK_DELAY_MAX).unwrap();
+    assert_eq!(engine.deadline(), Some(2 * TTL_MAX));
+    for (key, id, ttl, lock_delay) in [
+        ("a", "b", second, second),
+        ("a", "s".repeat(5_000).as_str(), second, second),
+        (&"s".repeat(65), &"s".repeat(65), second, second),
+        ("", "", second, second),
+        ("a b", "a b", second, second),
+        ("a", "a", TTL_MAX + Duration::from_nanos(1), second),
+        ("a", "a", Duration::from_secs(u64::MAX), second),
+        ("a", "a", second, LOCK_DELAY_MAX + Duration::from_nanos(1)),
+    ] {
+        let restored = restored(key, id, ttl, lock_delay);
+        assert!(restored.is_err(), "{key} {ttl:?} {lock_delay:?}");
+    }
+}
+
+#[test]
+fn a_session_that_is_made_can_be_read_again() {
+    let mut bench = Bench::new();
+    let terms = Terms {
+        lock_delay: Duration::MAX,
+        ..with_ttl(u64::MAX)
+    };
+    bench.begin("one", terms);
+    assert_eq!(bench.engine.deadline(), Some(2 * TTL_MAX));
+    bench.restart();
+    assert_eq!(bench.engine.deadline(), Some(2 * TTL_MAX));
 }
 
 /// Any steps at all: what is stored is what is known, and no index goes back.

@@ -5,9 +5,28 @@ use portolan_model::Revision;
 
 use super::{
     Answer, Engine, Moment, OPERATIONS_MAX, Refusal, TXN_BYTES_MAX, TxnAnswer, TxnFault, Verb,
-    keys::{Write, check_key},
+    keys::{Write, check_key, size_of},
 };
 use crate::entry::{Entry, Key};
+
+/// What a transaction has found so far, of no more than [`TXN_BYTES_MAX`]: reads of one large
+/// tree, however often a client repeats them, must not fill the memory.
+#[derive(Default)]
+struct Results {
+    entries: Vec<(Key, Entry)>,
+    bytes: usize,
+}
+
+impl Results {
+    fn add(&mut self, key: Key, entry: Entry) -> Result<(), Refusal> {
+        self.bytes = self.bytes.saturating_add(size_of(&key, &entry));
+        if self.bytes > TXN_BYTES_MAX {
+            return Err(Refusal::TxnTooLarge(self.bytes));
+        }
+        self.entries.push((key, entry));
+        Ok(())
+    }
+}
 
 impl Engine {
     pub(super) fn transact(&mut self, now: Moment, next: Revision, verbs: Vec<Verb>) -> Answer {
@@ -18,15 +37,21 @@ impl Engine {
         if bytes > TXN_BYTES_MAX {
             return Answer::Refused(Refusal::TxnTooLarge(bytes));
         }
-        let (mut results, mut faults) = (Vec::new(), Vec::new());
+        let (mut results, mut faults) = (Results::default(), Vec::new());
         for (operation, verb) in verbs.into_iter().enumerate() {
             // After a fault the others are tried as well, so that a client hears of all.
-            if let Err(refusal) = self.apply(now, next, verb, &mut results) {
-                faults.push(TxnFault { operation, refusal });
+            match self.apply(now, next, verb, &mut results) {
+                Ok(()) => {}
+                // It is the whole that is too large, not this operation.
+                Err(refusal @ Refusal::TxnTooLarge(_)) => {
+                    self.roll_back();
+                    return Answer::Refused(refusal);
+                }
+                Err(refusal) => faults.push(TxnFault { operation, refusal }),
             }
         }
         if faults.is_empty() {
-            return Answer::Txn(TxnAnswer::Applied(results));
+            return Answer::Txn(TxnAnswer::Applied(results.entries));
         }
         self.roll_back();
         Answer::Txn(TxnAnswer::Faulted(faults))
@@ -37,7 +62,7 @@ impl Engine {
         now: Moment,
         next: Revision,
         verb: Verb,
-        results: &mut Vec<(Key, Entry)>,
+        results: &mut Results,
     ) -> Result<(), Refusal> {
         match verb {
             Verb::Set {
@@ -57,18 +82,15 @@ impl Engine {
             }
             Verb::Get(key) => {
                 let entry = self.entry(&key)?.clone();
-                results.push((key, entry));
-                Ok(())
+                results.add(key, entry)
             }
             Verb::GetOrEmpty(key) => {
                 let entry = self.entries.get(&key).cloned();
-                results.push((key, entry.unwrap_or_else(nothing)));
-                Ok(())
+                results.add(key, entry.unwrap_or_else(nothing))
             }
             Verb::GetTree(prefix) => {
-                let tree = self.tree(&prefix);
-                results.extend(tree.map(|(key, entry)| (Key::clone(key), entry.clone())));
-                Ok(())
+                let mut tree = self.tree(&prefix);
+                tree.try_for_each(|(key, entry)| results.add(Key::clone(key), entry.clone()))
             }
             Verb::CheckIndex(key, index) => {
                 if self.entry(&key)?.modified != index {
@@ -104,13 +126,12 @@ impl Engine {
     }
 
     /// Tells of an entry whose value the client knows.
-    fn tell(&self, key: Key, results: &mut Vec<(Key, Entry)>) -> Result<(), Refusal> {
+    fn tell(&self, key: Key, results: &mut Results) -> Result<(), Refusal> {
         let entry = Entry {
             value: Bytes::new(),
             ..self.entry(&key)?.clone()
         };
-        results.push((key, entry));
-        Ok(())
+        results.add(key, entry)
     }
 
     /// Takes back what the step has done so far.

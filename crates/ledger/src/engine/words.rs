@@ -14,7 +14,8 @@ pub const KEY_BYTES_MAX: usize = 2_048;
 pub const VALUE_BYTES_MAX: usize = 512 << 10;
 /// Most operations in a transaction.
 pub const OPERATIONS_MAX: usize = 128;
-/// Most bytes of values in a transaction.
+/// Most bytes of values in a transaction; and most bytes of what it finds, counted as those of
+/// [`LEDGER_BYTES_MAX`].
 pub const TXN_BYTES_MAX: usize = 4 << 20;
 /// Most sessions at a time.
 pub const SESSIONS_MAX: usize = 100_000;
@@ -213,7 +214,7 @@ pub enum Refusal {
     #[error("a transaction of {0} operations is over the limit of {OPERATIONS_MAX}")]
     TooManyOperations(usize),
     /// Larger than the limit.
-    #[error("a transaction of {0} bytes is over the limit of {TXN_BYTES_MAX}")]
+    #[error("a transaction that writes or reads {0} bytes is over the limit of {TXN_BYTES_MAX}")]
     TxnTooLarge(usize),
     /// There is no room for more.
     #[error("keys and values together are over the limit of {LEDGER_BYTES_MAX} bytes")]

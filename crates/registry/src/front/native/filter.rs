@@ -15,6 +15,8 @@ use super::Refusal;
 const METADATA: &str = "metadata.";
 /// Instances that are looked at in one go.
 const STEP: usize = 256;
+/// Steps of the condition after which others have their turn: a few milliseconds at worst.
+const TURN_STEPS: u64 = 10_000;
 
 /// What an instance must be; every condition that is given counts.
 #[derive(Debug, Default)]
@@ -65,15 +67,18 @@ impl<'q> Filter<'q> {
         instances: &'i [Arc<Instance>],
     ) -> Result<Vec<&'i Arc<Instance>>, Refusal> {
         let (mut chosen, mut budget) = (Vec::new(), Budget::default());
-        for (number, some) in instances.chunks(STEP).enumerate() {
-            if number > 0 {
-                // A long list lets others have their turn.
+        let (mut looked_at, mut spent_before) = (0, 0);
+        for instance in instances {
+            let has_had_its_turn =
+                looked_at >= STEP || budget.spent().saturating_sub(spent_before) >= TURN_STEPS;
+            if has_had_its_turn {
+                // A long list, or a costly condition, lets others have their turn.
                 tokio::task::yield_now().await;
+                (looked_at, spent_before) = (0, budget.spent());
             }
-            for instance in some.iter().filter(|instance| self.holds(instance)) {
-                if self.answers(instance, &mut budget)? {
-                    chosen.push(instance);
-                }
+            looked_at += 1;
+            if self.holds(instance) && self.answers(instance, &mut budget)? {
+                chosen.push(instance);
             }
         }
         Ok(chosen)
