@@ -112,8 +112,9 @@ def zookeeper_jars() -> str:
 
 
 def zookeeper_version() -> str:
-    found = re.search(r"zookeeper-(\d+\.\d+\.\d+)", os.path.realpath(zookeeper_jars().split(":")[0]))
-    return found.group(1) if found else "unknown"
+    query = ["dpkg-query", "-W", "-f", "${Version}", "libzookeeper-java"]
+    found = subprocess.run(query, capture_output=True, text=True, check=False)
+    return found.stdout or "unknown"
 
 
 def rnacos() -> Path:

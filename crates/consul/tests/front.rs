@@ -649,6 +649,79 @@ async fn what_an_operator_patched_survives_other_checks() {
 }
 
 #[tokio::test]
+async fn secrets_of_checks_are_not_shown_to_readers_of_the_native_api() {
+    let agent = Agent::new();
+    let web = json!({"Name": "web", "Check": {
+        "HTTP": "http://127.0.0.1:1/", "Interval": "10m",
+        "Header": {"Authorization": ["Bearer hush"]}}});
+    agent.put("agent/service/register", &web).await;
+    for path in ["/v1/services/web/instances/web", "/v1/services/web"] {
+        let (status, native) = agent.world.call("GET", path, "").await;
+        assert_eq!(status, 200);
+        assert!(!native.to_string().contains("hush"), "{native}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_is_not_taken_from_a_service_that_the_caller_may_not_write() {
+    let agent = Agent::new();
+    let db = json!({"Name": "db", "Check": {"TTL": "10m"}});
+    agent.put("agent/service/register", &db).await;
+    agent.limit_to(
+        r#"service "web" { policy = "write" } service "db" { policy = "read" }
+           node_prefix "" { policy = "read" }"#,
+    );
+    let check = |id: &str| {
+        json!({"Node": "here", "Address": "127.0.0.1", "Service": {"Service": "web"},
+               "Checks": [{"CheckID": id, "Name": "c", "ServiceID": "web"}]})
+    };
+    let stolen = check("service:db").to_string();
+    assert_eq!(
+        agent.refused("PUT", "catalog/register", &stolen).await.0,
+        403
+    );
+    agent.put("catalog/register", &check("own")).await;
+    agent.put("catalog/register", &check("own")).await;
+    let of_db = agent.get("health/checks/db").await.body;
+    assert_eq!(of_db[0]["CheckID"], "service:db");
+}
+
+#[tokio::test]
+async fn a_node_is_made_by_who_may_write_it_only() {
+    let agent = Agent::new();
+    let known = json!({"Node": "known", "Address": "10.0.0.1"});
+    agent.put("catalog/register", &known).await;
+    agent.limit_to(r#"service "web" { policy = "write" }"#);
+    let body = |node: &str, service: Value| json!({"Node": node, "Address": "10.0.0.9", "SkipNodeUpdate": true, "Service": service});
+    let web = json!({"Service": "web", "Port": 80});
+    let denied = [
+        body("new", web.clone()),
+        body("new", Value::Null),
+        body("known", Value::Null),
+    ];
+    for body in denied {
+        let body = body.to_string();
+        let (status, text) = agent.refused("PUT", "catalog/register", &body).await;
+        assert!(
+            status == 403 && text.contains("node:write"),
+            "{body}: {text}"
+        );
+    }
+    agent.put("catalog/register", &body("known", web)).await;
+}
+
+#[tokio::test]
+async fn who_writes_every_service_does_not_take_out_the_node() {
+    let agent = Agent::new();
+    let path = "agent/maintenance?enable=true";
+    agent.limit_to(r#"service_prefix "" { policy = "write" }"#);
+    let (status, text) = agent.refused("PUT", path, "").await;
+    assert!(status == 403 && text.contains("node:write"), "{text}");
+    agent.limit_to(r#"node "here" { policy = "write" }"#);
+    assert_eq!(agent.call("PUT", path, "").await.status, 200);
+}
+
+#[tokio::test]
 async fn programs_are_run_only_where_that_is_allowed() {
     let agent = Agent::new();
     let web = json!({"Name": "web", "Check": {"Args": ["echo", "well"], "Interval": "100ms"}});

@@ -380,6 +380,10 @@ async fn a_patch_is_seen_by_the_next_reader() {
         (&json!("z"), &json!({"team": "shop"}))
     );
     assert_eq!(world.call("PATCH", A, r#"{"port": 1}"#).await.0, 400);
+    let forged = r#"{"port": 9001, "metadata": {"consul:record": "{}"}}"#;
+    assert_eq!(world.call("PUT", A, forged).await.0, 422);
+    let forged = r#"{"metadata": {"consul:record": "{}"}}"#;
+    assert_eq!(world.call("PATCH", A, forged).await.0, 422);
 }
 
 #[tokio::test]

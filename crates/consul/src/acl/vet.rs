@@ -1,7 +1,7 @@
 //! What requests must be permitted before anything is done.
 
 use http::Method;
-use portolan_access::{Level, Resource};
+use portolan_access::{Level, Need, Resource};
 use portolan_dialects::consul::{
     AclPlace, AgentPlace, CatalogDeparture, CatalogPlace, CatalogRegistration, CheckDefinition,
     Place, Refusal, Sane, ServiceDefinition,
@@ -73,7 +73,8 @@ fn vet_agent_path(parts: &Parts, place: &AgentPlace) -> Result<(), Refusal> {
             permit.require(Resource::Agent, node, Write)
         }
         AgentPlace::ForceLeave(_) => permit.require(Resource::Operator, "", Write),
-        AgentPlace::Maintenance if permit.require_maintenance("").is_ok() => Ok(()),
+        // Who may write services, even all of them, is not who may take the node out.
+        AgentPlace::Maintenance if permit.caller().may(&Need::Operate) => Ok(()),
         AgentPlace::Maintenance => permit.require(Resource::Node, node, Write),
         AgentPlace::DeregisterService(id) => vet_service(parts, id),
         AgentPlace::ServiceMaintenance(id) => match service_name(parts, id) {
@@ -145,21 +146,36 @@ fn vet_registration(parts: &Parts, registration: &CatalogRegistration) -> Result
     let permit = &parts.permit;
     let node = &*registration.node.name;
     let at = node_of(parts, node);
-    // The agent's own node is not changed by hand.
-    if at.is_some() && !registration.skip_node_update {
+    if writes_node(parts, registration) {
         permit.require(Resource::Node, node, Write)?;
     }
     if let Some(service) = &registration.service {
         vet_definition(parts, at, service)?;
     }
     for check in &registration.checks {
-        let own = registration.service.as_ref();
-        // A check of the service beside it is covered by that.
-        if own.is_none_or(|service| service.id != check.service_id) {
-            vet_check_definition(parts, at, check)?;
-        }
+        // One of the service beside it, too, may take its id away from another service.
+        vet_check_definition(parts, at, check)?;
     }
     Ok(())
+}
+
+/// Whether a registration may change its node, or is about nothing else.
+fn writes_node(parts: &Parts, registration: &CatalogRegistration) -> bool {
+    let CatalogRegistration {
+        node,
+        skip_node_update,
+        service,
+        checks,
+    } = registration;
+    if service.is_none() && checks.is_empty() {
+        return true;
+    }
+    // The agent's own node is not changed by hand.
+    if node_of(parts, &node.name).is_none() {
+        return false;
+    }
+    // There is nothing to skip of a node that is new.
+    !skip_node_update || !parts.clerk.book().nodes().known.contains_key(&node.name)
 }
 
 fn vet_departure(parts: &Parts, departure: &CatalogDeparture) -> Result<(), Refusal> {

@@ -556,6 +556,31 @@ fn what_somebody_else_checks_is_told_by_whoever_registers_it() {
 }
 
 #[test]
+fn a_record_of_somebody_else_is_none() {
+    let mine = instance(&record(&json!({"Name": "mine"})));
+    assert!(Record::of(&mine).is_some() && Registered::of(&mine).is_ours);
+    let disk = CheckDefinition::read(br#"{"Name": "disk", "TTL": "1s"}"#).unwrap();
+    let elsewhere = Record {
+        node: Some("other".into()),
+        ..record(&json!({"Name": "mine"}))
+    };
+    let forged = [
+        record(&json!({"Name": "db"})),
+        record(&json!({"Name": "mine", "ID": "mine-2"})),
+        elsewhere,
+        Record::of_node(None, disk),
+    ];
+    for record in forged {
+        let mut mine = (*mine).clone();
+        let text = Arc::clone(&instance(&record).metadata[RECORD_KEY]);
+        mine.metadata.insert(RECORD_KEY.into(), text);
+        let mine = Arc::new(mine);
+        assert_eq!(Record::of(&mine), None, "{record:?}");
+        assert!(!Registered::of(&mine).is_ours);
+    }
+}
+
+#[test]
 fn a_check_of_a_node_is_an_instance_of_the_node() {
     let disk = CheckDefinition::read(br#"{"Name": "disk full", "TTL": "1s"}"#).unwrap();
     let own = Record::of_node(None, disk.clone());

@@ -326,7 +326,7 @@ fn endpoints(info: &InstanceInfo, ip: IpAddr) -> Result<Vec<NamedPort>, Rejectio
 /// The instance's own labels.
 fn labels(info: &InstanceInfo) -> Result<Metadata, Rejection> {
     let own = info.metadata.iter();
-    let own = own.filter(|(key, _)| !key.starts_with(RESERVED));
+    let own = own.filter(|(key, _)| !foreign::is_reserved(key));
     let labels: Metadata = own
         .map(|(key, value)| (Arc::clone(key), Arc::clone(value)))
         .collect();
@@ -346,7 +346,7 @@ fn labels(info: &InstanceInfo) -> Result<Metadata, Rejection> {
 /// The labels; clients look for zone and version there.
 fn shown_labels(instance: &Instance, is_foreign: bool) -> BTreeMap<Arc<str>, Arc<str>> {
     let own = instance.metadata.iter();
-    let own = own.filter(|(key, _)| !key.starts_with(RESERVED));
+    let own = own.filter(|(key, _)| !foreign::is_reserved(key));
     let mut labels: BTreeMap<Arc<str>, Arc<str>> = own
         .map(|(key, value)| (Arc::clone(key), Arc::clone(value)))
         .collect();

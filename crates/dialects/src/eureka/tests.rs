@@ -8,7 +8,7 @@ use proptest::{
 };
 
 use super::*;
-use crate::native::Described;
+use crate::{consul::RECORD_KEY, native::Described};
 
 /// What a text of XML may hold, and what has to be escaped in either format.
 const TEXT: &str = "[ -~äß€\u{1F600}\t\n\r<&\"']{0,24}";
@@ -423,6 +423,9 @@ fn labels_are_bounded_and_the_reserved_ones_are_not_taken() {
     assert_eq!(described.instance.zone.as_deref(), Some("z1"));
     assert_eq!(described.instance.version.as_deref(), Some("v2"));
     assert_eq!(&*show(&described.instance).host_name, "h");
+    info.metadata = [(RECORD_KEY.into(), "{}".into())].into();
+    let described = describe(&info, &source).unwrap();
+    assert!(!described.instance.metadata.contains_key(RECORD_KEY));
     info.metadata = (0..256)
         .map(|n| (n.to_string().into(), "x".into()))
         .collect();
@@ -448,7 +451,10 @@ fn an_instance_of_another_protocol_is_shown_with_what_clients_need() {
         )
         .unwrap();
     let mut instance = published(described, 5);
+    let record = (RECORD_KEY.into(), "secret".into());
+    instance.metadata.extend([record]);
     let info = show(&instance);
+    assert!(!info.metadata.contains_key(RECORD_KEY));
     assert_eq!((info.id(), &*info.app), ("10.0.0.7:9001", "ORDERS"));
     assert_eq!((&*info.host_name, &*info.ip_addr), ("10.0.0.7", "10.0.0.7"));
     assert_eq!((info.port.number, info.secure_port.number), (9001, 9443));

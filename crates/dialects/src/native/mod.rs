@@ -5,6 +5,7 @@
 //! must be ignored, so that answers can grow.
 
 mod answer;
+mod bounds;
 mod check;
 mod event;
 mod guard;

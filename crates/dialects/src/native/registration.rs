@@ -14,16 +14,13 @@ use portolan_model::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{CheckShape, Misfit, Span};
+use super::{
+    CheckShape, Misfit, Span,
+    bounds::{check_keys, check_sizes, check_text},
+};
 
 /// Most named ports of an instance.
 const PORTS_MAX: usize = 64;
-/// Most tags of an instance.
-const TAGS_MAX: usize = 256;
-/// Most metadata pairs of an instance.
-const METADATA_MAX: usize = 256;
-/// Longest tag, key, value, version, zone or note, in bytes.
-const TEXT_BYTES_MAX: usize = 4096;
 /// The name of an instance's only port.
 const ONLY_PORT: &str = "default";
 /// The port that is used when nobody names one, if an instance has one of that name.
@@ -238,6 +235,7 @@ impl Registration {
             (None, None) => return Err(no_port()),
         };
         check_text("/note", self.note.as_ref())?;
+        check_keys(self.metadata.keys())?;
         let check = CheckShape::all(self.check.as_ref(), &self.checks, &endpoints)?;
         let weight = self.weight.map_or(Weight::NORMAL, |weight| {
             Weight::new(weight.get()).unwrap_or_default()
@@ -303,8 +301,9 @@ impl Patch {
     /// The instance as it is to be.
     ///
     /// # Errors
-    /// [`Misfit`] names the field that is too large.
+    /// [`Misfit`] names the field that is too large or not the caller's to change.
     pub fn apply(&self, instance: &Instance) -> Result<Instance, Misfit> {
+        check_keys(self.metadata.keys())?;
         let mut patched = instance.clone();
         for (key, value) in &self.metadata {
             match value {
@@ -337,33 +336,6 @@ impl Heartbeat {
     pub fn check(&self) -> Result<(), Misfit> {
         check_text("/note", self.note.as_ref())
     }
-}
-
-fn check_sizes(instance: &Instance) -> Result<(), Misfit> {
-    if instance.tags.len() > TAGS_MAX {
-        let message = format!("an instance has at most {TAGS_MAX} tags");
-        return Err(Misfit::new("/tags", message));
-    }
-    if instance.metadata.len() > METADATA_MAX {
-        let message = format!("an instance has at most {METADATA_MAX} pairs");
-        return Err(Misfit::new("/metadata", message));
-    }
-    check_text("/tags", &instance.tags)?;
-    let pairs = instance.metadata.iter();
-    check_text("/metadata", pairs.flat_map(|(key, value)| [key, value]))?;
-    check_text("/version", &instance.version)?;
-    check_text("/zone", &instance.zone)
-}
-
-fn check_text<'a>(
-    pointer: &'static str,
-    texts: impl IntoIterator<Item = &'a Arc<str>>,
-) -> Result<(), Misfit> {
-    if texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
-        let message = format!("a text is over {TEXT_BYTES_MAX} bytes");
-        return Err(Misfit::new(pointer, message));
-    }
-    Ok(())
 }
 
 /// Tells `null` from an absent field.

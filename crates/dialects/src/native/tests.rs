@@ -8,6 +8,7 @@ use portolan_model::{
 };
 
 use super::*;
+use crate::consul::RECORD_KEY;
 
 fn describe(json: &str) -> Result<Described, String> {
     let registration: Registration =
@@ -197,6 +198,29 @@ fn texts_are_taken_up_to_the_limit_and_not_one_byte_more() {
     let with = |bytes| format!(r#"{{"port": 1, "zone": "{}"}}"#, "z".repeat(bytes));
     assert!(describe(&with(4096)).is_ok());
     assert!(describe(&with(4097)).unwrap_err().contains("/zone"));
+}
+
+#[test]
+fn the_record_of_consul_s_front_is_neither_written_nor_shown() {
+    let forged = r#"{"port": 1, "metadata": {"a": "b", "consul:record": "{}"}}"#;
+    assert!(describe(forged).unwrap_err().contains("/metadata"));
+    let registration = r#"{"port": 1, "metadata": {"a": "b"}}"#;
+    let mut instance = describe(registration).unwrap().instance;
+    // A record may be longer than what callers may say.
+    let record = "x".repeat(4097);
+    instance
+        .metadata
+        .insert(RECORD_KEY.into(), record.as_str().into());
+    for value in ["\"{}\"", "null"] {
+        let json = format!(r#"{{"metadata": {{"{RECORD_KEY}": {value}}}}}"#);
+        let patch: Patch = serde_json::from_str(&json).unwrap();
+        assert_eq!(patch.apply(&instance).unwrap_err().pointer, "/metadata");
+    }
+    let patch: Patch = serde_json::from_str(r#"{"metadata": {"a": "c"}}"#).unwrap();
+    let patched = patch.apply(&instance).unwrap();
+    assert_eq!(&*patched.metadata[RECORD_KEY], record);
+    let shown = InstanceView::from(&patched).metadata;
+    assert_eq!(shown, [("a".into(), "c".into())].into());
 }
 
 #[test]

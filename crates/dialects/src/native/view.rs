@@ -8,6 +8,8 @@ use portolan_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::consul::RECORD_KEY;
+
 /// An instance of the merged catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceView {
@@ -32,7 +34,7 @@ pub struct InstanceView {
     /// Flat labels.
     #[serde(default)]
     pub tags: Vec<Arc<str>>,
-    /// Key-value labels.
+    /// Key-value labels, without Portolan's own.
     #[serde(default)]
     pub metadata: Metadata,
     /// Who says so.
@@ -107,7 +109,7 @@ impl From<&Instance> for InstanceView {
             zone: instance.zone.clone(),
             weight: instance.weight.as_u16(),
             tags: instance.tags.clone(),
-            metadata: instance.metadata.clone(),
+            metadata: shown_labels(&instance.metadata),
             source: instance.source.as_str().into(),
             status: state.health,
             since: (state.since != Timestamp::default()).then(|| state.since.to_string()),
@@ -120,6 +122,13 @@ impl From<&Instance> for InstanceView {
             is_open: state.traffic().is_open(),
         }
     }
+}
+
+/// The labels that every reader may see: definitions of checks may hold secrets.
+fn shown_labels(metadata: &Metadata) -> Metadata {
+    let mut labels = metadata.clone();
+    labels.remove(RECORD_KEY);
+    labels
 }
 
 /// Who ruled about an instance, when and why.

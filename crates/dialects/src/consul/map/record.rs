@@ -18,7 +18,8 @@ use crate::{
     native::Described,
 };
 
-/// The metadata key of a record. No client of Consul can write it: their keys have no colon.
+/// The metadata key of a record. Nobody but Consul's front can write it: keys of its clients
+/// have no colon, and the other protocols refuse or leave out this one.
 pub const RECORD_KEY: &str = "consul:record";
 /// The name of an instance's only port.
 const ONLY_PORT: &str = "default";
@@ -211,11 +212,16 @@ impl Record {
         })
     }
 
-    /// The record of an instance; none if it came by another way, or its record is damaged.
+    /// The record of an instance; none if it came by another way, or its record is damaged
+    /// or of another instance: nobody is believed what he says of somebody else.
     #[must_use]
     pub fn of(instance: &Instance) -> Option<Self> {
         let text = instance.metadata.get(RECORD_KEY)?;
         let mut record: Self = serde_json::from_str(text).ok()?;
+        let is_its_key = record.key().is_ok_and(|key| key == instance.key);
+        if !is_its_key || record.id().ok().as_ref() != Some(&instance.id) {
+            return None;
+        }
         record.service.tags.clone_from(&instance.tags);
         record.service.meta = plain(&instance.metadata);
         for key in &record.mirrored {
