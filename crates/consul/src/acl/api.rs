@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use portolan_access::{Level, Resource, Rules, Secret};
+use portolan_access::{Level, Resource, Secret};
 use portolan_auth::{Access, Fault, Policy, Token, uuid};
 use portolan_dialects::consul::{
-    AclPlace, AclPolicyBody, AclTokenBody, PolicyLink, Refusal,
+    AclPlace, AclTokenBody, PolicyLink, Refusal,
     answer::{PolicyView, TokenView},
 };
-use portolan_model::Revision;
 use portolan_wire::serve::{Peer, Request, Response};
 use serde_json::{Value, json};
 
-use super::views;
+use super::{
+    policies::{policy, put_policy},
+    views,
+};
 use crate::{Parts, agent::acl_disabled, answering};
 
 /// Endpoints of the access control that Consul had before 1.4.
@@ -272,63 +274,6 @@ async fn clone_token(parts: &Parts, id: &str, body: &[u8]) -> Result<Response, R
     made(parts, token, new_secret()?).await
 }
 
-async fn put_policy(
-    parts: &Parts,
-    access: &Access,
-    (id, body): (Option<&str>, &[u8]),
-) -> Result<Response, Refusal> {
-    let asked = AclPolicyBody::read(body)?;
-    // A policy for elsewhere only would be in force here.
-    let is_here = |datacenter: &Arc<str>| **datacenter == *parts.home.datacenter;
-    if !asked.datacenters.iter().all(is_here) {
-        return Err(Refusal::bad(format!(
-            "Invalid policy: there is one datacenter, {:?}",
-            parts.home.datacenter
-        )));
-    }
-    Rules::parse(&asked.rules).map_err(|error| Refusal::bad(error.to_string()))?;
-    let id = match id {
-        Some(id) if views::is_fixed(id) => {
-            return Err(Refusal::failed(
-                "Changing the Rules for the builtin global-management policy is not permitted",
-            ));
-        }
-        Some(id) => {
-            let of_id = |(policy, _): &(Policy, _)| *policy.id == *id;
-            policy(access, of_id)?.0.id
-        }
-        None if !asked.id.is_empty() => {
-            return Err(Refusal::bad("Cannot specify the Policy ID in the body"));
-        }
-        None => uuid().map_err(|error| Refusal::failed(error.to_string()))?,
-    };
-    let policy = Policy {
-        id,
-        name: asked.name.as_str().into(),
-        description: asked.description,
-        rules: asked.rules,
-        datacenters: asked.datacenters,
-    };
-    let modified = access.put_policy(policy.clone()).await;
-    let modified = modified.map_err(|error| {
-        if matches!(error, Fault::Taken(_)) {
-            let name = &policy.name;
-            let text = format!("Invalid Policy: A Policy with Name {name:?} already exists");
-            return Refusal::failed(text);
-        }
-        refusal(&error, &policy.id)
-    })?;
-    answering::json(&views::policy((policy, modified), true))
-}
-
-fn policy(
-    access: &Access,
-    is_it: impl Fn(&(Policy, Revision)) -> bool,
-) -> Result<(Policy, Revision), Refusal> {
-    let found = access.policies().into_iter().find(is_it);
-    found.ok_or_else(|| Refusal::missing("Requested policy does not exist: ACL not found"))
-}
-
 /// The ids of policies that are named by id or by name.
 fn links(access: &Access, links: &[PolicyLink]) -> Result<Vec<Arc<str>>, Refusal> {
     let known = access.policies();
@@ -393,7 +338,7 @@ fn no_token(id: &str) -> Refusal {
     Refusal::missing(format!("token does not exist: ACL not found: {id:?}"))
 }
 
-fn refusal(fault: &Fault, id: &str) -> Refusal {
+pub(super) fn refusal(fault: &Fault, id: &str) -> Refusal {
     match fault {
         Fault::Unknown("token") => no_token(id),
         Fault::Unknown(_) => Refusal::missing("Requested policy does not exist: ACL not found"),

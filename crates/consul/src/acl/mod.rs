@@ -11,6 +11,7 @@
 mod api;
 mod operations;
 mod permit;
+mod policies;
 mod vet;
 mod views;
 
