@@ -7,3 +7,4 @@
 
 pub mod bexpr;
 pub mod cel;
+mod quoted;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::quoted::write_quoted;
+
 /// Memory that one compiled pattern may take: the slowest search visits all of it for each byte
 /// of a text.
 const PATTERN_BYTES_MAX: usize = 16 << 10;
@@ -169,20 +171,6 @@ impl Selector {
 /// Words that begin something else when a selector is expected.
 fn is_keyword(word: &str) -> bool {
     matches!(word, "not" | "any" | "all")
-}
-
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    f.write_str("\"")?;
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => write!(f, "\\{character}")?,
-            '\n' => f.write_str("\\n")?,
-            '\t' => f.write_str("\\t")?,
-            c if c.is_control() => write!(f, "\\u{:04x}", u32::from(c))?,
-            c => write!(f, "{c}")?,
-        }
-    }
-    f.write_str("\"")
 }
 
 impl fmt::Display for Expression {

@@ -5,6 +5,7 @@ use std::fmt;
 use regex::{Regex, RegexBuilder, bytes};
 
 use super::{functions::Function, value::text_steps};
+use crate::quoted::write_quoted;
 
 /// Memory that one compiled pattern may take: little more than `\w` of Unicode does.
 const PATTERN_BYTES_MAX: usize = 64 << 10;
@@ -331,18 +332,4 @@ fn join(f: &mut fmt::Formatter<'_>, nodes: &[Node], between: &str) -> fmt::Resul
         node.write_atom(f)?;
     }
     Ok(())
-}
-
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    f.write_str("\"")?;
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => write!(f, "\\{character}")?,
-            '\n' => f.write_str("\\n")?,
-            '\t' => f.write_str("\\t")?,
-            c if c.is_control() => write!(f, "\\u{:04x}", u32::from(c))?,
-            c => write!(f, "{c}")?,
-        }
-    }
-    f.write_str("\"")
 }
