@@ -68,7 +68,11 @@ fn pages() -> Vec<Page> {
 /// The shelves of the shipped program.
 const SHELVES: Shelves<'_> = Shelves {
     policies: portolan_policies::KINDS,
-    sources: portolan_sources::KINDS,
+    sources: &[
+        portolan_sources::KINDS,
+        portolan_coordinators::KINDS,
+        portolan_orchestrators::KINDS,
+    ],
     balancers: portolan_balance::KINDS,
 };
 

@@ -92,7 +92,7 @@ fn plan(text: &str) -> Plan {
     let outside = Outside {
         shelves: Shelves {
             policies: &[],
-            sources: SOURCES,
+            sources: &[SOURCES],
             balancers: portolan_balance::KINDS,
         },
         ..Outside::default()

@@ -6,6 +6,7 @@
 //! behind all inboxes is bounded by them.
 
 mod inflow;
+mod pulse;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,10 @@ use std::{
 use portolan_model::{Change, Revision, SourceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-pub use self::inflow::Inflow;
+pub use self::{
+    inflow::Inflow,
+    pulse::{Failure, Pulse, PulseReport, Pulses, SAMPLING},
+};
 use crate::{Judgement, News, Resolution, Ruled, Saying, Seen, fold::Bequest};
 
 /// Most changes that wait in one inbox.
@@ -57,6 +61,7 @@ pub struct Inbox {
     generation: u64,
     room: Arc<Semaphore>,
     queue: mpsc::UnboundedSender<Message>,
+    pulse: Arc<Pulse>,
 }
 
 /// Resolves with the revision that holds a change, after the swap.
@@ -69,6 +74,7 @@ pub struct InboxHub {
     queue: mpsc::UnboundedSender<Message>,
     open: BTreeMap<SourceId, Arc<Semaphore>>,
     generations: u64,
+    pulses: Pulses,
 }
 
 #[derive(Debug)]
@@ -102,6 +108,7 @@ pub fn inboxes() -> (InboxHub, Inflow) {
         queue: sender,
         open: BTreeMap::new(),
         generations: 0,
+        pulses: Pulses::default(),
     };
     (hub, Inflow::new(receiver))
 }
@@ -121,6 +128,7 @@ impl InboxHub {
             generation: self.generations,
             room,
             queue: self.queue.clone(),
+            pulse: self.pulses.of(source),
         };
         inbox.tell(Kind::Open(turn));
         inbox
@@ -133,6 +141,7 @@ impl InboxHub {
             return;
         };
         room.close();
+        self.pulses.forget(source);
         // A fold that is gone needs no news.
         let _gone = self.queue.send(Message {
             source: source.clone(),
@@ -142,7 +151,21 @@ impl InboxHub {
     }
 }
 
+impl InboxHub {
+    /// How the sources that have inboxes are getting on.
+    #[must_use]
+    pub fn pulses(&self) -> Pulses {
+        self.pulses.clone()
+    }
+}
+
 impl Inbox {
+    /// How the source is getting on.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// Whose inbox it is.
     #[must_use]
     pub const fn source(&self) -> &SourceId {
@@ -270,6 +293,9 @@ impl Inbox {
         done: Option<oneshot::Sender<Revision>>,
     ) -> Result<(), InboxClosed> {
         let room = Arc::clone(&self.room).acquire_owned().await;
+        if let News::Said(change) = &news {
+            self.pulse.count(change);
+        }
         let saying = Saying {
             source: self.source.clone(),
             actor,

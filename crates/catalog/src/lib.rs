@@ -21,7 +21,8 @@ pub use guard::{
     Selector, Sign, Totals, Traces,
 };
 pub use inbox::{
-    Arrival, INBOX_CHANGES_MAX, Inbox, InboxClosed, InboxHub, Inflow, Ticket, Turn, inboxes,
+    Arrival, Failure, INBOX_CHANGES_MAX, Inbox, InboxClosed, InboxHub, Inflow, Pulse, PulseReport,
+    Pulses, SAMPLING, Ticket, Turn, inboxes,
 };
 pub use journal::{Before, Forgotten, JOURNAL_ENTRIES_MAX, JOURNAL_WEIGHT_MAX, Journal};
 pub use source::{ParseSource, Source, SourceKind, SourceRun, SourceSpec};

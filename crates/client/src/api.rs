@@ -172,7 +172,7 @@ impl Api {
         within: Duration,
     ) -> Result<T, Refusal> {
         let answer = self.call(call, within).await;
-        let Answer { status, body } = answer.map_err(|error| Refusal::Failed(chain(&error)))?;
+        let Answer { status, body, .. } = answer.map_err(|error| Refusal::Failed(chain(&error)))?;
         if !status.is_success() {
             return Err(refusal(status, &body));
         }
@@ -232,6 +232,7 @@ impl Registry for Api {
             method,
             path,
             body: Some(json(&shape)),
+            ..Call::default()
         };
         self.ask(call, within).await
     }
@@ -250,6 +251,7 @@ impl Registry for Api {
             method: Method::PUT,
             path: format!("{}/heartbeat", self.path_of(id)),
             body: news.as_ref().map(json),
+            ..Call::default()
         };
         self.ask(call, within).await
     }
@@ -267,7 +269,7 @@ impl Registry for Api {
         let call = Call {
             method: Method::DELETE,
             path,
-            body: None,
+            ..Call::default()
         };
         self.ask(call, within).await
     }

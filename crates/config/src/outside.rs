@@ -15,8 +15,8 @@ use crate::table::Shelf;
 pub struct Shelves<'a> {
     /// The policies, in the order of a chain.
     pub policies: &'a [PolicyKind],
-    /// The sources.
-    pub sources: &'a [SourceKind],
+    /// The sources, shelf by shelf.
+    pub sources: &'a [&'a [SourceKind]],
     /// The balancing algorithms.
     pub balancers: &'a [BalanceKind],
 }
@@ -32,7 +32,6 @@ pub(crate) struct Kind {
 macro_rules! kinds {
     ($rows:expr) => {
         $rows
-            .iter()
             .map(|row| Kind {
                 name: row.name,
                 summary: row.summary,
@@ -46,9 +45,9 @@ macro_rules! kinds {
 impl Shelves<'_> {
     pub(crate) fn kinds(self, of: Shelf) -> Vec<Kind> {
         match of {
-            Shelf::Policies => kinds!(self.policies),
-            Shelf::Sources => kinds!(self.sources),
-            Shelf::Balancers => kinds!(self.balancers),
+            Shelf::Policies => kinds!(self.policies.iter()),
+            Shelf::Sources => kinds!(self.sources.iter().copied().flatten()),
+            Shelf::Balancers => kinds!(self.balancers.iter()),
         }
     }
 }

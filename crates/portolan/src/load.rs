@@ -13,7 +13,11 @@ use portolan_wire::tls::{Alpn, ClientTls, ServerSettings, ServerTls, Versions};
 /// The tables of plugs of this program.
 pub(crate) const SHELVES: Shelves<'static> = Shelves {
     policies: portolan_policies::KINDS,
-    sources: portolan_sources::KINDS,
+    sources: &[
+        portolan_sources::KINDS,
+        portolan_coordinators::KINDS,
+        portolan_orchestrators::KINDS,
+    ],
     balancers: portolan_balance::KINDS,
 };
 
@@ -131,4 +135,68 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    //! Claims about every row of the shelves of sources.
+
+    use portolan_catalog::SourceKind;
+
+    use super::*;
+
+    fn kinds() -> impl Iterator<Item = &'static SourceKind> {
+        SHELVES.sources.iter().copied().flatten()
+    }
+
+    fn findings(kind: &SourceKind, settings: &str) -> Vec<Finding> {
+        let lines = settings.lines().map(|line| format!("      {line}\n"));
+        let lines: String = lines.collect();
+        let text = format!("sources:\n  one:\n    {}:\n{lines}", kind.name);
+        let outside = Outside {
+            shelves: SHELVES,
+            folder: Path::new("/nowhere"),
+            variable: &|_| None,
+            certificate: &|_| Ok(()),
+            roots: &|_| Ok(()),
+        };
+        match read("portolan.yaml", &text, &outside) {
+            Ok(plan) => plan.findings,
+            Err(findings) => findings,
+        }
+    }
+
+    #[test]
+    fn kinds_have_names_of_their_own() {
+        let mut names: Vec<_> = kinds().map(|kind| kind.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), kinds().count());
+    }
+
+    #[test]
+    fn every_example_is_accepted_and_every_bad_example_is_refused() {
+        for kind in kinds() {
+            let good = findings(kind, kind.example);
+            assert!(good.is_empty(), "{}: {good:?}", kind.name);
+            let bad = findings(kind, kind.bad_example);
+            assert!(bad.len() > 1, "{}: {bad:?}", kind.name);
+        }
+    }
+
+    #[test]
+    fn every_schema_describes_every_field() {
+        for kind in kinds() {
+            let schema = (kind.schema)();
+            let fields = schema["properties"].as_object().unwrap();
+            assert!(
+                fields
+                    .values()
+                    .all(|field| field["description"].is_string()),
+                "{}",
+                kind.name
+            );
+            assert_eq!(schema["additionalProperties"], false, "{}", kind.name);
+        }
+    }
 }

@@ -7,10 +7,8 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod dns;
-mod fields;
 mod file;
-#[cfg(test)]
-mod tests;
+pub mod frame;
 
 use portolan_catalog::SourceKind;
 

@@ -22,7 +22,16 @@ const FLOORS: [&[&str]; 7] = [
     &[
         "snapshot", "sources", "policies", "ai", "registry", "ledger", "auth",
     ],
-    &["gateway", "dns", "admin", "client", "consul", "eureka"],
+    &[
+        "gateway",
+        "dns",
+        "admin",
+        "client",
+        "consul",
+        "eureka",
+        "coordinators",
+        "orchestrators",
+    ],
     &["portolan"],
 ];
 /// For tests of every crate; stands on the lowest two floors itself.

@@ -126,6 +126,8 @@ impl Reader<'_> {
             .shelves
             .sources
             .iter()
+            .copied()
+            .flatten()
             .find(|kind| kind.name == member.key)?;
         let schema = (kind.schema)();
         let settings = self.with_files(&member.node.to_json(), &schema);

@@ -94,7 +94,7 @@ const SOURCES: &[SourceKind] = &[SourceKind {
 
 pub(crate) const SHELVES: Shelves<'static> = Shelves {
     policies: POLICIES,
-    sources: SOURCES,
+    sources: &[SOURCES],
     balancers: portolan_balance::KINDS,
 };
 

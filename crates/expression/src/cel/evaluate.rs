@@ -26,7 +26,23 @@ pub(super) fn evaluate(
     (answer, steps.saturating_sub(evaluation.left))
 }
 
-struct Evaluation<'a> {
+/// What the program comes to, and the steps that it took.
+pub(super) fn value(
+    program: &Node,
+    object: &Map<String, Json>,
+    steps: u64,
+) -> (Result<Json, Stop>, u64) {
+    let mut evaluation = Evaluation {
+        object,
+        names: Vec::new(),
+        left: steps,
+    };
+    let answer = evaluation.value(program);
+    let answer = answer.and_then(|value| evaluation.written(&value));
+    (answer, steps.saturating_sub(evaluation.left))
+}
+
+pub(super) struct Evaluation<'a> {
     object: &'a Map<String, Json>,
     /// The elements that have names here.
     names: Vec<(&'a str, Value<'a>)>,
@@ -34,7 +50,7 @@ struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    fn spend(&mut self, steps: u64) -> Result<(), Stop> {
+    pub(super) fn spend(&mut self, steps: u64) -> Result<(), Stop> {
         self.left = self.left.checked_sub(steps).ok_or(Stop::Steps)?;
         Ok(())
     }

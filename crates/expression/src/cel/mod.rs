@@ -29,6 +29,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod value;
+mod written;
 
 use std::fmt;
 
@@ -123,13 +124,28 @@ impl Program {
         let allowed = STEPS_MAX.min(budget.0);
         let (answer, spent) = evaluate::evaluate(&self.0, object, allowed);
         budget.0 = budget.0.saturating_sub(spent);
-        match answer {
-            Ok(holds) => Ok(holds),
-            Err(Stop::Absent) => Ok(false),
-            Err(Stop::Mistake { column, message }) => Err(Unanswered::Mistake { column, message }),
-            Err(Stop::Steps) if allowed < STEPS_MAX => Err(Unanswered::BudgetSpent),
-            Err(Stop::Steps) => Err(Unanswered::TooManySteps),
-        }
+        answered(answer, allowed).map(|holds| holds.unwrap_or(false))
+    }
+
+    /// What the program comes to for an object; null where that depends on something that
+    /// the object does not have.
+    ///
+    /// # Errors
+    /// [`Unanswered`] if the program makes no sense for such objects, or costs too much.
+    pub fn value(&self, object: &Map<String, Json>) -> Result<Json, Unanswered> {
+        let (answer, _spent) = evaluate::value(&self.0, object, STEPS_MAX);
+        answered(answer, STEPS_MAX).map(Option::unwrap_or_default)
+    }
+}
+
+/// `None` is an answer that depends on something that is not there.
+fn answered<T>(answer: Result<T, Stop>, allowed: u64) -> Result<Option<T>, Unanswered> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Stop::Absent) => Ok(None),
+        Err(Stop::Mistake { column, message }) => Err(Unanswered::Mistake { column, message }),
+        Err(Stop::Steps) if allowed < STEPS_MAX => Err(Unanswered::BudgetSpent),
+        Err(Stop::Steps) => Err(Unanswered::TooManySteps),
     }
 }
 

@@ -352,3 +352,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_program_comes_to_a_value() {
+    let object = json!({"a": 1, "tags": ["x", "y"], "meta": {"zone": "z1"}});
+    let object = object.as_object().unwrap();
+    for (text, value) in [
+        ("meta.zone", json!("z1")),
+        ("meta.none", json!(null)),
+        ("a + 1", json!(2)),
+        ("a > 0 ? \"yes\" : \"no\"", json!("yes")),
+        ("tags.map(t, t + \"!\")", json!(["x!", "y!"])),
+        ("meta", json!({"zone": "z1"})),
+    ] {
+        let program = Program::compile(text, &["a", "tags", "meta"]).unwrap();
+        assert_eq!(program.value(object), Ok(value), "{text}");
+    }
+    let program = Program::compile("a + tags", &["a", "tags"]).unwrap();
+    assert!(matches!(
+        program.value(object),
+        Err(Unanswered::Mistake { .. })
+    ));
+}
+
+#[test]
+fn a_value_whose_parts_are_shared_is_written_within_its_steps() {
+    let object = json!({"x": [0]});
+    let text = (0..9).fold("x".to_owned(), |text, n| {
+        format!("[{text}].map(v{n}, [v{n}, v{n}, v{n}, v{n}])")
+    });
+    let program = Program::compile(&text, &["x"]).unwrap();
+    let value = program.value(object.as_object().unwrap());
+    assert_eq!(value, Err(Unanswered::TooManySteps));
+}

@@ -20,10 +20,10 @@ pub(crate) fn backup(arguments: &cli::Backup) -> ExitCode {
         method: Method::POST,
         // A name needs no encoding.
         path: format!("/v1/backup?name={}", arguments.name),
-        body: None,
+        ..Call::default()
     };
     match ask(&arguments.contact, call, COPYING) {
-        Ok(Answer { status, body }) => {
+        Ok(Answer { status, body, .. }) => {
             let body = serde_json::from_slice(&body).unwrap_or_default();
             if status == StatusCode::OK {
                 say(&format!("{}\n", field(&body, "file")));

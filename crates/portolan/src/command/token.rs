@@ -118,8 +118,9 @@ fn call(
         method,
         path: path.to_owned(),
         body: body.map(|body| body.to_string().into()),
+        ..Call::default()
     };
-    let Answer { status, body } = ask(contact, call, ANSWERING)?;
+    let Answer { status, body, .. } = ask(contact, call, ANSWERING)?;
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     if status.is_success() {
         return Ok(body);

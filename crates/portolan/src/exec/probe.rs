@@ -55,12 +55,7 @@ async fn http(env: &Env, address: SocketAddr, path: &str, within: Duration) -> O
     let url = Url::parse(&format!("http://{address}")).map_err(|error| error.to_string())?;
     let line = Line::open(&url, None, env).await;
     let line = line.map_err(|error| call_words(&error))?;
-    let call = Call {
-        method: Method::GET,
-        path: path.to_owned(),
-        body: None,
-    };
-    match line.status(call, within).await {
+    match line.status(Call::get(path), within).await {
         Ok(status) if status.is_success() => Ok(()),
         Ok(status) => Err(format!("status {}", status.as_u16()).into()),
         Err(error) => Err(call_words(&error)),

@@ -14,7 +14,7 @@ use portolan_runtime::Env;
 use serde_json::{Value, json};
 
 use super::watch::DnsSource;
-use crate::fields::Fields;
+use crate::frame::Fields;
 
 /// Most hosts of one source.
 pub(super) const HOSTS_MAX: usize = 1000;

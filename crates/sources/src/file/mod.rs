@@ -36,9 +36,6 @@ mod watch;
 
 use portolan_catalog::SourceKind;
 
-#[cfg(test)]
-pub(crate) use self::tests::json_of;
-
 /// The row in the shelf.
 pub(crate) const KIND: SourceKind = SourceKind {
     name: "file",

@@ -8,7 +8,7 @@ use portolan_runtime::Env;
 use serde_json::{Value, json};
 
 use super::watch::FileSource;
-use crate::fields::Fields;
+use crate::frame::Fields;
 
 const POLL: Duration = Duration::from_secs(10);
 const POLL_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(24));

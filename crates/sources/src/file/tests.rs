@@ -12,27 +12,7 @@ use super::{
     files::{FILE_BYTES_MAX, FILES_MAX, Files, Trust},
     map::Reading,
     settings,
-    tree::{self, Node, Value},
 };
-
-/// A YAML text as JSON; scalars are texts.
-pub(crate) fn json_of(text: &str) -> serde_json::Value {
-    json_of_node(&tree::parse(text).unwrap().unwrap())
-}
-
-fn json_of_node(node: &Node) -> serde_json::Value {
-    match &node.value {
-        Value::Null => serde_json::Value::Null,
-        Value::Text(text) => text.as_str().into(),
-        Value::List(items) => items.iter().map(json_of_node).collect(),
-        Value::Map(members) => {
-            let pairs = members
-                .iter()
-                .map(|member| (member.key.clone(), json_of_node(&member.node)));
-            serde_json::Value::Object(pairs.collect())
-        }
-    }
-}
 
 fn read(text: &str) -> Reading {
     Reading::parse(&SourceId::new("edge"), text).unwrap()

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
@@ -23,10 +23,13 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Scheme, Url};
+use super::{
+    Scheme, Url,
+    stream::{Stream, collect},
+};
 use crate::tls::{BadServerName, Connector};
 
-/// The largest answer that is read.
+/// The largest answer that is read where nobody asked for more.
 const ANSWER_MAX: ByteSize = ByteSize::from_bytes(256 << 10);
 /// How long one address may take to accept a connection and shake hands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,19 +46,23 @@ pub struct Line {
     sender: SendRequest<Full<Bytes>>,
     connection: Task,
     url: Url,
-    env: Env,
-    authorization: Option<HeaderValue>,
+    pub(super) env: Env,
+    /// Sent with every call.
+    fields: HeaderMap,
+    pub(super) answer_max: ByteSize,
     announces_end: bool,
 }
 
 /// What to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     /// The method.
     pub method: Method,
     /// Path and query, from the slash after the [`Url`]'s own path.
     pub path: String,
-    /// A body in JSON, if there is one.
+    /// Fields of this call; they win over those that every call has.
+    pub headers: HeaderMap,
+    /// A body, if there is one: JSON, unless a field says otherwise.
     pub body: Option<Bytes>,
 }
 
@@ -64,8 +71,21 @@ pub struct Call {
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
+    /// The fields.
+    pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+}
+
+impl Call {
+    /// Asks for this.
+    #[must_use]
+    pub fn get(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Why there is no answer. Whether the call was carried out is not known, unless there is
@@ -164,7 +184,8 @@ impl Line {
             connection,
             url: url.clone(),
             env: env.clone(),
-            authorization: None,
+            fields: HeaderMap::from_iter([(header::USER_AGENT, AGENT)]),
+            answer_max: ANSWER_MAX,
             announces_end: false,
         })
     }
@@ -177,8 +198,22 @@ impl Line {
         let value = HeaderValue::from_str(&format!("Bearer {token}"));
         let mut value = value.map_err(|_| CallError::Token)?;
         value.set_sensitive(true);
-        self.authorization = Some(value);
+        self.fields.insert(header::AUTHORIZATION, value);
         Ok(())
+    }
+
+    /// Sends these with every call from now on, in place of those of the same names.
+    #[must_use]
+    pub fn with_fields(mut self, fields: HeaderMap) -> Self {
+        self.fields.extend(fields);
+        self
+    }
+
+    /// Reads answers up to this size.
+    #[must_use]
+    pub const fn with_answers_up_to(mut self, limit: ByteSize) -> Self {
+        self.answer_max = limit;
+        self
     }
 
     /// Asks, and waits for the whole answer, `within` in all.
@@ -192,9 +227,12 @@ impl Line {
         let env = self.env.clone();
         let whole = async {
             let response = self.send(call).await?;
-            let status = response.status();
-            let body = collect(response.into_body()).await?;
-            Ok(Answer { status, body })
+            let (head, body) = response.into_parts();
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body: collect(body, self.answer_max).await?,
+            })
         };
         let answered = env.timeout(within, whole).await;
         answered.map_err(|_| CallError::TimedOut { within })?
@@ -209,6 +247,26 @@ impl Line {
         let answered = env.timeout(within, self.send(call)).await;
         let response = answered.map_err(|_| CallError::TimedOut { within })??;
         Ok(response.status())
+    }
+
+    /// Asks, waits for the head of the answer, `within` in all, and hands on its body.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Cancellation
+    /// The call may have been carried out, and the line is gone.
+    pub async fn stream(mut self, call: Call, within: Duration) -> Result<Stream, CallError> {
+        let env = self.env.clone();
+        let answered = env.timeout(within, self.send(call)).await;
+        let response = answered.map_err(|_| CallError::TimedOut { within })??;
+        let (head, body) = response.into_parts();
+        Ok(Stream {
+            status: head.status,
+            headers: head.headers,
+            body,
+            line: self,
+        })
     }
 
     /// Resolves when the other side has closed the line without having said before, with
@@ -227,21 +285,26 @@ impl Line {
     }
 
     async fn send(&mut self, call: Call) -> Result<Response<Incoming>, CallError> {
-        let Call { method, path, body } = call;
+        let Call {
+            method,
+            path,
+            headers,
+            body,
+        } = call;
         let target = format!("{}{path}", self.url.path());
-        let mut request = Request::builder()
+        let has_body = body.is_some();
+        let request = Request::builder()
             .method(method)
             .uri(target)
             .header(header::HOST, self.url.authority())
-            .header(header::USER_AGENT, AGENT);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
+            .body(Full::new(body.unwrap_or_default()));
+        let mut request = request.map_err(|_| CallError::Path { path })?;
+        let fields = request.headers_mut();
+        if has_body {
+            fields.insert(header::CONTENT_TYPE, JSON);
         }
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, JSON);
-        }
-        let body = Full::new(body.unwrap_or_default());
-        let request = request.body(body).map_err(|_| CallError::Path { path })?;
+        fields.extend(self.fields.clone());
+        fields.extend(headers);
         self.sender.ready().await.map_err(CallError::Broken)?;
         let answered = self.sender.send_request(request).await;
         let response = answered.map_err(CallError::Broken)?;
@@ -285,19 +348,4 @@ fn lookup(url: &Url, source: io::Error) -> CallError {
         host: url.host().into(),
         source,
     }
-}
-
-async fn collect(mut body: Incoming) -> Result<Bytes, CallError> {
-    let max = usize::try_from(ANSWER_MAX.as_bytes()).unwrap_or(usize::MAX);
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(CallError::Broken)?.into_data() else {
-            continue;
-        };
-        if whole.len().saturating_add(data.len()) > max {
-            return Err(CallError::TooLarge { limit: ANSWER_MAX });
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.freeze())
 }

@@ -6,9 +6,11 @@
 //! answer. Nothing is retried here, since only the caller knows what may be sent twice.
 
 mod line;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod url;
 
 pub use line::{Answer, Call, CallError, Line};
+pub use stream::Stream;
 pub use url::{BadUrl, Scheme, Url};

@@ -28,6 +28,7 @@ fn call(method: Method, path: &str, body: Option<&str>) -> Call {
         method,
         path: path.to_owned(),
         body: body.map(|body| Bytes::copy_from_slice(body.as_bytes())),
+        ..Call::default()
     }
 }
 

@@ -327,12 +327,7 @@ impl Known {
             .unwrap();
         let url = Url::parse(&format!("https://localhost:{}", self.server.address.port())).unwrap();
         let mut line = Line::open(&url, Some(&tls), &self.server.env).await?;
-        let call = Call {
-            method: http::Method::GET,
-            path: "/".to_owned(),
-            body: None,
-        };
-        let answer = line.call(call, Duration::from_secs(10)).await?;
+        let answer = line.call(Call::get("/"), Duration::from_secs(10)).await?;
         Ok(String::from_utf8(answer.body.to_vec()).unwrap())
     }
 }

@@ -1,0 +1,10 @@
+//! Sources that read what starts containers.
+//!
+//! Each is a folder as on the shelf of [`portolan_sources`], whose frame they share.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use portolan_catalog::SourceKind;
+
+/// Every kind of source of this crate, in the order of the reference.
+pub const KINDS: &[SourceKind] = &[];

@@ -1,0 +1,25 @@
+//! What sources share, so that each is only its protocol.
+//!
+//! [`Fields`] reads settings, [`Basics`] those that every source has, [`Mapping`] turns
+//! what the outside says into instances, [`follow`] keeps a source alive over outages,
+//! [`Teller`] says what changed and nothing else, [`Servers`] calls servers over HTTP.
+
+mod backoff;
+mod basics;
+mod fields;
+mod follow;
+mod found;
+mod mapping;
+mod servers;
+mod teller;
+#[cfg(test)]
+mod tests;
+
+pub use backoff::{Backoff, PAUSE_MAX};
+pub use basics::{Basics, address_of};
+pub use fields::Fields;
+pub use follow::{Ended, Follow, follow};
+pub use found::{Found, Unfit, foreign_id, foreign_name};
+pub use mapping::Mapping;
+pub use servers::{Servers, ServersSettings, tls};
+pub use teller::{Teller, View};

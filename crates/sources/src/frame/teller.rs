@@ -1,0 +1,310 @@
+//! Says what changed, and remembers what was said.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use portolan_catalog::{Inbox, InboxClosed};
+use portolan_model::{Change, Departure, Instance, InstanceId, ServiceKey, SourceId};
+use portolan_runtime::Env;
+
+use super::Unfit;
+
+/// A place in the catalogue.
+type Place = (ServiceKey, InstanceId);
+
+/// Everything that a source knows at a time.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    services: BTreeSet<ServiceKey>,
+    instances: BTreeMap<Place, Arc<Instance>>,
+    unfit: u64,
+    unfit_example: Option<String>,
+}
+
+/// A source's voice. Says only what is not known yet, so that repeating oneself is free.
+#[derive(Debug)]
+pub struct Teller {
+    inbox: Arc<Inbox>,
+    env: Env,
+    told: View,
+    mood: Arc<Mood>,
+}
+
+/// What a source and whoever keeps it alive know of each other.
+#[derive(Debug, Default)]
+pub(super) struct Mood {
+    /// The source said something that it knows, or that it knows it still, since it was asked.
+    pub(super) spoke: AtomicBool,
+    /// The last word of the source was that it does not know.
+    pub(super) stale: AtomicBool,
+    /// Everything was said once.
+    whole: AtomicBool,
+}
+
+impl View {
+    /// Adds a service, which may have no instances.
+    pub fn add_service(&mut self, key: ServiceKey) {
+        self.services.insert(key);
+    }
+
+    /// Adds an instance and its service. Of two with the same id the first stays.
+    pub fn add(&mut self, instance: Instance) {
+        let place = (instance.key.clone(), instance.id.clone());
+        self.services.insert(instance.key.clone());
+        self.instances
+            .entry(place)
+            .or_insert_with(|| instance.into());
+    }
+
+    /// Counts something that can't be used, and remembers the first as an example.
+    pub fn pass_over(&mut self, what: &str, why: &Unfit) {
+        self.unfit = self.unfit.saturating_add(1);
+        let mut text = format!("{what}: {why}");
+        if let Some(cause) = std::error::Error::source(why) {
+            text = format!("{text}: {cause}");
+        }
+        self.unfit_example.get_or_insert(text);
+    }
+
+    /// Adds what was made of something found, or counts that it can't be used; passes over
+    /// what the settings don't want.
+    pub fn take(&mut self, what: &str, made: Result<Option<Instance>, Unfit>) {
+        match made {
+            Ok(Some(instance)) => self.add(instance),
+            Ok(None) => {}
+            Err(why) => self.pass_over(what, &why),
+        }
+    }
+
+    /// How many instances there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.instances.len()
+    }
+
+    /// Whether there is no instance.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.instances.is_empty()
+    }
+
+    /// The instances, by service and id.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.values()
+    }
+
+    fn of_service(&self, key: &ServiceKey) -> Vec<Place> {
+        let places = self.instances.keys();
+        let of_service = places.skip_while(|place| place.0 < *key);
+        of_service
+            .take_while(|place| place.0 == *key)
+            .cloned()
+            .collect()
+    }
+}
+
+impl Teller {
+    pub(super) fn new(inbox: Arc<Inbox>, env: Env, mood: Arc<Mood>) -> Self {
+        Self {
+            inbox,
+            env,
+            told: View::default(),
+            mood,
+        }
+    }
+
+    /// Whose voice it is.
+    #[must_use]
+    pub fn source(&self) -> &SourceId {
+        self.inbox.source()
+    }
+
+    /// What was said so far.
+    #[must_use]
+    pub const fn told(&self) -> &View {
+        &self.told
+    }
+
+    /// Here is everything. What was said before and is not in it is gone by inference. A
+    /// view that says nothing new is not said, unless somebody was told that it is not known.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub async fn all(&mut self, mut view: View) -> Result<(), InboxClosed> {
+        let example = view.unfit_example.as_deref();
+        self.inbox.pulse().pass_over(view.unfit, example);
+        self.keep_since(&mut view);
+        let same = view.services == self.told.services && view.instances == self.told.instances;
+        self.told = view;
+        if same && self.mood.whole.load(Relaxed) && !self.mood.stale.load(Relaxed) {
+            self.confirm();
+            return Ok(());
+        }
+        self.reset().await
+    }
+
+    /// Here is everything about one service. What was said of it before and is not in
+    /// `instances` is gone, and how that is known is `departure`.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub async fn service(
+        &mut self,
+        key: &ServiceKey,
+        instances: impl IntoIterator<Item = Instance>,
+        departure: Departure,
+    ) -> Result<(), InboxClosed> {
+        let mut gone: BTreeSet<_> = self.told.of_service(key).into_iter().collect();
+        for instance in instances {
+            gone.remove(&(instance.key.clone(), instance.id.clone()));
+            // New ones first, so that the guard can tell a move from an outage.
+            self.put(instance).await?;
+        }
+        for (key, id) in gone {
+            self.remove(&key, &id, departure).await?;
+        }
+        if self.told.services.insert(key.clone()) {
+            return self.reset().await;
+        }
+        self.confirm();
+        Ok(())
+    }
+
+    /// This instance is so. Says nothing if it was so already.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub async fn put(&mut self, mut instance: Instance) -> Result<(), InboxClosed> {
+        let place = (instance.key.clone(), instance.id.clone());
+        let told = self.told.instances.get(&place);
+        let now = self.env.now();
+        match told {
+            Some(told) if told.state.health == instance.state.health => {
+                instance.state.since = told.state.since;
+            }
+            Some(_) => instance.state.since = now,
+            None => {}
+        }
+        if told.is_some_and(|told| **told == instance) {
+            self.confirm();
+            return Ok(());
+        }
+        let instance = Arc::new(instance);
+        self.told.services.insert(instance.key.clone());
+        self.told.instances.insert(place, Arc::clone(&instance));
+        self.say(Change::Put { instance }).await
+    }
+
+    /// This instance is gone. Says nothing if it was never named.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub async fn remove(
+        &mut self,
+        key: &ServiceKey,
+        id: &InstanceId,
+        departure: Departure,
+    ) -> Result<(), InboxClosed> {
+        if self
+            .told
+            .instances
+            .remove(&(key.clone(), id.clone()))
+            .is_none()
+        {
+            return Ok(());
+        }
+        let (key, id) = (key.clone(), id.clone());
+        self.say(Change::Remove { key, id, departure }).await
+    }
+
+    /// This service is gone altogether, with all that it had.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub async fn remove_service(
+        &mut self,
+        key: &ServiceKey,
+        departure: Departure,
+    ) -> Result<(), InboxClosed> {
+        for (key, id) in self.told.of_service(key) {
+            self.remove(&key, &id, departure).await?;
+        }
+        if self.told.services.remove(key) {
+            return self.reset().await;
+        }
+        Ok(())
+    }
+
+    /// All that was said is so still: what is read is there again, or gave a sign of life.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub async fn still(&mut self) -> Result<(), InboxClosed> {
+        if self.mood.stale.load(Relaxed) || !self.mood.whole.load(Relaxed) {
+            return self.reset().await;
+        }
+        self.confirm();
+        Ok(())
+    }
+
+    /// Part of what is read is not known any more, though the rest is: what was said stays,
+    /// marked, until something is said again.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub async fn doubt(&mut self, reason: &str) -> Result<(), InboxClosed> {
+        self.inbox.pulse().fail(self.env.now(), reason);
+        self.mood.stale.store(true, Relaxed);
+        self.mood.spoke.store(true, Relaxed);
+        tracing::warn!(source = %self.source(), reason, "source fails in part; keeping what it said");
+        let reason = reason.into();
+        self.inbox.send(Change::Stale { reason }).await
+    }
+
+    /// Says everything again.
+    async fn reset(&mut self) -> Result<(), InboxClosed> {
+        let services = self.told.services.iter().cloned().collect();
+        let instances = self.told.instances.values().cloned().collect();
+        self.mood.whole.store(true, Relaxed);
+        self.say(Change::Reset {
+            services,
+            instances,
+        })
+        .await
+    }
+
+    async fn say(&mut self, change: Change) -> Result<(), InboxClosed> {
+        self.inbox.send(change).await?;
+        self.mood.stale.store(false, Relaxed);
+        self.confirm();
+        Ok(())
+    }
+
+    fn confirm(&self) {
+        self.inbox.pulse().confirm(self.env.now());
+        self.mood.spoke.store(true, Relaxed);
+    }
+
+    /// Health that did not change is as old as it was.
+    fn keep_since(&self, view: &mut View) {
+        let now = self.env.now();
+        for (place, instance) in &mut view.instances {
+            let Some(told) = self.told.instances.get(place) else {
+                continue;
+            };
+            let since = if told.state.health == instance.state.health {
+                told.state.since
+            } else {
+                now
+            };
+            if instance.state.since != since {
+                Arc::make_mut(instance).state.since = since;
+            }
+        }
+    }
+}
