@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
-use portolan_catalog::{InboxHub, Inflow, News, Turn, inboxes};
+use portolan_catalog::{Arrival, InboxHub, Inflow, News, Turn, inboxes};
 use portolan_model::{Change, Departure, Health, Instance, Name, Override, ServiceKey, SourceId};
 use portolan_runtime::{Dice, Env, Task};
 use serde_json::{Value, json};
@@ -51,6 +51,14 @@ fn words(change: &Change) -> String {
         Change::Remove { id, .. } => format!("remove {id}"),
         Change::Stale { reason } => format!("stale {reason}"),
     }
+}
+
+/// What a source said, if that is what arrived.
+fn said_by(arrival: &Arrival) -> Option<String> {
+    let News::Said(change) = &arrival.saying.news else {
+        return None;
+    };
+    Some(words(change))
 }
 
 /// What a source under test does in a session, step by step.
@@ -112,12 +120,7 @@ impl World {
         let listening = async {
             loop {
                 let batch = self.inflow.batch(64).await.into_iter();
-                said.extend(batch.filter_map(|arrival| {
-                    let News::Said(change) = &arrival.saying.news else {
-                        return None;
-                    };
-                    Some(words(change))
-                }));
+                said.extend(batch.filter_map(|arrival| said_by(&arrival)));
             }
         };
         let _over = env.timeout(Duration::from_secs(seconds), listening).await;
