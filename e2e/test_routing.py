@@ -7,6 +7,7 @@ import pytest
 
 from harness.gateway import config
 from harness.origin import field_of, told
+from harness.waiting import until
 from harness.wire import get
 
 
@@ -192,4 +193,5 @@ def test_five_thousand_routes_are_quick_to_start_and_small(start, origin):
     }
     gateway = start(config(routes=routes, upstreams={"origin": upstream(backend)}))
     assert told(get(gateway.port(), "/service-4999/x", host="host-49.test"))["target"] == "/service-4999/x"
-    assert gateway.resident_bytes() < 60 * 2**20
+    # Reading the file takes more for a while; the allocator gives it back within seconds.
+    until(lambda: gateway.resident_bytes() < 40 * 2**20, "less than 40 MiB resident", seconds=60)
