@@ -132,6 +132,7 @@ fn nothing() -> Facts<'static> {
         services: 0,
         instances: 0,
         stale_sources: 0,
+        sources: &[],
         is_store_healthy: true,
         ledger: portolan_telemetry::LedgerFacts::default(),
         guard: portolan_telemetry::GuardFacts::default(),

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Schema,
     /// Write a commented configuration to start from.
     Init(Init),
+    /// Say how the sources of a program that runs are doing.
+    Sources(Sources),
     /// Make, list and revoke the tokens of a program that runs.
     Token(Token),
     /// Copy the registry's store while it runs.
@@ -86,6 +88,17 @@ pub(crate) struct Diff {
     /// Print the difference as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whose sources to show.
+#[derive(Args, Debug)]
+pub(crate) struct Sources {
+    /// Print them as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How to reach the program.
+    #[command(flatten)]
+    pub contact: Contact,
 }
 
 /// What to copy.

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Diff(arguments) => command::diff(&arguments),
         Command::Schema => command::schema(),
         Command::Init(arguments) => command::init(&arguments),
+        Command::Sources(arguments) => command::sources(&arguments),
         Command::Token(arguments) => command::token(arguments),
         Command::Backup(arguments) => command::backup(&arguments),
         Command::Restore(arguments) => command::restore(&arguments),

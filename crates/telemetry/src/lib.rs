@@ -13,7 +13,8 @@ mod record;
 pub use access::{AccessLog, AccessWriter, Destination, Format, OpenError};
 pub use log_fields::{LOG_FIELDS, LogField};
 pub use meters::{
-    Count, Facts, Family, Gauge, GuardFacts, Kind, LedgerFacts, Meters, Row, WorkerMeters, families,
+    Count, Facts, Family, Gauge, GuardFacts, Kind, LedgerFacts, Meters, Row, SourceFacts,
+    WorkerMeters, families,
 };
 pub use process::Usage;
 pub use record::{Outcome, Record, Timers};

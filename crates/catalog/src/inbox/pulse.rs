@@ -164,6 +164,16 @@ impl Pulses {
         self.lock().get(source).map(|pulse| pulse.report())
     }
 
+    /// How each source that has an inbox is getting on.
+    #[must_use]
+    pub fn all(&self) -> Vec<(SourceId, PulseReport)> {
+        let pulses = self.lock();
+        let reports = pulses
+            .iter()
+            .map(|(id, pulse)| (id.clone(), pulse.report()));
+        reports.collect()
+    }
+
     /// Remembers where the counters are, so that rates can be told. To be called every
     /// [`SAMPLING`].
     pub fn sample(&self, now: Timestamp) {

@@ -197,7 +197,7 @@ pub struct EventList {
 }
 
 /// How all sources are doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceList {
     /// The sources, in the order of precedence.
     pub sources: Vec<SourceView>,

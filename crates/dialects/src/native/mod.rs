@@ -33,4 +33,7 @@ pub use registration::{
     Described, Heartbeat, Heartbeats, OverrideShape, Patch, Registration, Which,
 };
 pub use span::Span;
-pub use view::{ConflictView, InstanceView, OverrideView, RulingView, SourceView, StalenessView};
+pub use view::{
+    ConflictView, FailureView, InstanceView, OverrideView, PulseView, RulingView, SourceState,
+    SourceView, StalenessView,
+};

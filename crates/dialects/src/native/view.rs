@@ -205,11 +205,25 @@ pub struct ConflictView {
     pub losers: Vec<Arc<str>>,
 }
 
+/// Whether a source knows what it speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// It does.
+    Current,
+    /// Not any more; what it said last is kept.
+    Stale,
+    /// It has not said anything yet, not even that it does not know.
+    Silent,
+}
+
 /// How a source is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceView {
     /// Its name: `registry`, `file:edge`.
     pub id: Arc<str>,
+    /// Whether it knows what it speaks of.
+    pub state: SourceState,
     /// Set while it does not know; what it said last is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<StalenessView>,
@@ -225,6 +239,43 @@ pub struct SourceView {
     /// When it last changed something; RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<String>,
+    /// How it is getting on with what it reads.
+    #[serde(flatten)]
+    pub pulse: PulseView,
+}
+
+/// How a source is getting on with what it reads, since the program started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PulseView {
+    /// Changes that it said.
+    pub changes: u64,
+    /// Changes a second over the last minute.
+    pub changes_per_second: f64,
+    /// How often it said everything anew.
+    pub resyncs: u64,
+    /// How often it lost what it reads.
+    pub failures: u64,
+    /// When what it reads last confirmed what it says; RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<String>,
+    /// What last went wrong, though it may be well again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<FailureView>,
+    /// What it reads but can't use.
+    pub unfit: u64,
+    /// One of these and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfit_example: Option<Arc<str>>,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureView {
+    /// When; RFC 3339.
+    pub at: String,
+    /// What, in words for people.
+    pub reason: Arc<str>,
 }
 
 /// Since when and why a source does not know.

@@ -12,6 +12,7 @@ mod findings;
 mod init;
 mod restore;
 mod schema;
+mod sources;
 mod token;
 
 use std::{
@@ -27,6 +28,7 @@ pub(crate) use findings::print_findings;
 pub(crate) use init::init;
 pub(crate) use restore::restore;
 pub(crate) use schema::schema;
+pub(crate) use sources::sources;
 pub(crate) use token::token;
 
 /// The configuration has errors.

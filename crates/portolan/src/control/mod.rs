@@ -13,7 +13,7 @@ mod succession;
 use std::{error::Error, sync::Arc, time::Duration};
 
 use portolan_admin::{Admin, Readiness, Status, silent_sources};
-use portolan_catalog::{Inbox, InboxHub, Turn, Witness};
+use portolan_catalog::{Inbox, InboxHub, Pulses, SAMPLING, Turn, Witness};
 use portolan_config::Plan;
 use portolan_ledger::Ledger;
 use portolan_model::{Revision, SourceId};
@@ -71,6 +71,14 @@ pub(crate) struct ControlParts<'a> {
     pub(crate) stored: Option<Stored>,
 }
 
+/// Keeps the rates of the sources up to date.
+async fn sample(pulses: Pulses, env: Env) {
+    loop {
+        pulses.sample(env.now());
+        env.sleep(SAMPLING).await;
+    }
+}
+
 /// The control plane.
 pub(crate) struct Control {
     env: Env,
@@ -107,6 +115,7 @@ impl Control {
             stored,
         } = parts;
         let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
+        let pulses = hub.pulses();
         let inbox = hub.open(&SourceId::new(REGISTRY), Turn::First);
         let kept = (inbox, Arc::clone(&reader));
         let (registry, desk, orders) = registry(&env, &plan, witness, kept, stored);
@@ -124,6 +133,7 @@ impl Control {
             registry: registry.clone(),
             hub: watches,
             checks: found,
+            pulses: pulses.clone(),
             links: links(gateway.subscribe()),
             drain: drain.watch(),
             env: env.clone(),
@@ -131,10 +141,11 @@ impl Control {
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
         let told = ((store.condition(), ledger.clone()), gates.access().clone());
-        let metrics = Metrics::new((&env, &view), meters, access, told);
+        let metrics = Metrics::new((&env, &view), meters, access, (told, pulses.clone()));
         let api = gates.api(Arc::new(native));
         let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
+            env.spawn("pulses", sample(pulses, env.clone())),
             ledger_task,
             env.spawn("registry", desk.run()),
             env.spawn("watches", watching.run()),

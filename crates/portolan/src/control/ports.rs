@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use portolan_admin::{Expose, Reload, Reloading};
 use portolan_auth::Access as Control;
-use portolan_catalog::{Catalog, HoldStatus, Inbox, Judgement, Keeping, Scope};
+use portolan_catalog::{Catalog, HoldStatus, Inbox, Judgement, Keeping, Pulses, Scope};
 use portolan_ledger::Ledger;
 use portolan_model::{ServiceKey, Timestamp, Verdict};
 use portolan_registry::{
@@ -16,7 +16,7 @@ use portolan_registry::{
 use portolan_runtime::Env;
 use portolan_snapshot::View;
 use portolan_store::Condition;
-use portolan_telemetry::{AccessLog, Facts, GuardFacts, LedgerFacts, Meters, Usage};
+use portolan_telemetry::{AccessLog, Facts, GuardFacts, LedgerFacts, Meters, SourceFacts, Usage};
 use tokio::sync::{
     broadcast::{self, error::RecvError},
     mpsc, oneshot, watch,
@@ -100,14 +100,19 @@ pub(super) struct Metrics {
     ledger: Ledger,
     /// Who was not let.
     control: Control,
+    /// How the sources are getting on.
+    pulses: Pulses,
 }
+
+/// How the store is, the ledger, and who was not let.
+type Told = ((watch::Receiver<Condition>, Ledger), Control);
 
 impl Metrics {
     pub(super) fn new(
         (env, view): (&Env, &View),
         meters: Arc<Meters>,
         access: Option<AccessLog>,
-        ((store, ledger), control): ((watch::Receiver<Condition>, Ledger), Control),
+        (((store, ledger), control), pulses): (Told, Pulses),
     ) -> Self {
         Self {
             started: env.now(),
@@ -117,7 +122,25 @@ impl Metrics {
             store,
             ledger,
             control,
+            pulses,
         }
+    }
+
+    fn sources(&self, catalog: &Catalog) -> Vec<SourceFacts> {
+        let sources = catalog.sources().iter().map(|source| {
+            let pulse = self.pulses.report(&source.id).unwrap_or_default();
+            SourceFacts {
+                id: source.id.to_string(),
+                is_stale: source.stale.is_some(),
+                instances: source.instances,
+                changes: pulse.changes,
+                resyncs: pulse.resyncs,
+                failures: pulse.failures,
+                unfit: pulse.unfit,
+                confirmed_at: pulse.confirmed_at,
+            }
+        });
+        sources.collect()
     }
 }
 
@@ -153,6 +176,7 @@ impl Expose for Metrics {
                 .map(|service| service.instances.len())
                 .sum(),
             stale_sources: sources.filter(|source| source.stale.is_some()).count(),
+            sources: &self.sources(catalog),
             is_store_healthy: *self.store.borrow() == Condition::Healthy,
             ledger: LedgerFacts {
                 keys: counts.keys,

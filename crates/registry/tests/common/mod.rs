@@ -117,6 +117,7 @@ impl World {
     /// A registry over a store.
     pub(crate) fn over(env: Env, stored: Option<Stored>) -> Self {
         let (mut hub, inflow) = inboxes();
+        let pulses = hub.pulses();
         let inbox = hub.open(&SourceId::new("registry"), Turn::First);
         let clock = RevisionClock::new(Revision::FIRST);
         let fold = Fold::new(GuardSettings::default(), clock, env.now());
@@ -141,6 +142,7 @@ impl World {
             registry: registry.clone(),
             hub: watches,
             checks: checks.clone(),
+            pulses,
             links: Arc::new(|key| Some(format!("http://localhost:8080/{}/", key.name))),
             drain: drain.watch(),
             env: env.clone(),

@@ -33,6 +33,8 @@ pub struct Facts<'a> {
     pub instances: usize,
     /// Sources that are stale.
     pub stale_sources: usize,
+    /// Each source.
+    pub sources: &'a [SourceFacts],
     /// Whether what is written to the store would survive a restart.
     pub is_store_healthy: bool,
     /// How much the ledger has.
@@ -45,6 +47,27 @@ pub struct Facts<'a> {
     pub lines_dropped: u64,
     /// What the process uses.
     pub usage: Usage,
+}
+
+/// How a source is doing.
+#[derive(Clone, Debug, Default)]
+pub struct SourceFacts {
+    /// Its name.
+    pub id: String,
+    /// It no longer knows.
+    pub is_stale: bool,
+    /// Instances that it speaks of.
+    pub instances: usize,
+    /// Changes that it said.
+    pub changes: u64,
+    /// How often it said everything anew.
+    pub resyncs: u64,
+    /// How often it lost what it reads.
+    pub failures: u64,
+    /// What it reads but can't use.
+    pub unfit: u64,
+    /// When what it reads last confirmed what it says.
+    pub confirmed_at: Option<Timestamp>,
 }
 
 /// How much the ledger has.
@@ -199,6 +222,7 @@ fn process(page: &mut Page<'_>, facts: &Facts<'_>, rows: usize) {
     page.single(families::SERVICES, facts.services);
     page.single(families::INSTANCES, facts.instances);
     page.single(families::STALE, facts.stale_sources);
+    sources(page, facts.sources);
     page.single(families::STORED, u8::from(facts.is_store_healthy));
     page.single(families::LEDGER_KEYS, facts.ledger.keys);
     page.single(families::LEDGER_SESSIONS, facts.ledger.sessions);
@@ -242,6 +266,34 @@ fn process(page: &mut Page<'_>, facts: &Facts<'_>, rows: usize) {
     }
 }
 
+/// What a number of a source is.
+type SourceNumber = fn(&SourceFacts) -> u64;
+
+fn sources(page: &mut Page<'_>, sources: &[SourceFacts]) {
+    let families: [(Family, SourceNumber); 6] = [
+        (families::SOURCE_STALE, |source| u64::from(source.is_stale)),
+        (families::SOURCE_INSTANCES, |source| source.instances as u64),
+        (families::SOURCE_CHANGES, |source| source.changes),
+        (families::SOURCE_RESYNCS, |source| source.resyncs),
+        (families::SOURCE_FAILURES, |source| source.failures),
+        (families::SOURCE_UNFIT, |source| source.unfit),
+    ];
+    let labels = |source: &SourceFacts| format!("source=\"{}\"", escaped(&source.id));
+    for (family, value) in families {
+        page.family(family);
+        for source in sources {
+            page.labelled(family, &labels(source), value(source));
+        }
+    }
+    page.family(families::SOURCE_CONFIRMED);
+    for source in sources {
+        if let Some(at) = source.confirmed_at {
+            let at = seconds(at.as_millis(), 3);
+            page.labelled(families::SOURCE_CONFIRMED, &labels(source), at);
+        }
+    }
+}
+
 /// The cells that counted something, each with what it stands for.
 fn nonzero<'a, T: Copy>(names: &'a [T], cells: &'a [u64]) -> impl Iterator<Item = (T, u64)> + 'a {
     let cells = names.iter().copied().zip(cells.iter().copied());
@@ -265,7 +317,7 @@ impl Page<'_> {
         self.line(format_args!("{} {value}", family.name));
     }
 
-    fn labelled(&mut self, family: Family, labels: &str, value: u64) {
+    fn labelled(&mut self, family: Family, labels: &str, value: impl Display) {
         self.line(format_args!("{}{{{labels}}} {value}", family.name));
     }
 

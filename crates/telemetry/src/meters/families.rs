@@ -58,6 +58,7 @@ macro_rules! families {
 
 const SERVICE: &[&str] = &["namespace", "service"];
 const WORKER: &[&str] = &["worker"];
+const SOURCE: &[&str] = &["source"];
 
 families! {
     REQUESTS = "portolan_requests_total", Counter, &["namespace", "service", "class"],
@@ -102,6 +103,20 @@ families! {
         "Instances in the catalogue.";
     STALE = "portolan_sources_stale", Gauge, &[],
         "Sources that no longer know; their last known instances are kept.";
+    SOURCE_STALE = "portolan_source_stale", Gauge, SOURCE,
+        "1 while a source no longer knows; its last known instances are kept.";
+    SOURCE_INSTANCES = "portolan_source_instances", Gauge, SOURCE,
+        "Instances that a source speaks of, those that are held included.";
+    SOURCE_CHANGES = "portolan_source_changes_total", Counter, SOURCE,
+        "Changes that a source said.";
+    SOURCE_RESYNCS = "portolan_source_resyncs_total", Counter, SOURCE,
+        "How often a source said everything anew.";
+    SOURCE_FAILURES = "portolan_source_failures_total", Counter, SOURCE,
+        "How often a source lost what it reads.";
+    SOURCE_UNFIT = "portolan_source_unfit_instances", Gauge, SOURCE,
+        "What a source reads but can't use; `portolan sources` says why.";
+    SOURCE_CONFIRMED = "portolan_source_confirmed_timestamp_seconds", Gauge, SOURCE,
+        "When what a source reads last confirmed what it says, in seconds since the Unix epoch.";
     STORED = "portolan_store_healthy", Gauge, &[],
         "1 while new registrations would survive a restart; 0 if the disk is full or broken.";
     LEDGER_KEYS = "portolan_ledger_keys", Gauge, &[],

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_model::ServiceKey;
 
-pub use expose::{Facts, GuardFacts, LedgerFacts};
+pub use expose::{Facts, GuardFacts, LedgerFacts, SourceFacts};
 pub use families::{Family, Kind, families};
 pub use rows::Row;
 pub use worker::{Count, Gauge, WorkerMeters};

@@ -7,8 +7,9 @@ use portolan_model::{Cause, Revision, Timestamp, http::Status};
 use super::*;
 use crate::{Outcome, Timers, Usage};
 
-fn facts() -> Facts<'static> {
+fn facts(sources: &[SourceFacts]) -> Facts<'_> {
     Facts {
+        sources,
         version: "1.2.3",
         started: Timestamp::from_millis(1_780_000_000_123),
         revision: Revision::FIRST,
@@ -56,7 +57,7 @@ fn key(text: &str) -> ServiceKey {
 
 fn page(meters: &Meters) -> String {
     let mut page = String::new();
-    meters.expose(&facts(), &mut page);
+    meters.expose(&facts(&[]), &mut page);
     page
 }
 
@@ -207,5 +208,28 @@ fn every_metric_is_shown_and_says_its_unit() {
         if family.kind == Kind::Histogram {
             assert!(family.name.ends_with("_seconds"), "{}", family.name);
         }
+    }
+}
+
+#[test]
+fn every_source_has_its_series() {
+    let meters = Meters::new(1);
+    let sources = [SourceFacts {
+        id: "consul:east".to_owned(),
+        is_stale: true,
+        instances: 7,
+        changes: 9,
+        confirmed_at: Some(Timestamp::from_millis(1_780_000_000_123)),
+        ..SourceFacts::default()
+    }];
+    let mut page = String::new();
+    meters.expose(&facts(&sources), &mut page);
+    for line in [
+        "portolan_source_stale{source=\"consul:east\"} 1",
+        "portolan_source_instances{source=\"consul:east\"} 7",
+        "portolan_source_changes_total{source=\"consul:east\"} 9",
+        "portolan_source_confirmed_timestamp_seconds{source=\"consul:east\"} 1780000000.123",
+    ] {
+        assert!(page.lines().any(|known| known == line), "{line} in {page}");
     }
 }

@@ -17,6 +17,7 @@ mod read;
 mod watch;
 mod write;
 
+use portolan_catalog::Pulses;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -75,6 +76,8 @@ pub struct Parts {
     pub hub: Hub,
     /// The checks.
     pub checks: Checks,
+    /// How the sources are getting on.
+    pub pulses: Pulses,
     /// Where services are served.
     pub links: Links,
     /// Ends watches when the program drains.

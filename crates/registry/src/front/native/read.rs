@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use portolan_catalog::{Conflict, Service, SourceStatus};
+use portolan_catalog::{Conflict, PulseReport, Service, SourceStatus};
 use portolan_dialects::native::{
-    ConflictView, InstanceView, ServiceAnswer, ServiceList, ServiceSummary, SourceList, SourceView,
-    StalenessView,
+    ConflictView, FailureView, InstanceView, PulseView, ServiceAnswer, ServiceList, ServiceSummary,
+    SourceList, SourceState, SourceView, StalenessView,
 };
-use portolan_model::{Instance, InstanceId, Name, Revision, ServiceKey};
+use portolan_model::{Instance, InstanceId, Name, Revision, ServiceKey, SourceId};
 use portolan_wire::serve::{Query, Response, full};
 
 use super::{
@@ -105,7 +105,17 @@ pub(super) fn instance(
 
 pub(super) fn sources(parts: &Parts) -> Result<Response, Refusal> {
     let catalog = parts.registry.reader().catalog();
-    let sources = catalog.sources().iter().map(source).collect();
+    let known = catalog.sources().iter();
+    let mut sources: Vec<_> = known
+        .map(|status| source(status, parts.pulses.report(&status.id)))
+        .collect();
+    for (id, report) in parts.pulses.all() {
+        let has_spoken = catalog.sources().iter().any(|status| status.id == id);
+        // What is not configured has no kind in its name: the registry, the prober.
+        if !has_spoken && id.as_str().contains(':') {
+            sources.push(silent(&id, report));
+        }
+    }
     json(StatusCode::OK, &SourceList { sources })
 }
 
@@ -138,9 +148,43 @@ fn conflict(conflict: &Conflict) -> ConflictView {
     }
 }
 
-fn source(status: &SourceStatus) -> SourceView {
+fn silent(id: &SourceId, report: PulseReport) -> SourceView {
+    SourceView {
+        id: id.as_str().into(),
+        state: SourceState::Silent,
+        stale: None,
+        services: 0,
+        instances: 0,
+        held: 0,
+        heard_at: None,
+        changed_at: None,
+        pulse: pulse(report),
+    }
+}
+
+fn pulse(report: PulseReport) -> PulseView {
+    PulseView {
+        changes: report.changes,
+        changes_per_second: report.changes_per_second,
+        resyncs: report.resyncs,
+        failures: report.failures,
+        confirmed_at: report.confirmed_at.map(|at| at.to_string()),
+        last_failure: report.last_failure.map(|failure| FailureView {
+            at: failure.at.to_string(),
+            reason: failure.reason,
+        }),
+        unfit: report.unfit,
+        unfit_example: report.unfit_example,
+    }
+}
+
+fn source(status: &SourceStatus, report: Option<PulseReport>) -> SourceView {
     SourceView {
         id: status.id.as_str().into(),
+        state: match &status.stale {
+            Some(_) => SourceState::Stale,
+            None => SourceState::Current,
+        },
         stale: status.stale.as_ref().map(|stale| StalenessView {
             reason: Arc::clone(&stale.reason),
             since: stale.since.to_string(),
@@ -150,5 +194,6 @@ fn source(status: &SourceStatus) -> SourceView {
         held: status.held,
         heard_at: status.heard_at.map(|at| at.to_string()),
         changed_at: status.changed_at.map(|at| at.to_string()),
+        pulse: pulse(report.unwrap_or_default()),
     }
 }
