@@ -71,7 +71,8 @@ impl Readiness {
 }
 
 /// Those of the sources that have not said anything yet, not even that they do not
-/// know. Readiness should wait for them, but not for ever.
+/// know, and of which nothing is remembered. Readiness should wait for them, but not for
+/// ever.
 #[must_use]
 pub fn silent_sources<'a>(
     snapshot: &Snapshot,
@@ -79,7 +80,8 @@ pub fn silent_sources<'a>(
 ) -> Vec<SourceId> {
     let has_spoken = |id: &SourceId| {
         let mut known = snapshot.catalog.sources().iter();
-        known.any(|source| source.id == *id && source.heard_at.is_some())
+        known
+            .any(|source| source.id == *id && (source.heard_at.is_some() || source.stale.is_some()))
     };
     sources.filter(|id| !has_spoken(id)).cloned().collect()
 }

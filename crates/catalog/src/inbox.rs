@@ -18,7 +18,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use portolan_model::{Change, Revision, SourceId};
+use portolan_model::{Change, Instance, Revision, SourceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use self::{
@@ -88,6 +88,8 @@ struct Message {
 enum Kind {
     Open(Turn),
     Said(Parcel),
+    /// Told about the source, not by it.
+    Recalled(Parcel),
     /// The inbox was dropped; the source ended by itself.
     Ended,
     Close,
@@ -151,7 +153,45 @@ impl InboxHub {
     }
 }
 
+/// Tells the fold what sources said to a process before this one; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recollection(mpsc::UnboundedSender<Message>);
+
+impl Recollection {
+    /// Hands over what a source said last. It is not taken in, and the ticket fails, if the
+    /// source has no inbox.
+    #[must_use = "the catalogue has it when the ticket resolves"]
+    pub fn remind(&self, source: &SourceId, instances: Vec<Arc<Instance>>) -> Ticket {
+        let (done, ticket) = oneshot::channel();
+        let saying = Saying {
+            source: source.clone(),
+            actor: None,
+            news: News::Remembered(instances),
+        };
+        let parcel = Parcel {
+            arrival: Arrival {
+                saying,
+                done: Some(done),
+            },
+            _room: None,
+        };
+        // A fold that is gone needs no news.
+        let _gone = self.0.send(Message {
+            source: source.clone(),
+            generation: 0,
+            kind: Kind::Recalled(parcel),
+        });
+        Ticket(ticket)
+    }
+}
+
 impl InboxHub {
+    /// A way to remind the fold of what sources said before.
+    #[must_use]
+    pub fn recollection(&self) -> Recollection {
+        Recollection(self.queue.clone())
+    }
+
     /// How the sources that have inboxes are getting on.
     #[must_use]
     pub fn pulses(&self) -> Pulses {
@@ -181,6 +221,18 @@ impl Inbox {
     /// Nothing is said unless it resolves.
     pub async fn send(&self, change: Change) -> Result<(), InboxClosed> {
         self.put(None, News::Said(change), None).await
+    }
+
+    /// Says that the source has the last word about what was remembered of it, because it is
+    /// a person's: what its next `Reset` does not name goes at once.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    ///
+    /// # Cancellation
+    /// Nothing is said unless it resolves.
+    pub async fn overrule(&self) -> Result<(), InboxClosed> {
+        self.put(None, News::Replaced, None).await
     }
 
     /// Says what the prober found about an instance of any source.

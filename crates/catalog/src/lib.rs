@@ -22,7 +22,7 @@ pub use guard::{
 };
 pub use inbox::{
     Arrival, Failure, INBOX_CHANGES_MAX, Inbox, InboxClosed, InboxHub, Inflow, Pulse, PulseReport,
-    Pulses, SAMPLING, Ticket, Turn, inboxes,
+    Pulses, Recollection, SAMPLING, Ticket, Turn, inboxes,
 };
 pub use journal::{Before, Forgotten, JOURNAL_ENTRIES_MAX, JOURNAL_WEIGHT_MAX, Journal};
 pub use source::{ParseSource, Source, SourceKind, SourceRun, SourceSpec};

@@ -11,6 +11,7 @@ mod handover;
 mod limits;
 mod load;
 mod logs;
+mod memory;
 mod report;
 mod run;
 mod service_manager;

@@ -52,6 +52,11 @@ impl Store {
         embedded.map(|embedded| Arc::new(embedded) as _)
     }
 
+    /// The store, now and whenever it is opened or closed.
+    pub(crate) fn opened(&self) -> watch::Receiver<Option<Embedded>> {
+        self.embedded.subscribe()
+    }
+
     /// How the store is, now and later.
     pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
         self.condition.subscribe()

@@ -14,6 +14,7 @@ mod books;
 mod flaps;
 mod holds;
 mod passes;
+mod remembered;
 mod reset;
 mod resolve;
 mod rulings;
@@ -86,6 +87,9 @@ pub enum News {
     Ruled(Ruled),
     /// A predecessor of this process knew more about the source than its words say.
     Bequeathed(Bequest),
+    /// What the source said to a process before this one; it has not said anything to this
+    /// one yet.
+    Remembered(Vec<Arc<Instance>>),
     /// Somebody found out about an instance of which the source does not speak any more.
     Seen(Seen),
     /// An operator decided about holds, whatever their source.
@@ -187,7 +191,7 @@ impl Fold {
             news,
         } = saying;
         let mut step = Step::new(now);
-        if matches!(news, News::Said(_) | News::Replaced) {
+        if matches!(news, News::Said(_)) {
             self.holder(&source).heard_at = Some(now);
         }
         let origin = Origin { source, actor };
@@ -209,6 +213,7 @@ impl Fold {
             News::Judged(judgement) => self.take_verdict(&mut step, judgement),
             News::Ruled(ruled) => self.take_ruling(&mut step, origin.actor, &ruled),
             News::Bequeathed(bequest) => self.inherit(&mut step, &origin.source, bequest),
+            News::Remembered(instances) => self.remember(&mut step, &origin.source, instances),
             News::Seen(seen) => self.take_sign(&mut step, &origin.source, seen),
             News::Resolved(resolution) => {
                 self.resolve(&mut step, origin.actor.as_ref(), &resolution);

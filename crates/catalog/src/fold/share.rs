@@ -50,6 +50,8 @@ pub(super) struct Holder {
     pub(super) stale: Option<Staleness>,
     /// Its settings changed; what the next `Reset` does not name goes at once.
     pub(super) replaced: bool,
+    /// It said everything once.
+    pub(super) is_whole: bool,
     pub(super) heard_at: Option<Timestamp>,
     pub(super) changed_at: Option<Timestamp>,
 }

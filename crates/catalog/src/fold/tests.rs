@@ -393,6 +393,92 @@ fn a_stale_source_keeps_its_instances_and_marks_them() {
     );
 }
 
+fn remembered(instances: &[(&str, &str)]) -> News {
+    let instances = instances.iter().map(|(service, id)| instance(service, id));
+    News::Remembered(instances.collect())
+}
+
+#[test]
+fn what_is_remembered_is_served_and_marked_until_the_source_speaks() {
+    let mut fold = fold();
+    let applied = fold.news(
+        at(1),
+        "etcd",
+        remembered(&[("orders", "a"), ("orders", "b")]),
+    );
+    assert_eq!(applied.changed, [key("orders")]);
+    assert_eq!(fold.ids("orders").unwrap(), ["a~", "b~"]);
+    assert!(fold.status("etcd").stale.is_some());
+    fold.says(at(2), "etcd", stale("connection refused"));
+    let status = fold.status("etcd").stale.unwrap();
+    assert_eq!(
+        (status.since, &*status.reason),
+        (at(1), "connection refused")
+    );
+    fold.says(
+        at(3),
+        "etcd",
+        reset(&[], &[("orders", "a"), ("orders", "c")]),
+    );
+    assert_eq!(fold.ids("orders").unwrap(), ["a", "c"]);
+    assert_eq!(fold.status("etcd").stale, None);
+}
+
+#[test]
+fn an_empty_list_after_what_is_remembered_is_held() {
+    let mut fold = fold();
+    fold.news(
+        at(1),
+        "etcd",
+        remembered(&[("orders", "a"), ("orders", "b")]),
+    );
+    fold.says(at(2), "etcd", reset(&[], &[]));
+    assert_eq!(fold.ids("orders").unwrap(), ["a?", "b?"]);
+}
+
+#[test]
+fn a_source_with_the_last_word_overrules_what_is_remembered() {
+    let mut fold = fold();
+    fold.news(
+        at(1),
+        "file",
+        remembered(&[("orders", "a"), ("orders", "b")]),
+    );
+    fold.news(at(1), "file", News::Replaced);
+    fold.says(at(2), "file", reset(&[], &[("orders", "b")]));
+    assert_eq!(fold.ids("orders").unwrap(), ["b"]);
+}
+
+#[test]
+fn nothing_is_remembered_of_a_source_that_has_said_everything() {
+    let mut fold = fold();
+    fold.says(at(1), "etcd", reset(&[], &[("orders", "a")]));
+    let applied = fold.news(at(2), "etcd", remembered(&[("orders", "b")]));
+    assert_eq!(applied.changed, []);
+    assert_eq!(fold.ids("orders").unwrap(), ["a"]);
+}
+
+#[test]
+fn what_a_source_said_already_counts_more_than_what_is_remembered() {
+    let mut fold = fold();
+    fold.says(
+        at(1),
+        "etcd",
+        Change::Put {
+            instance: critical("orders", "a"),
+        },
+    );
+    fold.news(
+        at(2),
+        "etcd",
+        remembered(&[("orders", "a"), ("orders", "b")]),
+    );
+    assert_eq!(fold.ids("orders").unwrap(), ["a", "b"]);
+    let catalog = fold.catalog();
+    let service = catalog.service(&key("orders")).unwrap();
+    assert_eq!(service.instances[0].state.health, Health::Critical);
+}
+
 #[test]
 fn a_put_ends_staleness_even_if_it_says_nothing_new() {
     let mut fold = fold();
@@ -720,6 +806,7 @@ proptest! {
                 | News::Judged(_)
                 | News::Ruled(_)
                 | News::Bequeathed(_)
+                | News::Remembered(_)
                 | News::Seen(_)
                 | News::Resolved(_) => false,
                 News::Replaced => { replaced = true; false }

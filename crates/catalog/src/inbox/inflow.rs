@@ -80,6 +80,12 @@ impl Inflow {
                 let news = News::Said(Change::Stale { reason });
                 self.line_up(&source, generation, own_words(&source, news));
             }
+            Kind::Recalled(parcel) => {
+                if let Some(line) = self.lines.get_mut(&source).filter(|line| !line.closed) {
+                    line.parcels.push_back(parcel);
+                    self.waiting += 1;
+                }
+            }
             Kind::Close => {
                 let words = own_words(&source, News::Closed);
                 if let Some(line) = self.lines.get_mut(&source).filter(|line| !line.closed) {

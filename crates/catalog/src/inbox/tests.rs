@@ -31,6 +31,7 @@ fn show(batch: &[Arrival]) -> Vec<String> {
             | News::Judged(_)
             | News::Ruled(_)
             | News::Bequeathed(_)
+            | News::Remembered(_)
             | News::Seen(_)
             | News::Resolved(_)) => format!("{other:?}"),
         };

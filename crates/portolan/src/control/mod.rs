@@ -35,7 +35,7 @@ use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
 
-use crate::store::Store;
+use crate::{memory::Memory, store::Store};
 
 /// The source that our own instances are of.
 const REGISTRY: &str = "registry";
@@ -97,6 +97,7 @@ pub(crate) struct Control {
     reloads: mpsc::Receiver<Asked>,
     /// Ends watches.
     drain: Drain,
+    memory: Memory,
     _tasks: Vec<Task>,
 }
 
@@ -115,7 +116,7 @@ impl Control {
             stored,
         } = parts;
         let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
-        let pulses = hub.pulses();
+        let memory = Memory::new(&env, &view, hub.recollection(), store.opened());
         let inbox = hub.open(&SourceId::new(REGISTRY), Turn::First);
         let kept = (inbox, Arc::clone(&reader));
         let (registry, desk, orders) = registry(&env, &plan, witness, kept, stored);
@@ -133,7 +134,7 @@ impl Control {
             registry: registry.clone(),
             hub: watches,
             checks: found,
-            pulses: pulses.clone(),
+            pulses: hub.pulses(),
             links: links(gateway.subscribe()),
             drain: drain.watch(),
             env: env.clone(),
@@ -141,11 +142,11 @@ impl Control {
         let readiness = Readiness::default();
         let (asker, reloads) = mpsc::channel(RELOADS_MAX);
         let told = ((store.condition(), ledger.clone()), gates.access().clone());
-        let metrics = Metrics::new((&env, &view), meters, access, (told, pulses.clone()));
+        let metrics = Metrics::new((&env, &view), meters, access, (told, hub.pulses()));
         let api = gates.api(Arc::new(native));
         let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
-            env.spawn("pulses", sample(pulses, env.clone())),
+            env.spawn("pulses", sample(hub.pulses(), env.clone())),
             ledger_task,
             env.spawn("registry", desk.run()),
             env.spawn("watches", watching.run()),
@@ -169,6 +170,16 @@ impl Control {
             gateway,
             reloads,
             drain,
+            memory,
+        }
+    }
+
+    /// Begins to keep what sources say, and waits until the catalogue has what they said
+    /// before. Their inboxes must be open.
+    pub(crate) async fn remember(&mut self) {
+        self.memory.begin();
+        if self.store.ledger().is_some() {
+            self.memory.wait().await;
         }
     }
 

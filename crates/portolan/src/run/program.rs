@@ -142,12 +142,14 @@ impl Program {
         let allowed = limits::raise_descriptors();
         limits::warn_of_descriptors(allowed, descriptors_needed(&self.plan));
         self.sources.apply(&self.plan);
+        self.control.remember().await;
         self.control.open(&self.plan, &mut self.sockets).await?;
         let sources = self.sources.ids();
         self.control.wait_for_sources(&sources, FIRST_ANSWERS).await;
         if let Some(succession) = &mut self.succession {
             let state = succession.state().await?;
             self.control.take_in(&state).await;
+            self.control.remember().await;
         }
         self.gateway
             .apply(&self.plan, &mut self.sockets)

@@ -7,7 +7,7 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 use portolan_catalog::{Inbox, InboxClosed, Source, SourceRun};
-use portolan_model::{Change, Departure, SourceId};
+use portolan_model::{Change, Departure, SourceId, Timestamp};
 use portolan_runtime::Env;
 use tokio::sync::Notify;
 
@@ -40,6 +40,10 @@ impl FileSource {
         let mut bell = Bell::new(&self.settings.path);
         let mut files = Files::new(&self.id, &self.settings.path);
         let mut told = Told::default();
+        // A file is the word of its author, also about what was remembered of it.
+        if inbox.overrule().await.is_err() {
+            return;
+        }
         let mut trust = Trust::Nothing;
         loop {
             let read = tokio::task::spawn_blocking(move || {
@@ -49,8 +53,11 @@ impl FileSource {
             let Ok((back, view)) = read.await else {
                 return;
             };
+            if view.reasons.is_empty() {
+                inbox.pulse().confirm(self.env.now());
+            }
             files = back;
-            if told.tell(&inbox, view).await.is_err() {
+            if told.tell((&inbox, self.env.now()), view).await.is_err() {
                 return;
             }
             bell.hang(&self.settings.path);
@@ -76,7 +83,11 @@ pub(super) struct Told {
 impl Told {
     /// Tells what is new in a view: instances one by one, so that a departure is
     /// explicit, and everything at once where that is the only word for it.
-    pub(super) async fn tell(&mut self, inbox: &Inbox, view: View) -> Result<(), InboxClosed> {
+    pub(super) async fn tell(
+        &mut self,
+        (inbox, now): (&Inbox, Timestamp),
+        view: View,
+    ) -> Result<(), InboxClosed> {
         let View { all, reasons } = view;
         if let Some(all) = all {
             let spoke = self.tell_all(inbox, all, reasons.is_empty()).await?;
@@ -87,6 +98,7 @@ impl Told {
                 let source = inbox.source();
                 tracing::warn!(%source, %reason, "file is not sound; keeping what it hides");
             }
+            inbox.pulse().fail(now, &shorten(&reasons));
             let reason = shorten(&reasons).into();
             inbox.send(Change::Stale { reason }).await?;
             self.stale = true;

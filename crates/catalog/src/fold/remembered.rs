@@ -1,0 +1,48 @@
+//! What a source said to a process before this one: its last known good.
+
+use std::sync::Arc;
+
+use portolan_model::{Change, Instance, Origin, SourceId};
+
+use super::{Fold, Step, share::owned_by};
+
+/// Why a source is stale that has not spoken to this process yet.
+const REASON: &str = "not heard from since the program started; this is what it said before";
+/// The actor of events that stand for what was remembered.
+const ACTOR: &str = "remembered";
+
+impl Fold {
+    /// Takes in what is remembered of a source. What it says itself counts more: nothing is
+    /// taken in once it has said everything.
+    pub(super) fn remember(
+        &mut self,
+        step: &mut Step,
+        source: &SourceId,
+        instances: Vec<Arc<Instance>>,
+    ) {
+        let holder = self.holder(source);
+        if holder.is_whole || instances.is_empty() {
+            return;
+        }
+        let is_unheard = holder.heard_at.is_none();
+        let is_stale = is_unheard || holder.stale.is_some();
+        let origin = Origin {
+            source: source.clone(),
+            actor: Some(ACTOR.into()),
+        };
+        for instance in instances {
+            let mut instance = owned_by(source, instance);
+            if self.find(source, &instance.key, &instance.id).is_some() {
+                continue;
+            }
+            if instance.state.stale != is_stale {
+                Arc::make_mut(&mut instance).state.stale = is_stale;
+            }
+            self.set(step, source, Arc::clone(&instance));
+            step.tell(origin.clone(), Change::Put { instance });
+        }
+        if is_unheard {
+            self.stale(step, origin, REASON.into());
+        }
+    }
+}
