@@ -121,8 +121,9 @@ fn services(scene: &Scene<'_>, parameters: &Parameters) -> Result<BTreeMap<Strin
                 continue;
             }
         }
-        let service = seen.record.service;
-        all.entry(service.name).or_default().extend(service.tags);
+        let service = &seen.record.service;
+        let tags = all.entry(service.name.clone()).or_default();
+        tags.extend(service.tags.iter().cloned());
     }
     Ok(all)
 }

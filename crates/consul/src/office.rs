@@ -9,7 +9,7 @@ use portolan_catalog::Catalog;
 use portolan_dialects::consul::Registered;
 use portolan_ledger::Ledger;
 use portolan_model::Instance;
-use portolan_registry::{Registry, check::Checks, core::Subject};
+use portolan_registry::{Keepable, PerInstance, Registry, check::Checks, core::Subject};
 use portolan_runtime::Env;
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub(super) struct Office {
     pub(super) registry: Registry,
     pub(super) ledger: Ledger,
     pub(super) checks: Checks,
+    /// The records of instances, each read once.
+    read: PerInstance<Reading>,
     pub(super) programs: Programs,
     /// The name of the agent's own node.
     pub(super) home: String,
@@ -33,6 +35,18 @@ pub(super) struct Office {
     pub(super) began: Instant,
     /// Wakes whoever reads nodes.
     pub(super) nodes: watch::Sender<()>,
+}
+
+/// An instance as it was read.
+#[derive(Clone)]
+struct Reading(Registered);
+
+impl Keepable for Reading {
+    fn bytes(&self) -> usize {
+        // A record is read from the text beside the labels, and takes more than it.
+        let labels = self.0.instance().metadata.values();
+        2 * labels.map(|value| value.len()).sum::<usize>()
+    }
 }
 
 /// What a clerk works with.
@@ -61,6 +75,7 @@ impl Office {
             registry,
             ledger,
             checks,
+            read: PerInstance::default(),
             programs,
             home,
             began: env.instant(),
@@ -101,6 +116,9 @@ impl Office {
     /// An instance with what its checks found.
     pub(super) fn seen(&self, instance: &Arc<Instance>) -> Registered {
         let states = self.checks.of(&Subject::of(instance));
-        Registered::of(instance).with(states.iter().map(found).collect())
+        let Reading(read) = self
+            .read
+            .get(instance, |instance| Reading(Registered::of(instance)));
+        read.with(states.iter().map(found).collect())
     }
 }

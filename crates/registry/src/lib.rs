@@ -10,6 +10,7 @@ pub mod core;
 mod desk;
 pub mod front;
 mod keeper;
+mod per_instance;
 mod reader;
 mod registry;
 mod succession;
@@ -17,5 +18,6 @@ pub mod watch;
 
 pub use desk::Desk;
 pub use keeper::Stored;
+pub use per_instance::{Keepable, PerInstance};
 pub use reader::{Follow, Following, Published, Reader};
 pub use registry::{Kept, Left, Orders, Parts, Registry, RegistryError};

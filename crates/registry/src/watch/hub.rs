@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use portolan_model::ServiceKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::Shared;
-use crate::{Follow, Published, Reader};
+use crate::{Follow, PerInstance, Published, Reader};
 
 /// Subscriptions that may be lined up.
 const REQUESTS_MAX: usize = 256;
@@ -20,7 +20,7 @@ const UNWATCHED_MAX: usize = 1024;
 pub struct Hub {
     requests: mpsc::Sender<Request>,
     everything: broadcast::Sender<Arc<[ServiceKey]>>,
-    shared: Arc<Shared>,
+    shared: Arc<PerInstance<Bytes>>,
 }
 
 /// The task behind a hub.
@@ -60,7 +60,7 @@ impl Hub {
     }
 
     /// What its watchers are told of instances.
-    pub(crate) fn shared(&self) -> Arc<Shared> {
+    pub(crate) fn shared(&self) -> Arc<PerInstance<Bytes>> {
         Arc::clone(&self.shared)
     }
 

@@ -9,9 +9,7 @@
 
 mod differences;
 mod hub;
-mod shared;
 mod watcher;
 
 pub use hub::{Hub, HubTask};
-pub(crate) use shared::Shared;
 pub use watcher::{Scope, Told, Watcher};

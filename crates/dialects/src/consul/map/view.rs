@@ -87,7 +87,7 @@ pub struct Found {
 #[derive(Clone, Debug)]
 pub struct Registered {
     /// What was registered, or would have been.
-    pub record: Record,
+    pub record: Arc<Record>,
     /// Whether it was registered through Consul.
     pub is_ours: bool,
     instance: Arc<Instance>,
@@ -101,7 +101,7 @@ impl Registered {
         let record = Record::of(instance);
         Self {
             is_ours: record.is_some(),
-            record: record.unwrap_or_else(|| foreign(instance)),
+            record: record.unwrap_or_else(|| foreign(instance)).into(),
             instance: Arc::clone(instance),
             found: Vec::new(),
         }
@@ -152,7 +152,7 @@ impl Registered {
     /// As registered; but where nothing was said and the node is elsewhere, the address
     /// that it registered from.
     fn address(&self, home: &str) -> Arc<str> {
-        let Record { service, ip, .. } = &self.record;
+        let Record { service, ip, .. } = &*self.record;
         let is_home = ip.is_loopback() || home.parse() == Ok(*ip);
         if service.address.is_empty() && !is_home {
             return ip.to_string().into();

@@ -14,7 +14,10 @@ use portolan_wire::serve::{Query, Response, full, streamed};
 use serde::Serialize;
 
 use super::{Parts, Refusal, query, response};
-use crate::watch::{Scope, Shared, Told, Watcher};
+use crate::{
+    PerInstance,
+    watch::{Scope, Told, Watcher},
+};
 
 /// The longest wait of a long poll.
 const WAIT_MAX: Duration = Duration::from_mins(10);
@@ -83,7 +86,7 @@ fn resumed(headers: &HeaderMap) -> Result<Option<Revision>, Refusal> {
 
 struct Stream {
     watcher: Watcher,
-    shared: Arc<Shared>,
+    shared: Arc<PerInstance<Bytes>>,
     drain: DrainWatch,
     env: Env,
     is_begun: bool,
@@ -115,7 +118,7 @@ impl Stream {
     fn event(&self, told: &Told) -> Bytes {
         match told {
             Told::Reset(revision) => event("reset", &synced(*revision)).into(),
-            Told::Put(instance) => self.shared.text(instance, put),
+            Told::Put(instance) => self.shared.get(instance, put),
             Told::Remove(key, id) => event("remove", &Gone::new(key, id.as_str())).into(),
             Told::Synced(revision) => {
                 let event = event("synced", &synced(*revision));
@@ -169,14 +172,14 @@ fn synced(revision: Revision) -> Synced {
 }
 
 /// An instance as an event.
-fn put(instance: &Instance) -> Bytes {
-    let data = text_of(&InstanceView::from(instance));
+fn put(instance: &Arc<Instance>) -> Bytes {
+    let data = text_of(&InstanceView::from(&**instance));
     format!("{PUT}{data}{EVENT_END}").into()
 }
 
 /// An instance as JSON: what an event of [`put`] says.
-pub(super) fn text(shared: &Shared, instance: &Arc<Instance>) -> Bytes {
-    let put = shared.text(instance, put);
+pub(super) fn text(shared: &PerInstance<Bytes>, instance: &Arc<Instance>) -> Bytes {
+    let put = shared.get(instance, put);
     put.slice(PUT.len()..put.len() - EVENT_END.len())
 }
 

@@ -1,8 +1,9 @@
-//! What watchers are told of an instance, encoded once for all of them.
+//! What is made of an instance, made once for everybody.
 //!
-//! A catalogue never changes an instance in place, so one `Arc` of an instance is one text.
-//! Whoever is the first to tell it encodes it; the others get the same buffer, however many
-//! they are and however they come to it: a change, a watch that begins, one that resumes.
+//! A catalogue never changes an instance in place, so one `Arc` of an instance is one thing
+//! made of it: its text for watchers, its record in a foreign protocol. Whoever is the first
+//! to need it makes it; the others get the same, however many they are and however they come
+//! to it: a list, a change, a watch that begins, one that resumes.
 //!
 //! Invariant: an entry keeps the instance whose address is its key, so no other instance
 //! can come to be at that address. What is kept is bounded by [`BYTES_MAX`]; an instance
@@ -16,53 +17,71 @@ use std::{
 use bytes::Bytes;
 use portolan_model::Instance;
 
-/// Most bytes that are kept, with [`ENTRY_BYTES`] for each text.
+/// Most bytes that are kept, with [`ENTRY_BYTES`] for each entry.
 const BYTES_MAX: usize = 32 << 20;
-/// What an entry takes besides its text: the instance itself and the places in the tables.
+/// What an entry takes besides what was made: the instance itself and the places in the tables.
 const ENTRY_BYTES: usize = 1024;
 
-/// The texts that were made lately; the lock guards them, and is held while one is made, so
-/// that nobody makes it a second time.
-#[derive(Debug, Default)]
-pub(crate) struct Shared(Mutex<Kept>);
+/// Something that can be kept: cheap to clone, and of a size that is known.
+pub trait Keepable: Clone {
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize;
+}
 
-#[derive(Debug, Default)]
-struct Kept {
-    entries: HashMap<usize, Entry>,
+impl Keepable for Bytes {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+/// What was made lately; the lock guards it, and is held while one is made, so that nobody
+/// makes it a second time.
+#[derive(Debug)]
+pub struct PerInstance<T>(Mutex<Kept<T>>);
+
+#[derive(Debug)]
+struct Kept<T> {
+    entries: HashMap<usize, Entry<T>>,
     /// Keys, oldest first.
     oldest: VecDeque<usize>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<T> {
     instance: Arc<Instance>,
-    text: Bytes,
+    made: T,
 }
 
-impl Shared {
-    /// The text of an instance, which `make` makes unless somebody else has.
-    pub(crate) fn text(
-        &self,
-        instance: &Arc<Instance>,
-        make: impl FnOnce(&Instance) -> Bytes,
-    ) -> Bytes {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Arc::as_ptr(instance).addr();
-        if let Some(entry) = kept.entries.get(&key) {
-            return entry.text.clone();
-        }
-        let text = make(instance);
-        kept.keep(key, Arc::clone(instance), text.clone());
-        kept.shrink();
-        text
+impl<T> Default for PerInstance<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Kept {
+            entries: HashMap::new(),
+            oldest: VecDeque::new(),
+            bytes: 0,
+        }))
     }
 }
 
-impl Kept {
-    fn keep(&mut self, key: usize, instance: Arc<Instance>, text: Bytes) {
-        self.bytes += text.len() + ENTRY_BYTES;
-        self.entries.insert(key, Entry { instance, text });
+impl<T: Keepable> PerInstance<T> {
+    /// What `read` makes of an instance, unless somebody else has made it.
+    pub fn get(&self, instance: &Arc<Instance>, read: impl FnOnce(&Arc<Instance>) -> T) -> T {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Arc::as_ptr(instance).addr();
+        if let Some(entry) = kept.entries.get(&key) {
+            return entry.made.clone();
+        }
+        let made = read(instance);
+        kept.keep(key, Arc::clone(instance), made.clone());
+        kept.shrink();
+        made
+    }
+}
+
+impl<T: Keepable> Kept<T> {
+    fn keep(&mut self, key: usize, instance: Arc<Instance>, made: T) {
+        self.bytes += made.bytes() + ENTRY_BYTES;
+        self.entries.insert(key, Entry { instance, made });
         self.oldest.push_back(key);
     }
 
@@ -75,7 +94,7 @@ impl Kept {
                 return;
             }
             if let Some(entry) = self.entries.remove(key) {
-                self.bytes -= entry.text.len() + ENTRY_BYTES;
+                self.bytes -= entry.made.bytes() + ENTRY_BYTES;
             }
             self.oldest.pop_front();
         }
@@ -110,34 +129,34 @@ mod tests {
 
     #[test]
     fn an_instance_is_encoded_once_for_everybody() {
-        let (shared, made) = (Shared::default(), Cell::new(0));
+        let (shared, made) = (PerInstance::default(), Cell::new(0));
         let one = instance();
-        let encode = |instance: &Instance| {
+        let encode = |instance: &Arc<Instance>| {
             made.set(made.get() + 1);
             Bytes::copy_from_slice(instance.id.as_str().as_bytes())
         };
-        let first = shared.text(&one, encode);
+        let first = shared.get(&one, encode);
         for _ in 0..1000 {
             assert_eq!(
-                shared.text(&Arc::clone(&one), encode).as_ptr(),
+                shared.get(&Arc::clone(&one), encode).as_ptr(),
                 first.as_ptr()
             );
         }
         assert_eq!(made.get(), 1);
         // The same in content, but another: it may differ in what is not compared.
         let other = instance();
-        shared.text(&other, encode);
+        shared.get(&other, encode);
         assert_eq!(made.get(), 2);
     }
 
     #[test]
     fn what_is_kept_ends_at_its_limit() {
-        let shared = Shared::default();
+        let shared = PerInstance::default();
         let text = Bytes::from(vec![b'x'; (BYTES_MAX / 4) - ENTRY_BYTES]);
         let instances: Vec<_> = (0..5).map(|_| instance()).collect();
         let is_made = |instance: &Arc<Instance>| {
             let made = Cell::new(false);
-            shared.text(instance, |_| {
+            shared.get(instance, |_| {
                 made.set(true);
                 text.clone()
             });
@@ -152,10 +171,10 @@ mod tests {
 
     #[test]
     fn what_has_left_the_catalogue_is_let_go_of() {
-        let shared = Shared::default();
-        let text = |_: &Instance| Bytes::from_static(b"x");
+        let shared = PerInstance::default();
+        let text = |_: &Arc<Instance>| Bytes::from_static(b"x");
         for _ in 0..100 {
-            shared.text(&instance(), text);
+            shared.get(&instance(), text);
         }
         let kept = shared.0.lock().unwrap();
         assert_eq!(kept.entries.len(), kept.oldest.len());
