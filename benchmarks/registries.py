@@ -211,7 +211,8 @@ def start_etcd() -> list[Registry]:
     server = processes.Server("etcd", command, directory, {peers.PROXY_CORE}, {"GOMAXPROCS": "1"})
     server.wait_for_port(client)
     version = _said([parts.program("etcd"), "--version"])
-    return [Registry("etcd, gRPC", server, version, partial(_driver, "etcd.py", client), FSYNC)]
+    run, ports = partial(_driver, "etcd.py", client), {"CLIENT": client}
+    return [Registry("etcd, gRPC", server, version, run, FSYNC, ports=ports)]
 
 
 def start_zookeeper() -> list[Registry]:
