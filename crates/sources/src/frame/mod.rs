@@ -10,6 +10,8 @@ mod fields;
 mod follow;
 mod found;
 mod mapping;
+mod parts;
+mod provenance;
 mod servers;
 mod teller;
 #[cfg(test)]
@@ -21,5 +23,7 @@ pub use fields::Fields;
 pub use follow::{Ended, Follow, follow};
 pub use found::{Found, Unfit, foreign_id, foreign_name};
 pub use mapping::Mapping;
+pub use parts::Parts;
+pub use provenance::Provenance;
 pub use servers::{Servers, ServersSettings, tls};
-pub use teller::{Teller, View};
+pub use teller::{Place, Teller, Unfits, View};

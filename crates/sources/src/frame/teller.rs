@@ -9,21 +9,62 @@ use std::{
 };
 
 use portolan_catalog::{Inbox, InboxClosed};
-use portolan_model::{Change, Departure, Instance, InstanceId, ServiceKey, SourceId};
+use portolan_model::{Change, Departure, Instance, InstanceId, NodeId, ServiceKey, SourceId};
 use portolan_runtime::Env;
 
 use super::Unfit;
 
 /// A place in the catalogue.
-type Place = (ServiceKey, InstanceId);
+pub type Place = (ServiceKey, InstanceId);
 
 /// Everything that a source knows at a time.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     services: BTreeSet<ServiceKey>,
     instances: BTreeMap<Place, Arc<Instance>>,
-    unfit: u64,
-    unfit_example: Option<String>,
+    unfits: Unfits,
+}
+
+/// How much can't be used, and one of it as an example.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unfits {
+    count: u64,
+    example: Option<String>,
+}
+
+impl Unfits {
+    /// How much.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// One of it and why, in words for people.
+    #[must_use]
+    pub fn example(&self) -> Option<&str> {
+        self.example.as_deref()
+    }
+
+    fn note(&mut self, example: impl FnOnce() -> String) {
+        self.count = self.count.saturating_add(1);
+        self.example.get_or_insert_with(example);
+    }
+
+    /// Counts those, too.
+    pub(super) fn add(&mut self, others: &Self) {
+        self.count = self.count.saturating_add(others.count);
+        if self.example.is_none() {
+            self.example.clone_from(&others.example);
+        }
+    }
+
+    /// Those are no more.
+    pub(super) fn take_away(&mut self, others: &Self) {
+        self.count = self.count.saturating_sub(others.count);
+        if self.count == 0 {
+            self.example = None;
+        }
+    }
 }
 
 /// A source's voice. Says only what is not known yet, so that repeating oneself is free.
@@ -33,6 +74,8 @@ pub struct Teller {
     env: Env,
     told: View,
     mood: Arc<Mood>,
+    /// The last doubt, while nothing else was said.
+    doubted: Option<String>,
 }
 
 /// What a source and whoever keeps it alive know of each other.
@@ -63,12 +106,18 @@ impl View {
 
     /// Counts something that can't be used, and remembers the first as an example.
     pub fn pass_over(&mut self, what: &str, why: &Unfit) {
-        self.unfit = self.unfit.saturating_add(1);
-        let mut text = format!("{what}: {why}");
-        if let Some(cause) = std::error::Error::source(why) {
-            text = format!("{text}: {cause}");
-        }
-        self.unfit_example.get_or_insert(text);
+        self.unfits.note(|| {
+            let text = format!("{what}: {why}");
+            match std::error::Error::source(why) {
+                Some(cause) => format!("{text}: {cause}"),
+                None => text,
+            }
+        });
+    }
+
+    /// Counts something that can't be used for a reason that is none of an instance's.
+    pub fn pass_over_for(&mut self, what: &str, why: &str) {
+        self.unfits.note(|| format!("{what}: {why}"));
     }
 
     /// Adds what was made of something found, or counts that it can't be used; passes over
@@ -93,6 +142,28 @@ impl View {
         self.instances.is_empty()
     }
 
+    /// Where the instances are.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.instances.keys()
+    }
+
+    /// What can't be used.
+    #[must_use]
+    pub const fn unfits(&self) -> &Unfits {
+        &self.unfits
+    }
+
+    /// Adds what another view has. Of two instances with the same id the first stays.
+    pub fn merge(&mut self, other: &Self) {
+        self.services.extend(other.services.iter().cloned());
+        for (place, instance) in &other.instances {
+            self.instances
+                .entry(place.clone())
+                .or_insert_with(|| Arc::clone(instance));
+        }
+        self.unfits.add(&other.unfits);
+    }
+
     /// The instances, by service and id.
     pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
         self.instances.values()
@@ -115,6 +186,7 @@ impl Teller {
             env,
             told: View::default(),
             mood,
+            doubted: None,
         }
     }
 
@@ -122,6 +194,12 @@ impl Teller {
     #[must_use]
     pub fn source(&self) -> &SourceId {
         self.inbox.source()
+    }
+
+    /// Who this Portolan is, if somebody said so.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodeId> {
+        self.inbox.node()
     }
 
     /// What was said so far.
@@ -136,8 +214,7 @@ impl Teller {
     /// # Errors
     /// [`InboxClosed`]: the source should end.
     pub async fn all(&mut self, mut view: View) -> Result<(), InboxClosed> {
-        let example = view.unfit_example.as_deref();
-        self.inbox.pulse().pass_over(view.unfit, example);
+        self.pass_over(&view.unfits);
         self.keep_since(&mut view);
         let same = view.services == self.told.services && view.instances == self.told.instances;
         self.told = view;
@@ -258,12 +335,30 @@ impl Teller {
     /// # Errors
     /// [`InboxClosed`]: the source should end.
     pub async fn doubt(&mut self, reason: &str) -> Result<(), InboxClosed> {
-        self.inbox.pulse().fail(self.env.now(), reason);
-        self.mood.stale.store(true, Relaxed);
         self.mood.spoke.store(true, Relaxed);
-        tracing::warn!(source = %self.source(), reason, "source fails in part; keeping what it said");
+        if self.doubted.as_deref() == Some(reason) {
+            return Ok(());
+        }
+        self.doubted = Some(reason.to_owned());
+        self.inbox.pulse().fail(self.env.now(), reason);
+        let first = !self.mood.stale.swap(true, Relaxed);
+        if first {
+            let source = self.source();
+            tracing::warn!(%source, reason, "source fails in part; keeping what it said");
+        }
         let reason = reason.into();
         self.inbox.send(Change::Stale { reason }).await
+    }
+
+    /// So much of what is read can't be used.
+    pub fn pass_over(&self, unfits: &Unfits) {
+        self.inbox.pulse().pass_over(unfits.count, unfits.example());
+    }
+
+    /// What is read gave a sign of life, though not all of it: says nothing, and what is in
+    /// doubt stays so.
+    pub fn still_in_part(&self) {
+        self.confirm();
     }
 
     /// Says everything again.
@@ -280,6 +375,7 @@ impl Teller {
 
     async fn say(&mut self, change: Change) -> Result<(), InboxClosed> {
         self.inbox.send(change).await?;
+        self.doubted = None;
         self.mood.stale.store(false, Relaxed);
         self.confirm();
         Ok(())
