@@ -13,6 +13,8 @@ mod file;
 pub mod frame;
 mod http;
 mod portolan;
+#[cfg(test)]
+mod testing;
 
 use portolan_catalog::SourceKind;
 
