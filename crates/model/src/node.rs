@@ -23,6 +23,9 @@ impl NodeId {
     /// The metadata key that names the Portolan to which an instance was told first.
     pub const ORIGIN: &'static str = "portolan/origin";
 
+    /// The metadata key that names, by commas, those that passed it on since.
+    pub const PATH: &'static str = "portolan/path";
+
     /// Reads an id.
     ///
     /// # Errors

@@ -95,41 +95,43 @@ impl World {
         let env = self.env.clone();
         let heard = async {
             loop {
-                for (index, change) in self.said.iter().enumerate() {
-                    let words = words(change);
-                    let is_it = words == wanted
-                        || wanted.starts_with("stale") && words.contains(&wanted[6..]);
-                    if is_it && words.starts_with(&wanted[..3]) {
-                        let found = change.clone();
-                        self.said.drain(..=index);
-                        return found;
-                    }
+                if let Some(found) = self.take(wanted) {
+                    return found;
                 }
-                for arrival in self.inflow.batch(64).await {
-                    if let News::Said(change) = arrival.saying.news {
-                        self.said.push(change);
-                    }
-                }
+                self.listen().await;
             }
         };
-        match env.timeout(PATIENCE, heard).await {
-            Ok(change) => change,
-            Err(_) => {
-                let said: Vec<_> = self.said.iter().map(words).collect();
-                panic!("nobody said `{wanted}`, but {said:#?}");
-            }
-        }
+        let heard = env.timeout(PATIENCE, heard).await;
+        heard.unwrap_or_else(|_| panic!("nobody said `{wanted}`, but {:#?}", self.besides()))
+    }
+
+    /// What was wanted, if it was said; what was said before is forgotten.
+    fn take(&mut self, wanted: &str) -> Option<Change> {
+        let is_it = |change: &Change| match wanted.strip_prefix("stale ") {
+            Some(reason) => words(change).starts_with("stale") && words(change).contains(reason),
+            None => words(change) == wanted,
+        };
+        let index = self.said.iter().position(is_it)?;
+        self.said.drain(..=index).next_back()
+    }
+
+    async fn listen(&mut self) {
+        let batch = self.inflow.batch(64).await.into_iter();
+        let said = batch.filter_map(|arrival| {
+            let News::Said(change) = arrival.saying.news else {
+                return None;
+            };
+            Some(change)
+        });
+        self.said.extend(said);
     }
 
     /// The instances of the next `Reset`; none if something else was said first.
     pub(crate) async fn next_reset(&mut self) -> Option<Vec<Arc<Instance>>> {
         while self.said.is_empty() {
-            let heard = self.env.timeout(PATIENCE, self.inflow.batch(64)).await;
-            for arrival in heard.expect("nobody said anything") {
-                if let News::Said(change) = arrival.saying.news {
-                    self.said.push(change);
-                }
-            }
+            let env = self.env.clone();
+            let heard = env.timeout(PATIENCE, self.listen()).await;
+            heard.expect("nobody said anything");
         }
         match self.said.remove(0) {
             Change::Reset { instances, .. } => Some(instances),

@@ -91,7 +91,7 @@ impl Rule {
                 overridden: match self.ruling.traffic {
                     // A ruling about the weight alone leaves the traffic to the source.
                     Override::None => instance.state.overridden,
-                    traffic => traffic,
+                    traffic @ (Override::Drain | Override::Maintenance) => traffic,
                 },
                 ruling: Some(Arc::clone(&self.ruling)),
                 ..instance.state.clone()

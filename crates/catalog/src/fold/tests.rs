@@ -1089,7 +1089,10 @@ fn what_was_taken_out_over_there_gets_no_traffic_here() {
     fold.news(at(1), "registry", rule(Override::Drain, None));
     assert_eq!(only(&fold, "orders").state.overridden, Override::Drain);
     fold.news(at(2), "registry", rule(Override::None, Some(7)));
-    assert_eq!(only(&fold, "orders").state.overridden, Override::Maintenance);
+    assert_eq!(
+        only(&fold, "orders").state.overridden,
+        Override::Maintenance
+    );
     fold.news(at(3), "registry", ruled("orders", "a", None));
     assert_eq!(only(&fold, "orders").state.traffic(), closed);
     fold.says(at(4), "consul", put("orders", "a"));

@@ -144,8 +144,7 @@ impl Control {
             drain: drain.watch(),
             env: env.clone(),
         });
-        let readiness = Readiness::default();
-        let (asker, reloads) = mpsc::channel(RELOADS_MAX);
+        let (readiness, (asker, reloads)) = (Readiness::default(), mpsc::channel(RELOADS_MAX));
         let told = ((store.condition(), ledger.clone()), gates.access().clone());
         let metrics = Metrics::new((&env, &view), meters, access, (told, hub.pulses()));
         let api = gates.api(Arc::new(native));

@@ -28,7 +28,6 @@ use crate::{
     handover::{Door, Succession, Visit},
     limits,
     load::chain,
-    node_id::node_id,
     service_manager::{News, ServiceManager},
     signals::{Request, Signals},
     sources::Sources,
@@ -72,7 +71,6 @@ impl Program {
         let workers = workers(&plan);
         let meters = Arc::new(Meters::new(workers.get()));
         let board = Board::new(workers.get());
-        let node = node_id(&arguments.data_dir, env)?;
         let (hub, inflow) = inboxes();
         let parts = Parts {
             env: env.clone(),
@@ -103,14 +101,14 @@ impl Program {
             pseudonym: format!("portolan-{:08x}", dice.u32_below(u32::MAX)).into(),
         };
         let gateway = Gateway::start(shared, workers)?;
-        let mut sources = Sources::new(hub.of_node(node.clone()), env.clone());
+        let mut sources = Sources::new(hub.of_node(start.node.clone()), env.clone());
         let control = Control::new(ControlParts {
             env: env.clone(),
             plan: Arc::clone(&plan),
             view: view.clone(),
             meters,
             witness: Arc::new(witness),
-            node,
+            node: start.node,
             hub: sources.hub(),
             access: access.as_ref().map(|(log, _)| log.clone()),
             store: start.store,

@@ -89,7 +89,8 @@ impl Api {
             // Writing to a string can't fail.
             let _written = write!(target, "index={}&wait={}ms", cursor.0, wait.as_millis());
             // Consul waits up to a sixteenth longer, so that not all come at once.
-            within = wait.saturating_add(wait / 16).saturating_add(GRACE);
+            let more = wait.mul_f64(1.0 / 16.0);
+            within = wait.saturating_add(more).saturating_add(GRACE);
         }
         let answer = self.ask(&target, within).await?;
         let provenance = self.provenance(&answer.headers)?;

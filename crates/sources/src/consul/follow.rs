@@ -117,10 +117,7 @@ impl Datacenter {
             words.insert(Word::Service(name.clone()), view);
         }
         self.tell(Report::All(words)).await?;
-        let mut api = self.api();
-        for query in self.queries() {
-            self.ask_query(&mut api, query).await?;
-        }
+        self.ask_queries(&mut self.api()).await?;
         Ok(fetched)
     }
 
@@ -198,10 +195,8 @@ impl Datacenter {
                 let jitter = 1.0 + dice.unit_f64() / 10.0;
                 let pause = this.settings.query_interval.mul_f64(jitter);
                 this.env.sleep(pause).await;
-                for query in this.queries() {
-                    if this.ask_query(&mut api, query).await.is_err() {
-                        return;
-                    }
+                if this.ask_queries(&mut api).await.is_err() {
+                    return;
                 }
             }
         };
@@ -215,6 +210,13 @@ impl Datacenter {
         } else {
             &[]
         }
+    }
+
+    async fn ask_queries(&self, api: &mut Api) -> Result<(), Ended> {
+        for query in self.queries() {
+            self.ask_query(api, query).await?;
+        }
+        Ok(())
     }
 
     async fn ask_query(&self, api: &mut Api, query: &str) -> Result<(), Ended> {

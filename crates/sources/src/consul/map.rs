@@ -83,7 +83,7 @@ impl Entries {
         let weight = weights.map(|weight| weight.saturating_mul(WEIGHT_SCALE).max(0));
         let is_out = checks.iter().any(is_maintenance);
         Found {
-            service: self.name.clone().unwrap_or_else(|| service.service.clone()),
+            service: self.name.clone().unwrap_or_else(|| service.name.clone()),
             id: self.id(entry, twice),
             address: address(entry),
             ports: ports(service.port, &metadata),
@@ -104,7 +104,7 @@ impl Entries {
 
     /// Ids are unique on a node only; a Portolan's are unique in the service.
     fn id(&self, entry: &Entry, twice: &BTreeSet<&str>) -> String {
-        let (id, node) = (&entry.service.id, &entry.node.node);
+        let (id, node) = (&entry.service.id, &entry.node.name);
         if self.provenance.server().is_some() && !twice.contains(id.as_str()) {
             return id.clone();
         }
@@ -127,10 +127,10 @@ fn described(entry: &Entry) -> String {
     let service = &entry.service;
     let home = address_text(entry);
     if address_of(home).is_none() && !home.is_empty() {
-        let (name, id) = (&service.service, &service.id);
+        let (name, id) = (&service.name, &service.id);
         return format!("{name}/{id}, whose address is the host name `{home}`");
     }
-    format!("{}/{}", service.service, service.id)
+    format!("{}/{}", service.name, service.id)
 }
 
 fn address_text(entry: &Entry) -> &str {

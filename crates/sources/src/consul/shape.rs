@@ -17,7 +17,8 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Node {
-    pub(super) node: String,
+    #[serde(rename = "Node")]
+    pub(super) name: String,
     pub(super) address: String,
     pub(super) datacenter: String,
     pub(super) locality: Option<Locality>,
@@ -29,7 +30,8 @@ pub(super) struct Service {
     pub(super) kind: String,
     #[serde(rename = "ID")]
     pub(super) id: String,
-    pub(super) service: String,
+    #[serde(rename = "Service")]
+    pub(super) name: String,
     pub(super) address: String,
     pub(super) port: i64,
     #[serde(deserialize_with = "or_default")]

@@ -65,18 +65,13 @@ pub(super) fn found(info: &InstanceInfo, source: &SourceId) -> Found {
 
 /// Its labels, and what only Eureka knows of it, so that clients of our Eureka get it back.
 fn metadata(info: &InstanceInfo, source: &SourceId) -> std::collections::BTreeMap<String, String> {
-    let text = |text: &str| text.to_owned();
-    match describe(info, source) {
-        Ok(described) => {
-            let pairs = described.instance.metadata.iter();
-            pairs.map(|(key, value)| (text(key), text(value))).collect()
-        }
-        // What is too long for that has its labels at least.
-        Err(_) => {
-            let pairs = info.metadata.iter();
-            pairs.map(|(key, value)| (text(key), text(value))).collect()
-        }
-    }
+    let described = describe(info, source).map(|described| described.instance.metadata);
+    // What is too long for that has its labels at least.
+    let metadata = described.unwrap_or_else(|_| info.metadata.clone());
+    let pairs = metadata.iter();
+    pairs
+        .map(|(key, value)| ((**key).to_owned(), (**value).to_owned()))
+        .collect()
 }
 
 fn zone(info: &InstanceInfo) -> Option<&str> {

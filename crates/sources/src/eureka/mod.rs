@@ -3,7 +3,7 @@
 //! Settings: `url` or `urls`, servers with the path that their API is under
 //! (`http://host:8761/eureka`), peers that are asked one after the other until one answers;
 //! `username` and `password`, sent as basic authentication; `tls`; `headers`; `interval`
-//! (5s), how often deltas are asked for, within a tenth of chance; `namespace`, `zone`,
+//! (5s), how often deltas are asked for, give or take a twentieth; `namespace`, `zone`,
 //! `only` and `map` as in every source. Expressions may speak of `app`, `instanceId`,
 //! `hostName`, `ipAddr`, `status`, `overriddenStatus`, `port` and `securePort` (numbers, if
 //! they are open), `vipAddress`, `secureVipAddress`, `zone` and `metadata`.
@@ -13,7 +13,7 @@
 //! host names are passed over, which is told. The open port is `default`, the open port
 //! with TLS `secure`. Version and zone are `metadata.version` and `metadata.zone`, or
 //! Amazon's availability zone. UP is passing, STARTING starting, DOWN and UNKNOWN are
-//! critical; OUT_OF_SERVICE, also as an override, takes the instance out of service. What
+//! critical; `OUT_OF_SERVICE`, also as an override, takes the instance out of service. What
 //! only Eureka knows, VIP addresses among it, is kept in metadata under `eureka/`.
 //!
 //! How it follows: the hash in each delta is checked against what is known; where they

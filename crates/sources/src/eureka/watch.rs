@@ -229,7 +229,7 @@ impl Watch {
                 reason: format!("{reason} (a Eureka server that is warming up says so, too)"),
                 after,
             },
-            ended => ended,
+            ended @ (Ended::Lost { .. } | Ended::Closed) => ended,
         }
     }
 

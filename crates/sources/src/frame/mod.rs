@@ -16,6 +16,7 @@ mod servers;
 mod teller;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use backoff::{Backoff, PAUSE_MAX};
 pub use basics::{Basics, address_of};
@@ -26,4 +27,5 @@ pub use mapping::Mapping;
 pub use parts::Parts;
 pub use provenance::Provenance;
 pub use servers::{Servers, ServersSettings, tls};
-pub use teller::{Place, Teller, Unfits, View};
+pub use teller::Teller;
+pub use view::{Place, Unfits, View};

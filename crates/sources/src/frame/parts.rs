@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use portolan_catalog::InboxClosed;
 use portolan_model::Departure;
 
-use super::{
-    Teller, View,
-    teller::{Place, Unfits},
-};
+use super::{Place, Teller, Unfits, View};
 
 /// Parts of a source's knowledge, by what they are parts of. Two parts may name the same
 /// place: it is gone when neither does any more.
 #[derive(Clone, Debug)]
 pub struct Parts<K> {
-    parts: BTreeMap<K, View>,
+    views: BTreeMap<K, View>,
     claims: BTreeMap<Place, usize>,
     unfits: Unfits,
 }
@@ -22,7 +19,7 @@ pub struct Parts<K> {
 impl<K> Default for Parts<K> {
     fn default() -> Self {
         Self {
-            parts: BTreeMap::new(),
+            views: BTreeMap::new(),
             claims: BTreeMap::new(),
             unfits: Unfits::default(),
         }
@@ -37,13 +34,13 @@ impl<K: Clone + Ord> Parts<K> {
             *claims = claims.saturating_add(1);
         }
         self.unfits.add(part.unfits());
-        let before = self.parts.insert(key, part);
+        let before = self.views.insert(key, part);
         self.forget(before)
     }
 
     /// Takes a part out, and gives the places that no part names any more.
     pub fn remove(&mut self, key: &K) -> Vec<Place> {
-        let before = self.parts.remove(key);
+        let before = self.views.remove(key);
         self.forget(before)
     }
 
@@ -68,13 +65,13 @@ impl<K: Clone + Ord> Parts<K> {
 
     /// The parts that there are.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
-        self.parts.keys()
+        self.views.keys()
     }
 
     /// Takes out all parts but those for which this holds.
     pub fn retain(&mut self, mut keeps: impl FnMut(&K) -> bool) {
         let gone: BTreeSet<K> = self
-            .parts
+            .views
             .keys()
             .filter(|key| !keeps(key))
             .cloned()
@@ -88,7 +85,7 @@ impl<K: Clone + Ord> Parts<K> {
     #[must_use]
     pub fn whole(&self) -> View {
         let mut whole = View::default();
-        for part in self.parts.values() {
+        for part in self.views.values() {
             whole.merge(part);
         }
         whole

@@ -1,14 +1,21 @@
 //! Keeps what a Portolan told others from coming back to it as news.
 //!
 //! Every registry front of a Portolan signs its answers. What is read from one is marked
-//! with the Portolan that had it first, and what is marked with our own id is left out:
-//! else an instance that two Portolans read from each other would never go.
+//! with the Portolan that had it first and with all that passed it on, and what came
+//! through our own hands is left out: else an instance that two Portolans read from each
+//! other would never go. All hands count, not only the first: an id that its Portolan lost
+//! would be nobody's else, and what carries it would go round for ever.
+//!
+//! Source: the path of BGP, RFC 4271, section 9.1.2.
 
 use http::HeaderMap;
 use portolan_model::NodeId;
 use portolan_wire::call::Url;
 
 use super::{Ended, Found, Teller};
+
+/// Most Portolans that pass an instance on.
+const HANDS_MAX: usize = 16;
 
 /// Who reads, and whose word is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,16 +57,27 @@ impl Provenance {
         self.server.as_ref()
     }
 
-    /// Marks what was found with the Portolan that had it first. Says whether it is news:
-    /// what is our own is not.
+    /// Marks what was found with the Portolans that had it. Says whether it is news: what
+    /// came through our own hands is not, nor what came through too many.
     pub fn admit(&self, found: &mut Found) -> bool {
-        if let Some(origin) = found.metadata.get(NodeId::ORIGIN) {
-            return self.own.as_ref().is_none_or(|own| own.as_str() != origin);
+        let marks = [NodeId::ORIGIN, NodeId::PATH];
+        let hands = marks.iter().filter_map(|mark| found.metadata.get(*mark));
+        let hands: Vec<&str> = hands.flat_map(|hands| hands.split(',')).collect();
+        let own = self.own.as_ref().map(NodeId::as_str);
+        if own.is_some_and(|own| hands.contains(&own)) || hands.len() > HANDS_MAX {
+            return false;
         }
-        if let Some(server) = &self.server {
-            let server = server.as_str().to_owned();
-            found.metadata.insert(NodeId::ORIGIN.to_owned(), server);
-        }
+        let Some(server) = self.server.as_ref().map(NodeId::as_str) else {
+            return true;
+        };
+        let (mark, hands) = match hands.split_first() {
+            None => (NodeId::ORIGIN, server.to_owned()),
+            // It is named already.
+            Some(_) if hands.contains(&server) => return true,
+            Some((_, [])) => (NodeId::PATH, server.to_owned()),
+            Some((_, others)) => (NodeId::PATH, format!("{},{server}", others.join(","))),
+        };
+        found.metadata.insert(mark.to_owned(), hands);
         true
     }
 }
@@ -106,6 +124,30 @@ mod tests {
         assert_eq!(found.metadata[NodeId::ORIGIN], node(1).as_str());
         let first = reader(1).of_answer(&signed(3), None).unwrap();
         assert!(!first.admit(&mut found), "it is its own");
+    }
+
+    #[test]
+    fn what_carries_an_id_that_was_lost_does_not_go_round() {
+        let mut found = Found::default();
+        let second = reader(2).of_answer(&signed(1), None).unwrap();
+        assert!(second.admit(&mut found));
+        // The first one lost its id, is node 4 now, and takes its own for another's.
+        let first = reader(4).of_answer(&signed(2), None).unwrap();
+        assert!(first.admit(&mut found));
+        assert_eq!(found.metadata[NodeId::PATH], node(2).as_str());
+        let again = reader(2).of_answer(&signed(4), None).unwrap();
+        assert!(!again.admit(&mut found), "it was in these hands");
+    }
+
+    #[test]
+    fn what_went_through_too_many_hands_is_left_out() {
+        let mut found = Found::default();
+        for number in 1..=17 {
+            let next = reader(100).of_answer(&signed(number + 1), None).unwrap();
+            assert!(next.admit(&mut found), "{number}");
+        }
+        let next = reader(100).of_answer(&signed(99), None).unwrap();
+        assert!(!next.admit(&mut found));
     }
 
     #[test]

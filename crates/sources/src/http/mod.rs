@@ -1,7 +1,7 @@
 //! `http`: instances from any JSON that a server answers.
 //!
 //! Settings: `url` or `urls`, asked one after the other until one answers; `query`, what
-//! comes after their path; `interval` (30s), how often, within a tenth of chance; `headers`; `tls`; `size_max` (8MiB), the
+//! comes after their path; `interval` (30s), how often, give or take a twentieth; `headers`; `tls`; `size_max` (8MiB), the
 //! largest answer; `items`, a CEL expression about `document` that comes to the list of
 //! instances (the document itself by default); `service`, the name of the service of items
 //! that name none; `namespace`, `zone`, `only` and `map` as in every source, with

@@ -1,5 +1,7 @@
 //! Claims about the `http` source.
 
+#![expect(clippy::arithmetic_side_effects, reason = "a test's own small numbers")]
+
 use std::sync::{Arc, Mutex};
 
 use portolan_model::{Health, SourceId};

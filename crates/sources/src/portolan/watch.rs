@@ -200,7 +200,7 @@ impl Watch {
             Ok(None) => {}
             Err(why) => {
                 let (service, id) = (&*view.service, &*view.id);
-                tracing::debug!(source = %self.source, service, instance = id, %why, "instance passed over");
+                tracing::debug!(source = %self.source, service, instance = id, reason = %why, "instance passed over");
             }
         }
         if let Some((key, id)) = before.filter(|before| Some(before) != place.as_ref()) {

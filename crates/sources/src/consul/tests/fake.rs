@@ -1,5 +1,7 @@
 //! A Consul that knows what the test says, in every datacenter the same.
 
+#![expect(clippy::arithmetic_side_effects, reason = "a test's own small numbers")]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},

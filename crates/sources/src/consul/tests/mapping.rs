@@ -1,5 +1,7 @@
 //! Claims about how entries become instances.
 
+#![expect(clippy::arithmetic_side_effects, reason = "a test's own small numbers")]
+
 use std::sync::Arc;
 
 use portolan_model::{Health, Instance, SourceId};
