@@ -9,14 +9,9 @@ mod inflow;
 mod pulse;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use portolan_model::{Change, Instance, NodeId, Revision, SourceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -24,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 pub use self::{
     inflow::Inflow,
     pulse::{Failure, Pulse, PulseReport, Pulses, SAMPLING},
+    ticket::Ticket,
 };
 use crate::{Judgement, News, Resolution, Ruled, Saying, Seen, fold::Bequest};
 
@@ -64,10 +60,6 @@ pub struct Inbox {
     pulse: Arc<Pulse>,
     node: Option<NodeId>,
 }
-
-/// Resolves with the revision that holds a change, after the swap.
-#[derive(Debug)]
-pub struct Ticket(oneshot::Receiver<Revision>);
 
 /// Hands out inboxes.
 #[derive(Debug)]
@@ -396,15 +388,5 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         self.tell(Kind::Ended);
-    }
-}
-
-impl Future for Ticket {
-    type Output = Result<Revision, InboxClosed>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(cx)
-            .map(|revision| revision.map_err(|_| InboxClosed))
     }
 }

@@ -157,10 +157,9 @@ impl Control {
             env.spawn("prober", prober.run()),
             env.spawn("consul", keeper.run()),
         ];
-        let admin = Arc::new(Signed::new(Arc::new(gates.admin(Arc::new(admin))), &node));
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
         Self {
-            admin: Listener::new("admin", admin, env.clone()),
+            admin: Listener::new("admin", signed(&gates, admin, &node), env.clone()),
             status: Listener::new("status", status, env.clone()),
             fronts,
             gates,
@@ -349,6 +348,11 @@ fn admin(
         backup: Arc::new(store.backups()),
         registry: Arc::new(registry),
     })
+}
+
+/// The admin API behind its gate, its answers signed.
+fn signed(gates: &Gates, admin: Admin, node: &NodeId) -> Arc<dyn Handler> {
+    Arc::new(Signed::new(Arc::new(gates.admin(Arc::new(admin))), node))
 }
 
 /// What a plan asks of the control listeners: admin, and status if it is wanted.
