@@ -9,21 +9,17 @@ mod inflow;
 mod pulse;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use portolan_model::{Change, Instance, Revision, SourceId};
+use portolan_model::{Change, Instance, NodeId, Revision, SourceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use self::{
     inflow::Inflow,
     pulse::{Failure, Pulse, PulseReport, Pulses, SAMPLING},
+    ticket::Ticket,
 };
 use crate::{Judgement, News, Resolution, Ruled, Saying, Seen, fold::Bequest};
 
@@ -62,11 +58,8 @@ pub struct Inbox {
     room: Arc<Semaphore>,
     queue: mpsc::UnboundedSender<Message>,
     pulse: Arc<Pulse>,
+    node: Option<NodeId>,
 }
-
-/// Resolves with the revision that holds a change, after the swap.
-#[derive(Debug)]
-pub struct Ticket(oneshot::Receiver<Revision>);
 
 /// Hands out inboxes.
 #[derive(Debug)]
@@ -75,6 +68,7 @@ pub struct InboxHub {
     open: BTreeMap<SourceId, Arc<Semaphore>>,
     generations: u64,
     pulses: Pulses,
+    node: Option<NodeId>,
 }
 
 #[derive(Debug)]
@@ -111,11 +105,19 @@ pub fn inboxes() -> (InboxHub, Inflow) {
         open: BTreeMap::new(),
         generations: 0,
         pulses: Pulses::default(),
+        node: None,
     };
     (hub, Inflow::new(receiver))
 }
 
 impl InboxHub {
+    /// Says who this Portolan is; inboxes that are opened from now on know it.
+    #[must_use]
+    pub fn of_node(self, node: NodeId) -> Self {
+        let node = Some(node);
+        Self { node, ..self }
+    }
+
     /// Opens an inbox. If the source has one, it is replaced: the old one is closed,
     /// the source's instances stay until the new one's first `Reset`, and what that
     /// does not name goes at once, because the configuration said so.
@@ -131,6 +133,7 @@ impl InboxHub {
             room,
             queue: self.queue.clone(),
             pulse: self.pulses.of(source),
+            node: self.node.clone(),
         };
         inbox.tell(Kind::Open(turn));
         inbox
@@ -210,6 +213,13 @@ impl Inbox {
     #[must_use]
     pub const fn source(&self) -> &SourceId {
         &self.source
+    }
+
+    /// Who this Portolan is, so that a source knows what it told others itself; none where
+    /// nobody said so.
+    #[must_use]
+    pub const fn node(&self) -> Option<&NodeId> {
+        self.node.as_ref()
     }
 
     /// Says something. Waits while the inbox is full.
@@ -378,15 +388,5 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         self.tell(Kind::Ended);
-    }
-}
-
-impl Future for Ticket {
-    type Output = Result<Revision, InboxClosed>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(cx)
-            .map(|revision| revision.map_err(|_| InboxClosed))
     }
 }

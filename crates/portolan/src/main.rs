@@ -12,6 +12,7 @@ mod limits;
 mod load;
 mod logs;
 mod memory;
+mod node_id;
 mod report;
 mod run;
 mod service_manager;

@@ -6,13 +6,26 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod consul;
 mod dns;
+mod eureka;
 mod file;
 pub mod frame;
+mod http;
+mod portolan;
+#[cfg(test)]
+mod testing;
 
 use portolan_catalog::SourceKind;
 
 pub use dns::for_hosts;
 
 /// Every kind of source, in the order of the reference.
-pub const KINDS: &[SourceKind] = &[file::KIND, dns::KIND];
+pub const KINDS: &[SourceKind] = &[
+    file::KIND,
+    dns::KIND,
+    consul::KIND,
+    eureka::KIND,
+    portolan::KIND,
+    http::KIND,
+];

@@ -4,8 +4,8 @@
 //! speaks only of its own instances. Where several claim the same one, the source
 //! first in the order of precedence wins whole, and the conflict is listed. The guard
 //! may hold what would go by inference; the axes `guard` and `stale` of an
-//! instance's state belong to the fold and the override to operators, whatever the
-//! source wrote there.
+//! instance's state belong to the fold and rulings to operators, whatever the source
+//! wrote there.
 //!
 //! Invariant: a catalogue that was handed out never changes.
 

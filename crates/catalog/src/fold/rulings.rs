@@ -88,7 +88,11 @@ impl Rule {
         let over = Arc::new(Instance {
             weight: self.ruling.weight.unwrap_or(instance.weight),
             state: State {
-                overridden: self.ruling.traffic,
+                overridden: match self.ruling.traffic {
+                    // A ruling about the weight alone leaves the traffic to the source.
+                    Override::None => instance.state.overridden,
+                    traffic @ (Override::Drain | Override::Maintenance) => traffic,
+                },
                 ruling: Some(Arc::clone(&self.ruling)),
                 ..instance.state.clone()
             },
@@ -99,15 +103,17 @@ impl Rule {
     }
 }
 
-/// A source has no say in what operators ruled.
+/// A source has no say in what our operators ruled, and can't bring it back: only what
+/// carries no ruling is its own word, said over there.
 pub(super) fn clear(state: &mut State) {
-    state.overridden = Override::None;
-    state.ruling = None;
+    if state.ruling.take().is_some() {
+        state.overridden = Override::None;
+    }
 }
 
 /// Whether a source spoke of what is the operators'.
-pub(super) fn is_claimed(state: &State) -> bool {
-    state.overridden != Override::None || state.ruling.is_some()
+pub(super) const fn is_claimed(state: &State) -> bool {
+    state.ruling.is_some()
 }
 
 impl Fold {

@@ -1075,6 +1075,31 @@ fn a_source_can_not_rule() {
 }
 
 #[test]
+fn what_was_taken_out_over_there_gets_no_traffic_here() {
+    let mut fold = fold();
+    let mut out = Instance::clone(&instance("orders", "a"));
+    out.state.overridden = Override::Maintenance;
+    let instance = Arc::new(out);
+    let said = Change::Put { instance };
+    fold.says(at(0), "consul", said.clone());
+    let closed = portolan_model::Traffic::Overridden;
+    assert_eq!(only(&fold, "orders").state.traffic(), closed);
+    // A ruling of ours lies over it; it is there again when that is taken back.
+    let rule = |traffic, weight| ruled("orders", "a", Some(ruling(traffic, weight)));
+    fold.news(at(1), "registry", rule(Override::Drain, None));
+    assert_eq!(only(&fold, "orders").state.overridden, Override::Drain);
+    fold.news(at(2), "registry", rule(Override::None, Some(7)));
+    assert_eq!(
+        only(&fold, "orders").state.overridden,
+        Override::Maintenance
+    );
+    fold.news(at(3), "registry", ruled("orders", "a", None));
+    assert_eq!(only(&fold, "orders").state.traffic(), closed);
+    fold.says(at(4), "consul", put("orders", "a"));
+    assert_eq!(only(&fold, "orders").state, State::default());
+}
+
+#[test]
 fn a_ruling_said_twice_is_no_news() {
     let mut fold = fold();
     fold.says(at(0), "file", put("orders", "a"));

@@ -33,7 +33,7 @@ pub use info::{Action, Application, Applications, DataCenter, InstanceInfo, Leas
 pub use map::{Kept, RESERVED, Rejection, app_of, check, describe, kept, show, status_of};
 pub use node::{DEPTH_MAX, INSTANCES_MAX, LIST_NODES_MAX, NODES_MAX, TEXT_BYTES_MAX, Unreadable};
 pub use path::Place;
-pub use read::{read_application, read_applications, read_instance};
+pub use read::{read_application, read_applications, read_instance, read_sound_applications};
 pub use status::{Counts, Sender, Status, resolve};
 pub use write::{
     application_piece, write_application, write_applications, write_instance, write_map,

@@ -32,12 +32,49 @@ pub fn read_application(format: Format, bytes: &[u8]) -> Result<Application, Unr
 /// # Errors
 /// [`Unreadable`]: the sender's fault.
 pub fn read_applications(format: Format, bytes: &[u8]) -> Result<Applications, Unreadable> {
+    applications(format, bytes, Err)
+}
+
+/// Reads the answer about applications, and passes over instances that can't be read:
+/// gives why, for each of them.
+///
+/// # Errors
+/// [`Unreadable`]: the sender's fault, if it is not about a single instance.
+pub fn read_sound_applications(
+    format: Format,
+    bytes: &[u8],
+) -> Result<(Applications, Vec<Unreadable>), Unreadable> {
+    let mut unread = Vec::new();
+    let read = applications(format, bytes, |why| {
+        unread.push(why);
+        Ok(())
+    })?;
+    Ok((read, unread))
+}
+
+fn applications(
+    format: Format,
+    bytes: &[u8],
+    mut pass_over: impl FnMut(Unreadable) -> Result<(), Unreadable>,
+) -> Result<Applications, Unreadable> {
     let root = member(document(format, bytes, LIST_NODES_MAX)?, "applications")?;
-    let applications: Vec<_> = root
-        .all("application")
-        .map(application)
-        .collect::<Result<_, _>>()?;
-    let instances = applications.iter().map(|found| found.instances.len());
+    let mut applications = Vec::new();
+    for node in root.all("application") {
+        let mut read = Application {
+            name: upper(node.text("name").unwrap_or_default()),
+            instances: Vec::new(),
+        };
+        for node in node.all("instance") {
+            match instance(node) {
+                Ok(info) => read.instances.push(info),
+                Err(why) => pass_over(why)?,
+            }
+        }
+        applications.push(read);
+    }
+    let instances = applications
+        .iter()
+        .map(|found: &Application| found.instances.len());
     if instances.sum::<usize>() > INSTANCES_MAX {
         return Err(Unreadable::Shape(format!(
             "more than {INSTANCES_MAX} instances"

@@ -13,7 +13,7 @@ use portolan_consul::{Consul, Keeper, Settings};
 use portolan_dialects::consul::{Home, NodeDefinition};
 use portolan_eureka::{Eureka, Parts};
 use portolan_ledger::Ledger;
-use portolan_model::ByteSize;
+use portolan_model::{ByteSize, NodeId};
 use portolan_registry::{Registry, check::Checks, watch::Hub};
 use portolan_runtime::{Env, drain::DrainWatch, sockets::Sockets};
 use portolan_wire::serve::{Handler, Hosts};
@@ -23,6 +23,7 @@ use super::{
     gates::Gates,
     listener::{Listener, Wanted},
     probing::Probing,
+    signed::Signed,
 };
 
 /// The datacenter that clients of Consul are told.
@@ -46,7 +47,7 @@ impl Fronts {
         hub: &Hub,
         (checks, probing): (&Checks, &Probing),
         drain: DrainWatch,
-        (env, gates): (&Env, &Gates),
+        (env, gates, node): (&Env, &Gates, &NodeId),
     ) -> (Self, Keeper) {
         let is_warm = Arc::new(AtomicBool::new(false));
         let warm = Arc::clone(&is_warm);
@@ -66,11 +67,13 @@ impl Fronts {
             home: home(),
             access: gates.access().clone(),
         });
+        let signed = |handler| -> Arc<dyn Handler> { Arc::new(Signed::new(handler, node)) };
+        let eureka = signed(Arc::new(gates.eureka(Arc::new(eureka))));
+        let consul = signed(Arc::new(gates.consul(Arc::new(consul))));
         let fronts = Self {
-            eureka: Foreign::new("eureka", Arc::new(gates.eureka(Arc::new(eureka))), env),
+            eureka: Foreign::new("eureka", eureka, env),
             // A snapshot that comes back is large; everything else the front bounds itself.
-            consul: Foreign::new("consul", Arc::new(gates.consul(Arc::new(consul))), env)
-                .with_bodies(portolan_consul::BODY_MAX),
+            consul: Foreign::new("consul", consul, env).with_bodies(portolan_consul::BODY_MAX),
             is_warm,
         };
         (fronts, keeper)

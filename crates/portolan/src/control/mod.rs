@@ -8,6 +8,7 @@ mod gates;
 mod listener;
 mod ports;
 mod probing;
+mod signed;
 mod succession;
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -16,7 +17,7 @@ use portolan_admin::{Admin, Readiness, Status, silent_sources};
 use portolan_catalog::{Inbox, InboxHub, Pulses, SAMPLING, Turn, Witness};
 use portolan_config::Plan;
 use portolan_ledger::Ledger;
-use portolan_model::{Revision, SourceId};
+use portolan_model::{NodeId, Revision, SourceId};
 use portolan_registry::{
     Desk, Orders, Parts as RegistryParts, Reader, Registry, Stored,
     core::Bounds,
@@ -34,6 +35,7 @@ use gates::Gates;
 use listener::{Listener, Wanted};
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
+use signed::Signed;
 
 use crate::{memory::Memory, store::Store};
 
@@ -61,6 +63,8 @@ pub(crate) struct ControlParts<'a> {
     pub(crate) meters: Arc<Meters>,
     /// Sees when workers have let go of an instance.
     pub(crate) witness: Arc<dyn Witness>,
+    /// Who this Portolan is.
+    pub(crate) node: NodeId,
     /// Where the registry's inbox comes from.
     pub(crate) hub: &'a mut InboxHub,
     /// Counts the lines that it dropped.
@@ -110,6 +114,7 @@ impl Control {
             view,
             meters,
             witness,
+            node,
             hub,
             access,
             store,
@@ -127,7 +132,7 @@ impl Control {
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
-        let (kept, around) = ((&registry, &ledger), (&env, &gates));
+        let (kept, around) = ((&registry, &ledger), (&env, &gates, &node));
         let checks = (&found, &probing);
         let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
         let native = Native::new(NativeParts {
@@ -139,8 +144,7 @@ impl Control {
             drain: drain.watch(),
             env: env.clone(),
         });
-        let readiness = Readiness::default();
-        let (asker, reloads) = mpsc::channel(RELOADS_MAX);
+        let (readiness, (asker, reloads)) = (Readiness::default(), mpsc::channel(RELOADS_MAX));
         let told = ((store.condition(), ledger.clone()), gates.access().clone());
         let metrics = Metrics::new((&env, &view), meters, access, (told, hub.pulses()));
         let api = gates.api(Arc::new(native));
@@ -155,7 +159,7 @@ impl Control {
         ];
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
         Self {
-            admin: Listener::new("admin", Arc::new(gates.admin(Arc::new(admin))), env.clone()),
+            admin: Listener::new("admin", signed(&gates, admin, &node), env.clone()),
             status: Listener::new("status", status, env.clone()),
             fronts,
             gates,
@@ -344,6 +348,11 @@ fn admin(
         backup: Arc::new(store.backups()),
         registry: Arc::new(registry),
     })
+}
+
+/// The admin API behind its gate, its answers signed.
+fn signed(gates: &Gates, admin: Admin, node: &NodeId) -> Arc<dyn Handler> {
+    Arc::new(Signed::new(Arc::new(gates.admin(Arc::new(admin))), node))
 }
 
 /// What a plan asks of the control listeners: admin, and status if it is wanted.

@@ -101,13 +101,14 @@ impl Program {
             pseudonym: format!("portolan-{:08x}", dice.u32_below(u32::MAX)).into(),
         };
         let gateway = Gateway::start(shared, workers)?;
-        let mut sources = Sources::new(hub, env.clone());
+        let mut sources = Sources::new(hub.of_node(start.node.clone()), env.clone());
         let control = Control::new(ControlParts {
             env: env.clone(),
             plan: Arc::clone(&plan),
             view: view.clone(),
             meters,
             witness: Arc::new(witness),
+            node: start.node,
             hub: sources.hub(),
             access: access.as_ref().map(|(log, _)| log.clone()),
             store: start.store,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use portolan_model::NodeId;
 use portolan_registry::Stored;
 use portolan_runtime::{Env, sockets::Sockets};
 
@@ -9,6 +10,7 @@ use crate::{
     cli,
     data_lock::DataLock,
     handover::{Inheritance, Succession, take_over},
+    node_id::node_id,
     service_manager::inherited_listeners,
     store::Store,
 };
@@ -17,6 +19,8 @@ use crate::{
 pub(super) struct Start {
     pub(super) sockets: Sockets,
     pub(super) lock: DataLock,
+    /// Who this Portolan is; a successor is the same.
+    pub(super) node: NodeId,
     pub(super) inheritance: Option<Succession>,
     pub(super) store: Store,
     /// What the store held; a successor opens it later, when its predecessor has closed it.
@@ -42,6 +46,7 @@ impl Start {
             return Ok(Self {
                 sockets: Sockets::new(listeners)?,
                 lock,
+                node: node_id(&arguments.data_dir, env)?,
                 inheritance: Some(succession),
                 store,
                 stored: None,
@@ -51,6 +56,7 @@ impl Start {
         Ok(Self {
             sockets: Sockets::new(inherited_listeners()?)?,
             lock,
+            node: node_id(&arguments.data_dir, env)?,
             inheritance: None,
             stored: Some(store.open().await?),
             store,

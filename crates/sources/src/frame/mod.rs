@@ -10,10 +10,13 @@ mod fields;
 mod follow;
 mod found;
 mod mapping;
+mod parts;
+mod provenance;
 mod servers;
 mod teller;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use backoff::{Backoff, PAUSE_MAX};
 pub use basics::{Basics, address_of};
@@ -21,5 +24,8 @@ pub use fields::Fields;
 pub use follow::{Ended, Follow, follow};
 pub use found::{Found, Unfit, foreign_id, foreign_name};
 pub use mapping::Mapping;
+pub use parts::Parts;
+pub use provenance::Provenance;
 pub use servers::{Servers, ServersSettings, tls};
-pub use teller::{Teller, View};
+pub use teller::Teller;
+pub use view::{Place, Unfits, View};

@@ -238,8 +238,8 @@ impl Servers {
         self.current = if next < count { next } else { 0 };
     }
 
-    /// Asks, on a connection that is open already if there is one. A call that may be
-    /// repeated is: once, on a new connection, if an old one turns out to be closed.
+    /// Asks, on a connection that is open already if there is one. A call is repeated once,
+    /// on a new connection, if an old one turns out to be closed: it must be one that may be.
     ///
     /// # Errors
     /// [`Ended::Lost`] names the server; the next one is asked from then on.
@@ -251,11 +251,15 @@ impl Servers {
             if !line.is_open() {
                 continue;
             }
-            if let Ok(answer) = line.call(call.clone(), within).await {
-                self.keep(line);
-                return Ok(answer);
+            match line.call(call.clone(), within).await {
+                Ok(answer) => {
+                    self.keep(line);
+                    return Ok(answer);
+                }
+                // A server that is silent would be silent to the next call, too.
+                Err(error @ CallError::TimedOut { .. }) => return Err(self.lost(&error)),
+                Err(_) => break,
             }
-            break;
         }
         let mut line = self.open().await?;
         match line.call(call, within).await {

@@ -1,7 +1,7 @@
 //! Says what changed, and remembers what was said.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -9,22 +9,10 @@ use std::{
 };
 
 use portolan_catalog::{Inbox, InboxClosed};
-use portolan_model::{Change, Departure, Instance, InstanceId, ServiceKey, SourceId};
+use portolan_model::{Change, Departure, Instance, InstanceId, NodeId, ServiceKey, SourceId};
 use portolan_runtime::Env;
 
-use super::Unfit;
-
-/// A place in the catalogue.
-type Place = (ServiceKey, InstanceId);
-
-/// Everything that a source knows at a time.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    services: BTreeSet<ServiceKey>,
-    instances: BTreeMap<Place, Arc<Instance>>,
-    unfit: u64,
-    unfit_example: Option<String>,
-}
+use super::{Unfits, View};
 
 /// A source's voice. Says only what is not known yet, so that repeating oneself is free.
 #[derive(Debug)]
@@ -33,6 +21,8 @@ pub struct Teller {
     env: Env,
     told: View,
     mood: Arc<Mood>,
+    /// The last doubt, while nothing else was said.
+    doubted: Option<String>,
 }
 
 /// What a source and whoever keeps it alive know of each other.
@@ -46,68 +36,6 @@ pub(super) struct Mood {
     whole: AtomicBool,
 }
 
-impl View {
-    /// Adds a service, which may have no instances.
-    pub fn add_service(&mut self, key: ServiceKey) {
-        self.services.insert(key);
-    }
-
-    /// Adds an instance and its service. Of two with the same id the first stays.
-    pub fn add(&mut self, instance: Instance) {
-        let place = (instance.key.clone(), instance.id.clone());
-        self.services.insert(instance.key.clone());
-        self.instances
-            .entry(place)
-            .or_insert_with(|| instance.into());
-    }
-
-    /// Counts something that can't be used, and remembers the first as an example.
-    pub fn pass_over(&mut self, what: &str, why: &Unfit) {
-        self.unfit = self.unfit.saturating_add(1);
-        let mut text = format!("{what}: {why}");
-        if let Some(cause) = std::error::Error::source(why) {
-            text = format!("{text}: {cause}");
-        }
-        self.unfit_example.get_or_insert(text);
-    }
-
-    /// Adds what was made of something found, or counts that it can't be used; passes over
-    /// what the settings don't want.
-    pub fn take(&mut self, what: &str, made: Result<Option<Instance>, Unfit>) {
-        match made {
-            Ok(Some(instance)) => self.add(instance),
-            Ok(None) => {}
-            Err(why) => self.pass_over(what, &why),
-        }
-    }
-
-    /// How many instances there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.instances.len()
-    }
-
-    /// Whether there is no instance.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.instances.is_empty()
-    }
-
-    /// The instances, by service and id.
-    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
-        self.instances.values()
-    }
-
-    fn of_service(&self, key: &ServiceKey) -> Vec<Place> {
-        let places = self.instances.keys();
-        let of_service = places.skip_while(|place| place.0 < *key);
-        of_service
-            .take_while(|place| place.0 == *key)
-            .cloned()
-            .collect()
-    }
-}
-
 impl Teller {
     pub(super) fn new(inbox: Arc<Inbox>, env: Env, mood: Arc<Mood>) -> Self {
         Self {
@@ -115,6 +43,7 @@ impl Teller {
             env,
             told: View::default(),
             mood,
+            doubted: None,
         }
     }
 
@@ -122,6 +51,12 @@ impl Teller {
     #[must_use]
     pub fn source(&self) -> &SourceId {
         self.inbox.source()
+    }
+
+    /// Who this Portolan is, if somebody said so.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodeId> {
+        self.inbox.node()
     }
 
     /// What was said so far.
@@ -136,8 +71,7 @@ impl Teller {
     /// # Errors
     /// [`InboxClosed`]: the source should end.
     pub async fn all(&mut self, mut view: View) -> Result<(), InboxClosed> {
-        let example = view.unfit_example.as_deref();
-        self.inbox.pulse().pass_over(view.unfit, example);
+        self.pass_over(&view.unfits);
         self.keep_since(&mut view);
         let same = view.services == self.told.services && view.instances == self.told.instances;
         self.told = view;
@@ -258,12 +192,32 @@ impl Teller {
     /// # Errors
     /// [`InboxClosed`]: the source should end.
     pub async fn doubt(&mut self, reason: &str) -> Result<(), InboxClosed> {
-        self.inbox.pulse().fail(self.env.now(), reason);
-        self.mood.stale.store(true, Relaxed);
         self.mood.spoke.store(true, Relaxed);
-        tracing::warn!(source = %self.source(), reason, "source fails in part; keeping what it said");
+        if self.doubted.as_deref() == Some(reason) {
+            return Ok(());
+        }
+        self.doubted = Some(reason.to_owned());
+        self.inbox.pulse().fail(self.env.now(), reason);
+        let first = !self.mood.stale.swap(true, Relaxed);
+        if first {
+            let source = self.source();
+            tracing::warn!(%source, reason, "source fails in part; keeping what it said");
+        }
         let reason = reason.into();
         self.inbox.send(Change::Stale { reason }).await
+    }
+
+    /// So much of what is read can't be used.
+    pub fn pass_over(&self, unfits: &Unfits) {
+        self.inbox
+            .pulse()
+            .pass_over(unfits.count(), unfits.example());
+    }
+
+    /// What is read gave a sign of life, though not all of it: says nothing, and what is in
+    /// doubt stays so.
+    pub fn still_in_part(&self) {
+        self.confirm();
     }
 
     /// Says everything again.
@@ -280,6 +234,7 @@ impl Teller {
 
     async fn say(&mut self, change: Change) -> Result<(), InboxClosed> {
         self.inbox.send(change).await?;
+        self.doubted = None;
         self.mood.stale.store(false, Relaxed);
         self.confirm();
         Ok(())

@@ -1,0 +1,64 @@
+//! Who this Portolan is: an id that chance made once, in a file of the data folder.
+
+use std::{fs, io, path::Path};
+
+use portolan_model::NodeId;
+use portolan_runtime::Env;
+
+/// The file's name in the data folder.
+const FILE: &str = "node-id";
+
+/// The id that the folder holds, or a new one that it holds from now on. Whoever calls has
+/// the right to use the folder.
+///
+/// # Errors
+/// The system's, if the file can't be read or written; [`io::ErrorKind::InvalidData`] if
+/// it holds no id. It is not replaced then, since others know this Portolan by it.
+pub(crate) fn node_id(folder: &Path, env: &Env) -> io::Result<NodeId> {
+    let file = folder.join(FILE);
+    let failed = |error: io::Error| {
+        let words = format!("can't use {}: {error}", file.display());
+        io::Error::new(error.kind(), words)
+    };
+    match fs::read_to_string(&file) {
+        Ok(text) => {
+            let read = NodeId::parse(text.trim());
+            read.map_err(|bad| failed(io::Error::new(io::ErrorKind::InvalidData, bad)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut dice = env.dice();
+            let id = NodeId::of_chance([dice.u64(), dice.u64()]);
+            let fresh = file.with_extension("fresh");
+            fs::write(&fresh, format!("{id}\n")).map_err(failed)?;
+            fs::rename(&fresh, &file).map_err(failed)?;
+            Ok(id)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_testkit::Scratch;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_made_once_and_kept() {
+        let scratch = Scratch::new();
+        let env = Env::system();
+        let first = node_id(scratch.path(), &env).unwrap();
+        assert_eq!(node_id(scratch.path(), &env).unwrap(), first);
+        let other = Scratch::new();
+        assert_ne!(node_id(other.path(), &env).unwrap(), first);
+    }
+
+    #[test]
+    fn a_file_that_holds_no_id_is_an_error_and_stays() {
+        let scratch = Scratch::new();
+        let file = scratch.write(FILE, "two words\n");
+        let error = node_id(scratch.path(), &Env::system()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(fs::read_to_string(file).unwrap(), "two words\n");
+    }
+}

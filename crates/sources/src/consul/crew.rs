@@ -1,0 +1,140 @@
+//! A few who fetch services, whatever their number: nobody asks for thousands at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use portolan_runtime::Task;
+use tokio::sync::{Mutex, mpsc};
+
+use super::{api::Cursor, follow::Datacenter, map::Entries};
+use crate::frame::{Ended, View};
+
+/// Services that are asked for at a time.
+const FETCHES_MAX: usize = 8;
+
+/// A service as it was fetched.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) view: View,
+    /// Where following it goes on.
+    pub(super) cursor: Cursor,
+    /// The nodes that it is on.
+    pub(super) nodes: BTreeSet<String>,
+    /// No check tells when it changes.
+    pub(super) is_unchecked: bool,
+}
+
+/// What one of them came back with.
+type Back = (String, Result<Fetched, Ended>);
+
+/// Those who fetch; they end when this is dropped.
+pub(super) struct Crew {
+    jobs: mpsc::Sender<String>,
+    done: mpsc::Receiver<Back>,
+    _tasks: Vec<Task>,
+}
+
+impl Crew {
+    pub(super) fn new(datacenter: &Datacenter) -> Self {
+        let (jobs, waiting) = mpsc::channel(FETCHES_MAX);
+        let (sender, done) = mpsc::channel(FETCHES_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let start = |_| {
+            let work = work(datacenter.clone(), Arc::clone(&waiting), sender.clone());
+            datacenter.env.spawn("consul fetch", work)
+        };
+        Self {
+            jobs,
+            done,
+            _tasks: (0..FETCHES_MAX).map(start).collect(),
+        }
+    }
+
+    /// Fetches all of these.
+    ///
+    /// # Cancellation
+    /// The crew is of no more use.
+    pub(super) async fn fetch(
+        &mut self,
+        names: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Fetched>, Ended> {
+        let mut fetched = BTreeMap::new();
+        let mut names = names.iter();
+        let mut out = 0_usize;
+        loop {
+            while out < FETCHES_MAX
+                && let Some(name) = names.next()
+            {
+                // As many as are out fit in.
+                self.jobs.send(name.clone()).await.map_err(|_| no_crew())?;
+                out = out.saturating_add(1);
+            }
+            if out == 0 {
+                return Ok(fetched);
+            }
+            let (name, back) = self.done.recv().await.ok_or_else(no_crew)?;
+            out = out.saturating_sub(1);
+            fetched.insert(name, back?);
+        }
+    }
+}
+
+async fn work(
+    datacenter: Datacenter,
+    waiting: Arc<Mutex<mpsc::Receiver<String>>>,
+    done: mpsc::Sender<Back>,
+) {
+    let mut api = datacenter.api();
+    loop {
+        let job = waiting.lock().await.recv().await;
+        let Some(name) = job else { return };
+        let asked = api.service(&name, Cursor::default(), Duration::ZERO).await;
+        let back = asked.map(|(asked, entries)| {
+            let entries = entries.unwrap_or_default();
+            Fetched {
+                view: datacenter.view(&entries),
+                cursor: asked.cursor,
+                nodes: entries.nodes(),
+                is_unchecked: entries.is_unchecked(),
+            }
+        });
+        if done.send((name, back)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn no_crew() -> Ended {
+    Ended::lost("a defect of Portolan: nobody fetches services")
+}
+
+impl Entries {
+    /// The nodes that they are on.
+    fn nodes(&self) -> BTreeSet<String> {
+        let nodes = self.list.iter().filter_map(|entry| {
+            let node = entry.pointer("/Node/Node")?;
+            node.as_str().map(str::to_owned)
+        });
+        nodes.collect()
+    }
+
+    /// Whether there is one that no check of its own tells about.
+    fn is_unchecked(&self) -> bool {
+        let has_own = |entry: &serde_json::Value| {
+            let checks = entry
+                .pointer("/Checks")
+                .and_then(|checks| checks.as_array());
+            let own = checks.into_iter().flatten().find(|check| {
+                let service = check.pointer("/ServiceName");
+                service
+                    .and_then(|name| name.as_str())
+                    .is_some_and(|name| !name.is_empty())
+            });
+            own.is_some()
+        };
+        self.list.is_empty() || !self.list.iter().all(has_own)
+    }
+}

@@ -1,0 +1,64 @@
+//! `consul`: the services of a Consul, by blocking queries.
+//!
+//! Settings: `url` or `urls`, agents or servers that are asked one after the other until
+//! one answers; `token`, sent as `X-Consul-Token`; `tls`; `headers`; `datacenters` (the
+//! agent's own by default); `services`, names to take (all by default, Consul's own
+//! `consul` aside); `tags`, all of which an instance must have; `stale` (true), whether any
+//! server may answer, or only the leader; `wait` (30s), how long a query may block, which
+//! is also how soon a server that is silent is noticed; `queries`, names of prepared
+//! queries, each of which becomes a service of its name, their failover included, asked
+//! again every `query_interval` (10s). `namespace`, `zone`, `only` and `map` as in every
+//! source; expressions may speak of `Node`, `Service` and `Checks`, as Consul's
+//! `/v1/health/service` answers them.
+//!
+//! Mapping: service, tags and metadata are `Service.Service`, `.Tags` and `.Meta`; tags
+//! like `key=value` are metadata, too. The id is `Service.ID`, followed by `@` and
+//! `Node.Node`, since ids are unique on a node only, and by `.` and the datacenter if
+//! several are read; a Portolan's own ids are kept. The address is `Service.Address`, or
+//! `Node.Address`; a host name is passed over, which is told. The port is `Service.Port`;
+//! metadata like `port-admin: 9000` are more ports. The version is `Meta.version`, the zone
+//! `Meta.zone` or the locality's, the weight 100 times that of `Service.Weights` for its
+//! health. The health is that of the worst check; maintenance mode takes an instance out of
+//! service without being a failure. With several datacenters, metadata say which: `dc`.
+//! Proxies and gateways of the mesh are left out.
+//!
+//! How it follows: the names of services by one blocking query, and each service by one of
+//! its own up to 64 of them. Where there are more, two blocking queries, for the names and
+//! for all checks, tell which services changed, and only those are asked for, 8 at a time;
+//! services without checks are looked at whenever any service was registered, and every
+//! minute.
+//!
+//! Departures are inferred, since Consul does not say why an instance is gone: the guard
+//! holds what goes in crowds.
+//!
+//! Loops: instances that a Portolan has told first are marked in the metadata
+//! `portolan/origin`; those that are our own are left out.
+//!
+//! Failure: what was known stays and is marked stale; a datacenter that does not answer
+//! does not take the others down. An index that goes back begins anew; `Retry-After` is
+//! honoured.
+//!
+//! Trust: whoever may register in Consul decides where requests go.
+
+mod api;
+mod crew;
+mod crowd;
+mod follow;
+mod map;
+mod settings;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use portolan_catalog::SourceKind;
+
+/// The row in the shelf.
+pub(crate) const KIND: SourceKind = SourceKind {
+    name: "consul",
+    summary: "the services of a Consul and their health, followed live by blocking queries",
+    schema: settings::schema,
+    example: "urls: [\"http://127.0.0.1:8500\"]\ntoken: secret\ndatacenters: [dc1, dc2]\nwait: 1m\n",
+    bad_example: "urls: [\"127.0.0.1:8500\"]\nwait: 1h\ndatacenters: dc1\n",
+    parse: settings::parse,
+};

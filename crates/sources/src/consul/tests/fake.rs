@@ -1,0 +1,257 @@
+//! A Consul that knows what the test says, in every datacenter the same.
+
+#![expect(clippy::arithmetic_side_effects, reason = "a test's own small numbers")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use portolan_model::NodeId;
+use portolan_runtime::Env;
+use portolan_wire::serve::{Query, Request, Response};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::testing::{Server, answer, field, node};
+
+#[derive(Clone)]
+pub(super) struct Fake {
+    state: Arc<Mutex<State>>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    index: u64,
+    services: BTreeMap<String, (u64, Vec<Value>)>,
+    queries: BTreeMap<String, Vec<Value>>,
+    refusals: BTreeMap<String, (u16, String)>,
+    node: Option<NodeId>,
+    hides_all: bool,
+    token: Option<String>,
+    waiting: usize,
+    most_waiting: usize,
+    fetches: usize,
+}
+
+/// An entry with a check of its node and one of its own.
+pub(super) fn entry(service: &str, id: &str) -> Value {
+    json!({
+        "Node": {"Node": "n1", "Address": "10.0.0.1", "Datacenter": "dc1"},
+        "Service": {
+            "ID": id, "Service": service, "Tags": null, "Address": "", "Port": 80,
+            "Meta": {}, "Weights": {"Passing": 1, "Warning": 1},
+        },
+        "Checks": [
+            {"Node": "n1", "CheckID": "serfHealth", "Status": "passing", "ServiceName": ""},
+            {"Node": "n1", "CheckID": format!("service:{id}"), "Status": "passing", "ServiceName": service},
+        ],
+    })
+}
+
+/// An entry that no check of its own tells about.
+pub(super) fn without_checks(service: &str, id: &str) -> Value {
+    let mut entry = entry(service, id);
+    entry["Checks"].as_array_mut().unwrap().truncate(1);
+    entry
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                index: 10,
+                ..State::default()
+            })),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    pub(super) fn start(&self) -> Server {
+        let this = self.clone();
+        Server::start(&Env::system(), move |request: Request| {
+            this.clone().answer(request)
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+        self.changed.send_replace(());
+    }
+
+    pub(super) fn put(&self, name: &str, entries: &[Value]) {
+        self.change(|state| {
+            state.index += 1;
+            let mut entries = entries.to_vec();
+            for entry in &mut entries {
+                for check in entry["Checks"].as_array_mut().unwrap().iter_mut().skip(1) {
+                    check["ModifyIndex"] = json!(state.index);
+                }
+            }
+            state
+                .services
+                .insert(name.to_owned(), (state.index, entries));
+        });
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        self.change(|state| {
+            state.index += 1;
+            state.services.remove(name);
+        });
+    }
+
+    /// The check of a node fails, and with it all services there.
+    pub(super) fn fail_node(&self, node: &str) {
+        self.change(|state| {
+            state.index += 1;
+            for (_, entries) in state.services.values_mut() {
+                let on_it = entries
+                    .iter_mut()
+                    .filter(|entry| entry["Node"]["Node"] == node);
+                for entry in on_it {
+                    entry["Checks"][0]["Status"] = json!("critical");
+                }
+            }
+        });
+    }
+
+    pub(super) fn query(&self, name: &str, entries: &[Value]) {
+        self.change(|state| {
+            state.queries.insert(name.to_owned(), entries.to_vec());
+        });
+    }
+
+    /// Counts from the start again.
+    pub(super) fn restart(&self) {
+        self.change(|state| {
+            state.index = 1;
+            for (index, _) in state.services.values_mut() {
+                *index = 1;
+            }
+        });
+    }
+
+    pub(super) fn refuse(&self, datacenter: &str, refusal: Option<(u16, &str)>) {
+        self.change(|state| match refusal {
+            Some((status, words)) => {
+                let refusal = (status, words.to_owned());
+                state.refusals.insert(datacenter.to_owned(), refusal);
+            }
+            None => state.refusals.clear(),
+        });
+    }
+
+    pub(super) fn hide_all(&self) {
+        self.change(|state| state.hides_all = true);
+    }
+
+    pub(super) fn sign(&self, number: u64) {
+        self.change(|state| state.node = Some(node(number)));
+    }
+
+    pub(super) fn token(&self) -> Option<String> {
+        self.state.lock().unwrap().token.clone()
+    }
+
+    /// Questions that are not answered yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.state.lock().unwrap().waiting
+    }
+
+    pub(super) fn most_waiting(&self) -> usize {
+        self.state.lock().unwrap().most_waiting
+    }
+
+    /// How often a service was asked for.
+    pub(super) fn fetches(&self) -> usize {
+        self.state.lock().unwrap().fetches
+    }
+
+    async fn answer(self, request: Request) -> Response {
+        let path = request.uri().path().to_owned();
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let query = Query::parse(&query).unwrap();
+        let number = |name: &str| query.find(name).and_then(|text| text.parse::<u64>().ok());
+        let seen = number("index").unwrap_or(0);
+        let wait = query
+            .find("wait")
+            .and_then(|wait| wait.strip_suffix("ms")?.parse().ok());
+        let wait = Duration::from_millis(wait.unwrap_or(0));
+        let datacenter = query.find("dc").unwrap_or("dc1").to_owned();
+        let mut changed = self.changed.subscribe();
+        {
+            let mut state = self.state.lock().unwrap();
+            state.token = field(request.headers(), "x-consul-token");
+            state.waiting += 1;
+            state.most_waiting = state.most_waiting.max(state.waiting);
+            state.fetches += usize::from(path.starts_with("/v1/health/service/"));
+        }
+        let env = Env::system();
+        let is_over = async {
+            loop {
+                let (index, _) = self.state.lock().unwrap().shown(&path);
+                let refused = self
+                    .state
+                    .lock()
+                    .unwrap()
+                    .refusals
+                    .contains_key(&datacenter);
+                // As Consul has it, an index that it has not reached is answered at once.
+                if index != seen || seen == 0 || refused {
+                    return;
+                }
+                changed.changed().await.unwrap();
+            }
+        };
+        let _over = env.timeout(wait, is_over).await;
+        let mut state = self.state.lock().unwrap();
+        state.waiting -= 1;
+        if let Some((status, words)) = state.refusals.get(&datacenter) {
+            return answer(*status, &[], words.clone());
+        }
+        let (index, body) = state.shown(&path);
+        let Some(body) = body else {
+            return answer(404, &[], "Query not found");
+        };
+        let index = index.to_string();
+        let mut fields = vec![("x-consul-index", index.as_str())];
+        if state.hides_all {
+            fields.push(("x-consul-results-filtered-by-acls", "true"));
+        }
+        let signature = state.node.as_ref().map(NodeId::as_str);
+        fields.extend(signature.map(|node| (NodeId::FIELD, node)));
+        answer(200, &fields, body.to_string())
+    }
+}
+
+impl State {
+    /// The index and body of a path.
+    fn shown(&self, path: &str) -> (u64, Option<Value>) {
+        if path == "/v1/catalog/services" {
+            let names = self.services.keys().map(|name| (name.clone(), json!([])));
+            return (self.index, Some(names.collect()));
+        }
+        if path == "/v1/health/state/any" {
+            let entries = self.services.values().flat_map(|(_, entries)| entries);
+            let mut checks: Vec<Value> = entries
+                .flat_map(|entry| entry["Checks"].as_array().unwrap().clone())
+                .collect();
+            // A node's check is there once.
+            checks.sort_by_key(ToString::to_string);
+            checks.dedup();
+            return (self.index, Some(json!(checks)));
+        }
+        if let Some(name) = path.strip_prefix("/v1/health/service/") {
+            let found = self.services.get(name);
+            let empty = (self.index, Some(json!([])));
+            return found.map_or(empty, |(index, entries)| (*index, Some(json!(entries))));
+        }
+        let name = path.strip_prefix("/v1/query/").unwrap();
+        let found = self.queries.get(name.strip_suffix("/execute").unwrap());
+        let executed = found.map(|entries| json!({"Service": "x", "Nodes": entries}));
+        (0, executed)
+    }
+}
