@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -19,7 +20,7 @@ use portolan_model::ByteSize;
 use portolan_runtime::{Env, Task};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::{TcpStream, UnixStream, lookup_host},
 };
 use tokio_rustls::TlsConnector;
 
@@ -101,6 +102,15 @@ pub enum CallError {
         #[source]
         source: io::Error,
     },
+    /// The socket takes no connection.
+    #[error("no connection to {}", path.display())]
+    Socket {
+        /// The socket's file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// None of the host's addresses takes a connection; this is what the last one did.
     #[error("no connection to {address}")]
     Connect {
@@ -167,6 +177,23 @@ impl Line {
                 Self::start(stream, url, env).await
             }
         }
+    }
+
+    /// Connects to a server on this machine by its socket; `url` is what it is told to be
+    /// called.
+    ///
+    /// # Errors
+    /// [`CallError::Socket`], or [`CallError::Broken`].
+    ///
+    /// # Cancellation
+    /// Nothing was sent yet.
+    pub async fn open_socket(path: &Path, url: &Url, env: &Env) -> Result<Self, CallError> {
+        let stream = in_time(env, UnixStream::connect(path)).await;
+        let stream = stream.map_err(|source| CallError::Socket {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::start(stream, url, env).await
     }
 
     async fn start<S>(stream: S, url: &Url, env: &Env) -> Result<Self, CallError>
