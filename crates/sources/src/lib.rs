@@ -6,6 +6,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod cloud_map;
 mod consul;
 mod dns;
 mod eureka;
@@ -13,6 +14,7 @@ mod file;
 pub mod frame;
 mod http;
 mod portolan;
+mod service_directory;
 #[cfg(test)]
 mod testing;
 
@@ -28,4 +30,6 @@ pub const KINDS: &[SourceKind] = &[
     eureka::KIND,
     portolan::KIND,
     http::KIND,
+    cloud_map::KIND,
+    service_directory::KIND,
 ];

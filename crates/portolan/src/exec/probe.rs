@@ -147,7 +147,7 @@ fn serving(whole: &[u8]) -> Outcome {
 
 fn call_words(error: &CallError) -> Arc<str> {
     match error {
-        CallError::Connect { source, .. } => words(source),
+        CallError::Connect { source, .. } | CallError::Socket { source, .. } => words(source),
         CallError::Broken(_) => "the answer broke off, or is not HTTP/1".into(),
         CallError::Lookup { .. }
         | CallError::ServerName(_)

@@ -9,17 +9,16 @@ use std::{
 
 use portolan_model::{
     BadName, Instance, InstanceId, Name, NamedPort, ServiceKey, SourceId, State, Weight,
-    route::HostPort,
 };
 
-use super::settings::{Family, Limits};
+use super::settings::{Family, Limits, Target};
 
 /// Most addresses of one host; the lowest count.
 pub(super) const ADDRESSES_MAX: usize = 256;
 /// How soon a name without addresses is asked for again if nobody says when.
-const NOTHING_TTL: Duration = Duration::from_secs(5);
+pub(super) const NOTHING_TTL: Duration = Duration::from_secs(5);
 /// A name without addresses is asked for again no later than this.
-const NOTHING_TTL_MAX: Duration = Duration::from_secs(30);
+pub(super) const NOTHING_TTL_MAX: Duration = Duration::from_secs(30);
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -47,6 +46,8 @@ pub(super) struct Known {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) addresses: Vec<IpAddr>,
+    /// Where a service's records lead, in place of addresses.
+    pub(super) places: Vec<Place>,
     /// Why it is not known any better.
     pub(super) failure: Option<String>,
     /// There was an answer, now or before.
@@ -78,7 +79,7 @@ impl Known {
         // One family's addresses are an answer, whatever became of the other.
         let failure = failure.filter(|_| ttl.is_none());
         let pause = match (&failure, ttl) {
-            (Some(_), _) => self.pause(limits),
+            (Some(_), _) => pause_after(self.failures, limits),
             (None, Some(ttl)) => ttl.clamp(limits.min_ttl, limits.max_ttl),
             (None, None) => {
                 let ttl = nothing_ttl.unwrap_or(NOTHING_TTL).min(NOTHING_TTL_MAX);
@@ -94,18 +95,10 @@ impl Known {
         let report = Report {
             addresses: self.addresses(family),
             answered: self.answered,
+            places: Vec::new(),
             failure,
         };
         (report, pause)
-    }
-
-    /// Twice as long after every failure.
-    fn pause(&self, limits: Limits) -> Duration {
-        let factor = 2_u32.saturating_pow(self.failures);
-        limits
-            .min_ttl
-            .saturating_mul(factor)
-            .min(PAUSE_MAX.max(limits.min_ttl))
     }
 
     fn addresses(&self, family: Family) -> Vec<IpAddr> {
@@ -118,6 +111,23 @@ impl Known {
         };
         addresses.into_iter().take(ADDRESSES_MAX).collect()
     }
+}
+
+/// Twice as long after every failure.
+pub(super) fn pause_after(failures: u32, limits: Limits) -> Duration {
+    let factor = 2_u32.saturating_pow(failures);
+    let pause = limits.min_ttl.saturating_mul(factor);
+    pause.min(PAUSE_MAX.max(limits.min_ttl))
+}
+
+/// Where a record of a service leads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) address: SocketAddr,
+    pub(super) weight: Weight,
+    /// The host that the record names.
+    pub(super) host: String,
+    pub(super) priority: u16,
 }
 
 /// What all hosts say.
@@ -133,49 +143,64 @@ impl View {
     /// What the hosts that were tried say.
     pub(super) fn of<'a>(
         source: &SourceId,
-        hosts: impl IntoIterator<Item = (&'a HostPort, &'a Option<Report>)>,
+        hosts: impl IntoIterator<Item = (&'a Target, &'a Option<Report>)>,
     ) -> Self {
         let mut view = Self::default();
-        for (host, report) in hosts {
+        for (target, report) in hosts {
             let Some(report) = report else {
                 continue;
             };
             if let Some(reason) = &report.failure {
-                view.failures.push(format!("{}: {reason}", host.host));
+                view.failures.push(format!("{}: {reason}", target.name()));
             }
-            if let Err(bad) = view.add(source, host, &report.addresses) {
-                view.failures.push(format!("{}: {bad}", host.host));
+            if let Err(bad) = view.add(source, target, report) {
+                view.failures.push(format!("{}: {bad}", target.name()));
             }
         }
         view
     }
 
-    fn add(
-        &mut self,
-        source: &SourceId,
-        host: &HostPort,
-        addresses: &[IpAddr],
-    ) -> Result<(), BadName> {
-        let key = host.service_key()?;
-        for ip in addresses {
-            let address = SocketAddr::new(*ip, host.port);
-            let id = InstanceId::parse(&address.to_string())?;
-            let name = Name::parse("default")?;
-            let instance = Instance {
-                key: key.clone(),
-                id: id.clone(),
-                endpoints: vec![NamedPort { name, address }],
-                zone: None,
-                version: None,
-                weight: Weight::NORMAL,
-                tags: Vec::new(),
-                metadata: BTreeMap::new(),
-                source: source.clone(),
-                state: State::default(),
-            };
-            self.instances.insert((key.clone(), id), Arc::new(instance));
+    fn add(&mut self, source: &SourceId, target: &Target, report: &Report) -> Result<(), BadName> {
+        let key = target.service_key()?;
+        if let Target::Host(host) = target {
+            for ip in &report.addresses {
+                let address = SocketAddr::new(*ip, host.port);
+                let instance = instance(source, &key, address)?;
+                self.put(instance);
+            }
+        }
+        for place in &report.places {
+            let mut instance = instance(source, &key, place.address)?;
+            instance.weight = place.weight;
+            let priority = place.priority.to_string();
+            let metadata = [("host", place.host.as_str()), ("priority", &priority)];
+            instance.metadata = metadata
+                .map(|(name, value)| (name.into(), value.into()))
+                .into();
+            self.put(instance);
         }
         self.services.push(key);
         Ok(())
     }
+
+    fn put(&mut self, instance: Instance) {
+        let place = (instance.key.clone(), instance.id.clone());
+        self.instances.insert(place, Arc::new(instance));
+    }
+}
+
+fn instance(source: &SourceId, key: &ServiceKey, address: SocketAddr) -> Result<Instance, BadName> {
+    let name = Name::parse("default")?;
+    Ok(Instance {
+        key: key.clone(),
+        id: InstanceId::parse(&address.to_string())?,
+        endpoints: vec![NamedPort { name, address }],
+        zone: None,
+        version: None,
+        weight: Weight::NORMAL,
+        tags: Vec::new(),
+        metadata: BTreeMap::new(),
+        source: source.clone(),
+        state: State::default(),
+    })
 }

@@ -1,12 +1,17 @@
 //! `dns`: host names as services, followed by the lifetime of their records.
 //!
-//! Settings: `hosts`, a list of `host:port`; `resolvers`, addresses of DNS servers like
+//! Settings: `hosts`, a list of `host:port`, or of names like `_http._tcp.api.internal`,
+//! whose SRV records name hosts, ports and weights; `resolvers`, addresses of DNS servers like
 //! `127.0.0.1:53` (default: those of the system, with its search list); `family`, which
 //! addresses to use (default `prefer_ipv4`: IPv6 only where there is no IPv4; or `ipv4`,
 //! `ipv6`, `both`); `min_ttl` (1s) and `max_ttl` (1m), between which answers are asked
-//! for again; `timeout` (5s) for one try of two.
+//! for again; `timeout` (5s) for one try of two; `keep` (0s), how long an address stays
+//! that answers do not name any more.
 //!
-//! The service of a host is `dns/<host>:<port>`; its instances are its addresses. The
+//! The service of a host is `dns/<host>:<port>`; its instances are its addresses. That of
+//! SRV records is `dns/_http._tcp.api.internal`; its instances are the addresses of the
+//! hosts of the lowest priority that has any, with the records' ports and weights, and
+//! `host` and `priority` as metadata. An answer that was truncated is asked for over TCP. The
 //! system's hosts file counts first, and both it and the list of DNS servers are
 //! followed. A name that has no addresses any more says so once its last answer is
 //! over; the guard holds what it had for a while. A server that fails, or does not
@@ -14,7 +19,9 @@
 //!
 //! Trust: whoever answers the DNS queries decides where requests go.
 
+mod linger;
 mod map;
+mod records;
 mod resolve;
 mod settings;
 #[cfg(test)]
@@ -30,7 +37,7 @@ pub(crate) const KIND: SourceKind = SourceKind {
     name: "dns",
     summary: "host names as services, asked for again when their answers expire",
     schema: settings::schema,
-    example: "hosts: [\"api.internal:8080\"]\nresolvers: [\"127.0.0.1:5353\"]\n",
+    example: "hosts: [\"api.internal:8080\", _http._tcp.users.internal]\nresolvers: [\"127.0.0.1:5353\"]\n",
     bad_example: "hosts: [api.internal]\nfamily: ipx\n",
     parse: settings::parse,
 };

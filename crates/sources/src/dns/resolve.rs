@@ -14,11 +14,15 @@ use hickory_resolver::{
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{
         op::Query,
-        rr::{Name, RecordType},
+        rr::{Name, RData, RecordType, rdata::SRV},
     },
 };
 
-use super::{map::Answer, settings::Settings};
+use super::{
+    map::Answer,
+    records::{RecordsAnswer, ServiceRecord},
+    settings::Settings,
+};
 
 /// How long an answer holds that does not come from a DNS server.
 const FIXED_TTL: Duration = Duration::from_hours(24);
@@ -27,6 +31,9 @@ const ATTEMPTS: usize = 2;
 
 /// An answer, later.
 pub(super) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// An answer about the records of a service, later.
+pub(super) type AnsweringRecords<'a> = Pin<Box<dyn Future<Output = RecordsAnswer> + Send + 'a>>;
 
 /// Which addresses are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +47,9 @@ pub(super) trait Resolve: Send + Sync {
     /// Asks for the addresses of a host. Called again when the answer is over;
     /// cancel-safe, never blocks the thread, and ends within the settings' timeouts.
     fn ask<'a>(&'a self, host: &'a str, version: Version) -> Answering<'a>;
+
+    /// Asks for the records of a service, as [`Self::ask`] does for addresses.
+    fn records<'a>(&'a self, name: &'a str) -> AnsweringRecords<'a>;
 }
 
 /// Asks the system's files and servers, or the servers of the settings.
@@ -87,6 +97,35 @@ impl Resolver {
         }
     }
 
+    async fn answer_records(&self, name: &str) -> RecordsAnswer {
+        let servers = match &self.servers {
+            Ok(servers) => servers,
+            Err(reason) => return RecordsAnswer::Failed(reason.clone()),
+        };
+        match servers.lookup(name, RecordType::SRV).await {
+            Ok(lookup) => {
+                let answers = lookup.answers();
+                let ttl = answers.iter().map(|record| record.ttl).min();
+                let ttl = Duration::from_secs(u64::from(ttl.unwrap_or_default()));
+                let records = answers.iter().filter_map(|record| match &record.data {
+                    RData::SRV(srv) => Some(ServiceRecord::of(srv)),
+                    _ => None,
+                });
+                // A single target that is the root says that there is no such service.
+                let records: Vec<_> = records.filter(|record| !record.host.is_empty()).collect();
+                if records.is_empty() {
+                    return RecordsAnswer::Nothing(Some(ttl));
+                }
+                RecordsAnswer::Records(records, ttl)
+            }
+            Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => {
+                let ttl = nothing.negative_ttl.map(u64::from);
+                RecordsAnswer::Nothing(ttl.map(Duration::from_secs))
+            }
+            Err(error) => RecordsAnswer::Failed(error.to_string()),
+        }
+    }
+
     /// Addresses that need no DNS: literals, loopback by RFC 6761, the hosts file.
     fn known(&self, host: &str) -> Option<Vec<IpAddr>> {
         if let Ok(ip) = host.parse() {
@@ -114,6 +153,22 @@ impl Resolver {
 impl Resolve for Resolver {
     fn ask<'a>(&'a self, host: &'a str, version: Version) -> Answering<'a> {
         Box::pin(self.answer(host, version))
+    }
+
+    fn records<'a>(&'a self, name: &'a str) -> AnsweringRecords<'a> {
+        Box::pin(self.answer_records(name))
+    }
+}
+
+impl ServiceRecord {
+    fn of(srv: &SRV) -> Self {
+        let host = srv.target.to_ascii().to_ascii_lowercase();
+        Self {
+            host: host.trim_end_matches('.').to_owned(),
+            port: srv.port,
+            priority: srv.priority,
+            weight: srv.weight,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use hickory_resolver::proto::rr::Name;
 use portolan_catalog::{Source, SourceSpec};
-use portolan_model::{Problem, SourceId, route::HostPort};
+use portolan_model::{BadName, Problem, ServiceKey, SourceId, route::HostPort};
 use portolan_runtime::Env;
 use serde_json::{Value, json};
 
@@ -26,13 +26,42 @@ const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
-    pub(super) hosts: Vec<HostPort>,
+    pub(super) hosts: Vec<Target>,
     /// The system's if empty.
     pub(super) resolvers: Vec<SocketAddr>,
     pub(super) family: Family,
     pub(super) limits: Limits,
     /// For one try.
     pub(super) timeout: Duration,
+    /// How long an address stays that answers do not name any more.
+    pub(super) keep: Duration,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The addresses of a host.
+    Host(HostPort),
+    /// The records of a service, `_http._tcp.api.internal`, which name hosts and ports.
+    Records(String),
+}
+
+impl Target {
+    /// The name that is asked for.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Host(host) => &host.host,
+            Self::Records(name) => name,
+        }
+    }
+
+    /// The service that it is.
+    pub(super) fn service_key(&self) -> Result<ServiceKey, BadName> {
+        match self {
+            Self::Host(host) => host.service_key(),
+            Self::Records(name) => ServiceKey::parse(&format!("dns/{name}")),
+        }
+    }
 }
 
 /// Between which answers are asked for again.
@@ -75,6 +104,7 @@ impl Default for Settings {
                 max_ttl: Duration::from_mins(1),
             },
             timeout: Duration::from_secs(5),
+            keep: Duration::ZERO,
         }
     }
 }
@@ -94,7 +124,7 @@ impl SourceSpec for Settings {
 #[must_use]
 pub fn for_hosts(hosts: &[HostPort]) -> Arc<dyn SourceSpec> {
     Arc::new(Settings {
-        hosts: hosts.to_vec(),
+        hosts: hosts.iter().cloned().map(Target::Host).collect(),
         ..Settings::default()
     })
 }
@@ -115,11 +145,12 @@ pub(super) fn parse(settings: &Value) -> Result<Arc<dyn SourceSpec>, Vec<Problem
         family,
         limits: Limits { min_ttl, max_ttl },
         timeout: fields.span("timeout", default.timeout, timeout),
+        keep: fields.span("keep", default.keep, (Duration::ZERO, DAY)),
     };
     Ok(Arc::new(fields.finish(settings)?))
 }
 
-fn hosts(fields: &mut Fields<'_>) -> Vec<HostPort> {
+fn hosts(fields: &mut Fields<'_>) -> Vec<Target> {
     let texts = fields.texts("hosts");
     if texts.is_empty() {
         let problem = Problem::new("/hosts", "a `dns` source needs hosts");
@@ -131,18 +162,43 @@ fn hosts(fields: &mut Fields<'_>) -> Vec<HostPort> {
     let mut hosts = Vec::new();
     for (index, text) in texts {
         let path = format!("hosts/{index}");
-        match parse_host(text) {
+        match parse_target(text) {
             Ok(host) if hosts.contains(&host) => {
                 fields.refuse(&path, format!("`{text}` is named twice"));
             }
             Ok(host) => hosts.push(host),
             Err(message) => {
                 let problem = Problem::new(format!("/{path}"), message);
-                fields.problem(problem.with_help("write it like `api.internal:8080`"));
+                fields.problem(
+                    problem.with_help(
+                        "write it like `api.internal:8080`, or `_http._tcp.api.internal`",
+                    ),
+                );
             }
         }
     }
     hosts
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    if !text.starts_with('_') {
+        return parse_host(text).map(Target::Host);
+    }
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    let is_service = name
+        .split('.')
+        .take(2)
+        .filter(|label| label.starts_with('_'))
+        .count()
+        == 2;
+    if !is_service || name.contains(':') || Name::from_ascii(&name).is_err() {
+        return Err(format!("`{text}` is not the name of a service's records"));
+    }
+    let target = Target::Records(name);
+    match target.service_key() {
+        Ok(_) => Ok(target),
+        Err(bad) => Err(bad.to_string()),
+    }
 }
 
 fn parse_host(text: &str) -> Result<HostPort, String> {
@@ -222,7 +278,7 @@ pub(super) fn schema() -> Value {
                 "minItems": 1,
                 "maxItems": HOSTS_MAX,
                 "items": {"type": "string"},
-                "description": "Host names with ports, like api.internal:8080."
+                "description": "Host names with ports, like api.internal:8080; or names of services, like _http._tcp.api.internal, whose SRV records name hosts and ports."
             },
             "resolvers": {
                 "type": "array",
@@ -237,7 +293,8 @@ pub(super) fn schema() -> Value {
             },
             "min_ttl": text("1s", "Answers are asked for again no sooner than this."),
             "max_ttl": text("1m", "Answers are asked for again no later than this."),
-            "timeout": text("5s", "Time for one try of two.")
+            "timeout": text("5s", "Time for one try of two."),
+            "keep": text("0s", "How long an address stays that answers do not name any more, for servers that answer with a few out of many.")
         }
     })
 }

@@ -11,19 +11,25 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, CNAME, SOA},
+        rdata::{A, CNAME, SOA, SRV},
     },
 };
 use portolan_catalog::{Fold, GuardSettings, Inflow, News, Saying, Turn, inboxes};
 use portolan_model::{Change, Revision, RevisionClock, SourceId, route::HostPort};
 use portolan_runtime::{Env, Task};
 use serde_json::json;
-use tokio::{net::UdpSocket, sync::watch};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UdpSocket},
+    sync::watch,
+};
 
 use super::{
+    linger::Linger,
     map::{ADDRESSES_MAX, Answer, Known, Report, View},
-    resolve::{Answering, Resolve, Resolver, Version},
-    settings::{self, Family, Limits, Settings},
+    records::{KnownRecords, RecordsAnswer, ServiceRecord},
+    resolve::{Answering, AnsweringRecords, Resolve, Resolver, Version},
+    settings::{self, Family, Limits, Settings, Target},
     watch::DnsSource,
 };
 
@@ -58,6 +64,13 @@ fn host(text: &str) -> HostPort {
         host: host.to_owned(),
         port: port.parse().unwrap(),
     }
+}
+
+fn target(text: &str) -> Target {
+    if text.starts_with('_') {
+        return Target::Records(text.to_owned());
+    }
+    Target::Host(host(text))
 }
 
 #[test]
@@ -202,11 +215,18 @@ fn the_source_of_upstreams_is_the_one_that_a_person_would_write() {
 
 /// Answers what it is told to, at once.
 #[derive(Default)]
-struct Scripted(Mutex<BTreeMap<String, Answer>>);
+struct Scripted(
+    Mutex<BTreeMap<String, Answer>>,
+    Mutex<Option<RecordsAnswer>>,
+);
 
 impl Scripted {
     fn says(&self, host: &str, answer: Answer) {
         self.0.lock().unwrap().insert(host.to_owned(), answer);
+    }
+
+    fn lists(&self, answer: RecordsAnswer) {
+        *self.1.lock().unwrap() = Some(answer);
     }
 }
 
@@ -217,6 +237,11 @@ impl Resolve for Scripted {
             Version::Ipv6 => None,
         };
         Box::pin(async move { answer.unwrap_or(nothing()) })
+    }
+
+    fn records<'a>(&'a self, _name: &'a str) -> AnsweringRecords<'a> {
+        let answer = self.1.lock().unwrap().clone();
+        Box::pin(async move { answer.unwrap_or(RecordsAnswer::Nothing(None)) })
     }
 }
 
@@ -235,7 +260,7 @@ impl Running {
         let (mut hub, inflow) = inboxes();
         let id = SourceId::new("dns");
         let settings = Settings {
-            hosts: hosts.iter().map(|text| host(text)).collect(),
+            hosts: hosts.iter().map(|text| target(text)).collect(),
             ..Settings::default()
         };
         let source = DnsSource::new(settings, id.clone(), env.clone());
@@ -382,7 +407,7 @@ async fn a_source_that_is_replaced_in_an_outage_loses_nothing() {
         let view = View::of(
             &SourceId::new("dns"),
             [(
-                &host("web:80"),
+                &target("web:80"),
                 &Some(Report {
                     addresses: vec![address.ip()],
                     ..Report::default()
@@ -408,21 +433,190 @@ async fn a_source_that_is_replaced_in_an_outage_loses_nothing() {
     assert_eq!(running.reason(), None);
 }
 
+fn record(host: &str, port: u16, priority: u16, weight: u16) -> ServiceRecord {
+    ServiceRecord {
+        host: host.to_owned(),
+        port,
+        priority,
+        weight,
+    }
+}
+
+fn records(records: &[ServiceRecord]) -> RecordsAnswer {
+    RecordsAnswer::Records(records.to_vec(), secs(5))
+}
+
+const RECORDS: &str = "_http._tcp.api.internal";
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_service_give_ports_and_weights() {
+    let script = Scripted::default();
+    script.says("one", found(&["10.0.0.1"], 60));
+    script.says("two", found(&["10.0.0.2", "10.0.0.3"], 60));
+    script.says("spare", found(&["10.0.0.9"], 60));
+    script.lists(records(&[
+        record("one", 8081, 10, 300),
+        record("two", 8082, 10, 0),
+        record("spare", 8089, 20, 1),
+    ]));
+    let mut running = Running::start(&[RECORDS], script);
+    running.listen(secs(1)).await;
+    let service = format!("dns/{RECORDS}");
+    assert_eq!(
+        running.ids(&service).unwrap(),
+        ["10.0.0.1:8081", "10.0.0.2:8082", "10.0.0.3:8082"]
+    );
+    let catalog = running.fold.catalog();
+    let instances = &catalog
+        .service(&service.parse().unwrap())
+        .unwrap()
+        .instances;
+    let weights: Vec<_> = instances.iter().map(|one| one.weight.as_u16()).collect();
+    assert_eq!(weights, [300, 1, 1]);
+    assert_eq!(
+        instances[1].metadata.get("host").map(|text| &**text),
+        Some("two")
+    );
+    // The records are asked for again when they are over.
+    running.script.lists(records(&[record("two", 8090, 10, 0)]));
+    running.listen(secs(7)).await;
+    let ids = running.ids(&service).unwrap();
+    assert!(ids.contains(&"10.0.0.2:8090".to_owned()), "{ids:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_fail_keep_what_they_led_to() {
+    let script = Scripted::default();
+    script.says("one", found(&["10.0.0.1"], 1));
+    script.lists(records(&[record("one", 80, 1, 1)]));
+    let mut running = Running::start(&[RECORDS], script);
+    running.listen(secs(1)).await;
+    running
+        .script
+        .lists(RecordsAnswer::Failed("request timed out".to_owned()));
+    running.listen(secs(60)).await;
+    assert_eq!(
+        running.ids(&format!("dns/{RECORDS}")).unwrap(),
+        ["10.0.0.1:80"]
+    );
+    assert_eq!(
+        running.reason().unwrap(),
+        format!("{RECORDS}: request timed out")
+    );
+    running.script.lists(records(&[record("one", 80, 1, 1)]));
+    running.script.says("one", failed());
+    running.listen(secs(60)).await;
+    assert_eq!(
+        running.ids(&format!("dns/{RECORDS}")).unwrap(),
+        ["10.0.0.1:80"]
+    );
+    assert_eq!(
+        running.reason().unwrap(),
+        format!("{RECORDS}: one: request timed out")
+    );
+}
+
+#[test]
+fn the_next_priority_counts_only_where_the_first_leads_nowhere() {
+    let mut known = KnownRecords::default();
+    known.take(
+        records(&[record("a", 1, 5, 0), record("b", 2, 9, 0)]),
+        LIMITS,
+    );
+    known.take_host(
+        "b",
+        (found(&["10.0.0.2"], 1), nothing()),
+        (Family::Ipv4, LIMITS),
+    );
+    let places = |known: &KnownRecords| {
+        let places = known.report(None).places.into_iter();
+        places
+            .map(|place| (place.address.to_string(), place.weight.as_u16()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(places(&known), [("10.0.0.2:2".to_owned(), 100)]);
+    known.take_host(
+        "a",
+        (found(&["10.0.0.1"], 1), nothing()),
+        (Family::Ipv4, LIMITS),
+    );
+    assert_eq!(places(&known), [("10.0.0.1:1".to_owned(), 100)]);
+    let (failure, pause) = known.take(RecordsAnswer::Nothing(Some(secs(900))), LIMITS);
+    assert_eq!((failure, pause), (None, secs(30)));
+    assert_eq!(places(&known), []);
+}
+
+#[test]
+fn names_of_records_are_told_from_hosts() {
+    let read = |text: &str| settings::parse(&json!({"hosts": [text]})).map(|_| ());
+    for good in ["_http._tcp.api.internal", "_grpc._tcp.a.", "a_b:80"] {
+        assert!(read(good).is_ok(), "{good}");
+    }
+    for bad in ["_http.api.internal", "_http._tcp.api:80", "_http", "_"] {
+        let problems = read(bad).unwrap_err();
+        assert!(
+            problems[0].message.contains("service's records"),
+            "{bad}: {problems:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_stay_for_a_while_where_answers_are_a_few_out_of_many() {
+    let now = Env::virtual_time(1).instant();
+    let mut linger = Linger::default();
+    let mut over = |texts: &[&str], at: u64| {
+        let report = Report {
+            addresses: ips(texts),
+            ..Report::default()
+        };
+        linger.over(report, secs(10), now + secs(at)).addresses
+    };
+    assert_eq!(over(&["10.0.0.1"], 0), ips(&["10.0.0.1"]));
+    assert_eq!(over(&["10.0.0.2"], 5), ips(&["10.0.0.1", "10.0.0.2"]));
+    assert_eq!(over(&["10.0.0.2"], 11), ips(&["10.0.0.2"]));
+    assert_eq!(
+        over(&[], 12),
+        ips(&[]),
+        "a name that has nothing has nothing"
+    );
+}
+
 /// A DNS server on a free port that knows a few names.
 struct Server {
     address: SocketAddr,
-    _task: Task,
+    _tasks: [Task; 2],
 }
 
 impl Server {
     async fn start(env: &Env) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
+        let serve_streams = async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                while let Ok(size) = stream.read_u16().await {
+                    let mut question = vec![0; size.into()];
+                    stream.read_exact(&mut question).await.unwrap();
+                    let question = Message::from_vec(&question).unwrap();
+                    let answer = Self::answer(&question).unwrap().to_vec().unwrap();
+                    stream
+                        .write_u16(u16::try_from(answer.len()).unwrap())
+                        .await
+                        .unwrap();
+                    stream.write_all(&answer).await.unwrap();
+                }
+            }
+        };
         let serve = async move {
             let mut buffer = [0; 4096];
             while let Ok((bytes, client)) = socket.recv_from(&mut buffer).await {
                 let question = Message::from_vec(&buffer[..bytes]).unwrap();
-                if let Some(answer) = Self::answer(&question) {
+                if let Some(mut answer) = Self::answer(&question) {
+                    if question.queries[0].name().to_ascii().starts_with("many.") {
+                        answer.answers.clear();
+                        answer.metadata.truncation = true;
+                    }
                     socket
                         .send_to(&answer.to_vec().unwrap(), client)
                         .await
@@ -432,7 +626,10 @@ impl Server {
         };
         Self {
             address,
-            _task: env.spawn("fake dns", serve),
+            _tasks: [
+                env.spawn("fake dns", serve),
+                env.spawn("fake dns streams", serve_streams),
+            ],
         }
     }
 
@@ -453,6 +650,21 @@ impl Server {
                 let addresses = [A::new(10, 0, 0, 1), A::new(10, 0, 0, 2)];
                 answer.add_answers(
                     addresses.map(|ip| Record::from_rdata(target.clone(), 90, RData::A(ip))),
+                );
+            }
+            ("many.internal", RecordType::A) => {
+                let addresses = (1..=200).map(|n| A::new(10, 1, 0, n));
+                answer.add_answers(
+                    addresses.map(|ip| Record::from_rdata(name.clone(), 60, RData::A(ip))),
+                );
+            }
+            (RECORDS, RecordType::SRV) => {
+                let records = [
+                    SRV::new(1, 2, 8080, target.clone()),
+                    SRV::new(9, 0, 81, Name::root()),
+                ];
+                answer.add_answers(
+                    records.map(|srv| Record::from_rdata(name.clone(), 60, RData::SRV(srv))),
                 );
             }
             ("broken.internal", _) => answer.metadata.response_code = ResponseCode::ServFail,
@@ -483,6 +695,26 @@ async fn a_server_is_asked_and_a_chain_lives_as_long_as_its_shortest_link() {
     assert_eq!(answer, found(&["10.0.0.1", "10.0.0.2"], 30));
     let answer = resolver.ask("api.internal", Version::Ipv6).await;
     assert_eq!(answer, Answer::Nothing(Some(secs(7))));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_is_asked_for_over_tcp() {
+    let (resolver, _server) = resolver().await;
+    let answer = resolver.ask("many.internal", Version::Ipv4).await;
+    assert!(
+        matches!(&answer, Answer::Addresses(found, _) if found.len() == 200),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_is_asked_for_the_records_of_a_service() {
+    let (resolver, _server) = resolver().await;
+    let answer = resolver.records(RECORDS).await;
+    let expected = RecordsAnswer::Records(vec![record("target.internal", 8080, 1, 2)], secs(60));
+    assert_eq!(answer, expected);
+    let answer = resolver.records("_no._tcp.internal").await;
+    assert_eq!(answer, RecordsAnswer::Nothing(Some(secs(7))));
 }
 
 #[tokio::test]

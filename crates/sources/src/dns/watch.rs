@@ -8,14 +8,16 @@ use std::{
 };
 
 use portolan_catalog::{Inbox, InboxClosed, Source, SourceRun};
-use portolan_model::{Change, SourceId, route::HostPort};
+use portolan_model::{Change, SourceId};
 use portolan_runtime::{Dice, Env, Task};
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    linger::Linger,
     map::{Answer, Known, Report, View},
+    records::KnownRecords,
     resolve::{Resolve, Resolver, Version},
-    settings::{Family, Settings},
+    settings::{Family, Limits, Settings, Target},
 };
 
 /// Reports that wait to be told.
@@ -77,13 +79,15 @@ impl DnsSource {
             hosts,
             family,
             limits,
+            keep,
             ..
         } = &self.settings;
         let (reports, mut told) = mpsc::channel(REPORTS_MAX);
-        let asker = |(index, host): (usize, &HostPort)| {
+        let asker = |(index, target): (usize, &Target)| {
             let asker = Asker {
                 index,
-                host: host.clone(),
+                target: target.clone(),
+                keep: *keep,
                 family: *family,
                 limits: *limits,
                 env: self.env.clone(),
@@ -125,9 +129,10 @@ fn looks() -> [Option<SystemTime>; 2] {
 /// Asks for one host.
 struct Asker {
     index: usize,
-    host: HostPort,
+    target: Target,
     family: Family,
-    limits: super::settings::Limits,
+    limits: Limits,
+    keep: Duration,
     env: Env,
     dice: Dice,
     resolver: watch::Receiver<SharedResolver>,
@@ -135,14 +140,15 @@ struct Asker {
 
 impl Asker {
     async fn run(mut self, reports: mpsc::Sender<(usize, Report)>) {
-        let mut known = Known::default();
+        let mut known = Knowledge::default();
+        let mut linger = Linger::default();
         // Hosts don't ask in step: one a millisecond at the start, by jitter later.
         let start = u64::try_from(self.index).unwrap_or_default();
         self.env.sleep(Duration::from_millis(start)).await;
         loop {
             let resolver = Arc::clone(&self.resolver.borrow_and_update());
-            let answers = self.ask(resolver.as_ref()).await;
-            let (report, pause) = known.take(answers, self.family, self.limits);
+            let (report, pause) = self.round(resolver.as_ref(), &mut known).await;
+            let report = linger.over(report, self.keep, self.env.instant());
             if reports.send((self.index, report)).await.is_err() {
                 return;
             }
@@ -156,8 +162,28 @@ impl Asker {
         }
     }
 
-    async fn ask(&self, resolver: &dyn Resolve) -> (Answer, Answer) {
-        let host = &self.host.host;
+    /// Asks once. Gives what is known then, and when to ask again.
+    async fn round(&self, resolver: &dyn Resolve, known: &mut Knowledge) -> (Report, Duration) {
+        match &self.target {
+            Target::Host(host) => {
+                let answers = self.ask(resolver, &host.host).await;
+                known.host.take(answers, self.family, self.limits)
+            }
+            Target::Records(name) => {
+                let records = &mut known.records;
+                let answer = resolver.records(name).await;
+                let (failure, mut pause) = records.take(answer, self.limits);
+                for target in records.targets() {
+                    let answers = self.ask(resolver, &target).await;
+                    let again = records.take_host(&target, answers, (self.family, self.limits));
+                    pause = pause.min(again);
+                }
+                (records.report(failure), pause)
+            }
+        }
+    }
+
+    async fn ask(&self, resolver: &dyn Resolve, host: &str) -> (Answer, Answer) {
         match self.family {
             Family::Ipv4 => (
                 resolver.ask(host, Version::Ipv4).await,
@@ -181,10 +207,17 @@ impl Asker {
     }
 }
 
+/// What is known about a target, of either kind.
+#[derive(Debug, Default)]
+struct Knowledge {
+    host: Known,
+    records: KnownRecords,
+}
+
 /// Knows what the inbox was told.
 struct Teller {
     source: SourceId,
-    hosts: Vec<HostPort>,
+    hosts: Vec<Target>,
     reports: Vec<Option<Report>>,
     told: View,
     /// A `Reset` said everything once.
@@ -194,7 +227,7 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(source: SourceId, hosts: Vec<HostPort>, whole_at: Instant) -> Self {
+    fn new(source: SourceId, hosts: Vec<Target>, whole_at: Instant) -> Self {
         Self {
             source,
             reports: vec![None; hosts.len()],

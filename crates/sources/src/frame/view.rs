@@ -137,6 +137,12 @@ impl View {
         self.unfits.add(&other.unfits);
     }
 
+    /// Whether a service is known, with or without instances.
+    #[must_use]
+    pub fn has_service(&self, key: &ServiceKey) -> bool {
+        self.services.contains(key)
+    }
+
     /// The instances, by service and id.
     pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
         self.instances.values()
