@@ -5,9 +5,10 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod docker;
+mod kubernetes;
 mod lines;
 
 use portolan_catalog::SourceKind;
 
 /// Every kind of source of this crate, in the order of the reference.
-pub const KINDS: &[SourceKind] = &[docker::KIND];
+pub const KINDS: &[SourceKind] = &[docker::KIND, kubernetes::KIND];

@@ -31,7 +31,8 @@ impl Lines {
             if self.rest.ends_with(b"\n") {
                 self.rest.pop();
                 let line = std::mem::take(&mut self.rest);
-                self.whole.extend(Some(line).filter(|line| !line.is_empty()));
+                self.whole
+                    .extend(Some(line).filter(|line| !line.is_empty()));
             }
         }
         Ok(())
@@ -56,7 +57,11 @@ mod tests {
                 lines.push(chunk).unwrap();
             }
             let found: Vec<_> = std::iter::from_fn(|| lines.pop()).collect();
-            assert_eq!(found, [b"{\"a\":1}".to_vec(), b"{\"b\":2}".to_vec()], "{size}");
+            assert_eq!(
+                found,
+                [b"{\"a\":1}".to_vec(), b"{\"b\":2}".to_vec()],
+                "{size}"
+            );
         }
     }
 

@@ -51,7 +51,11 @@ impl Daemon {
         }
         let (status, headers) = (stream.status, stream.headers.clone());
         let body = stream.rest(self.timeout).await.unwrap_or_default();
-        Err(self.refused(&Answer { status, headers, body }))
+        Err(self.refused(&Answer {
+            status,
+            headers,
+            body,
+        }))
     }
 
     /// The ids of all containers that run.
@@ -62,7 +66,10 @@ impl Daemon {
         }
         let listed: Result<Vec<Value>, _> = serde_json::from_slice(&answer.body);
         let listed = listed.map_err(|error| {
-            Ended::lost(format!("{} answered with no list of containers: {error}", self.place()))
+            Ended::lost(format!(
+                "{} answered with no list of containers: {error}",
+                self.place()
+            ))
         })?;
         let ids = listed.iter().filter_map(|one| one.get("Id")?.as_str());
         Ok(ids.map(str::to_owned).collect())
@@ -151,7 +158,10 @@ impl Daemon {
 
     fn refused(&self, answer: &Answer) -> Ended {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let words = body.get("message").and_then(Value::as_str).unwrap_or_default();
+        let words = body
+            .get("message")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let words: String = words.chars().take(TOLD_CHARS_MAX).collect();
         let hint = if answer.status == http::StatusCode::FORBIDDEN {
             " (does the proxy in front of it let `GET /containers` and `GET /events` through?)"
@@ -170,11 +180,12 @@ fn hint(path: &Path, error: &io::Error) -> &'static str {
     let is_there = path.parent().is_some_and(Path::exists);
     #[expect(clippy::wildcard_enum_match_arm, reason = "most errors need no hint")]
     match error.kind() {
-        io::ErrorKind::PermissionDenied => " (is this user in the socket's group, usually `docker`?)",
+        io::ErrorKind::PermissionDenied => {
+            " (is this user in the socket's group, usually `docker`?)"
+        }
         io::ErrorKind::NotFound if is_there => " (does the daemon run?)",
         io::ErrorKind::NotFound => " (is the folder mounted into this container?)",
         io::ErrorKind::ConnectionRefused => " (the daemon does not run)",
         _ => "",
     }
 }
-

@@ -39,11 +39,18 @@ impl<'a> Container<'a> {
     }
 
     fn text(self, pointer: &str) -> &'a str {
-        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     fn map(self, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-        self.0.pointer(pointer).and_then(Value::as_object).into_iter().flatten()
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
     }
 
     pub(super) fn id(self) -> &'a str {
@@ -76,7 +83,9 @@ impl<'a> Container<'a> {
 
     /// Whether its labels, or the settings, want it in the catalogue.
     pub(super) fn is_wanted(self, settings: &Settings) -> bool {
-        let labels = self.map("/Config/Labels").map(|(key, value)| (key.as_str(), value.as_str()));
+        let labels = self
+            .map("/Config/Labels")
+            .map(|(key, value)| (key.as_str(), value.as_str()));
         let mut wanted = settings.exposed_by_default;
         for (key, value) in labels {
             match key.strip_prefix(LABELS) {
@@ -90,7 +99,8 @@ impl<'a> Container<'a> {
 
     /// Whose network it shares, if it has none of its own.
     pub(super) fn shares_with(self) -> Option<&'a str> {
-        self.text("/HostConfig/NetworkMode").strip_prefix("container:")
+        self.text("/HostConfig/NetworkMode")
+            .strip_prefix("container:")
     }
 
     /// The instance.
@@ -118,7 +128,11 @@ impl<'a> Container<'a> {
                 .map(str::to_owned),
             weight: self.number("weight")?,
             health,
-            note: if is_paused { Some("paused".to_owned()) } else { note },
+            note: if is_paused {
+                Some("paused".to_owned())
+            } else {
+                note
+            },
             out_of_service: is_paused,
             leaving: false,
             tags: self.tags(),
@@ -127,7 +141,9 @@ impl<'a> Container<'a> {
     }
 
     fn service(self) -> &'a str {
-        let named = self.own_label("service").or_else(|| self.label(COMPOSE_SERVICE));
+        let named = self
+            .own_label("service")
+            .or_else(|| self.label(COMPOSE_SERVICE));
         named.unwrap_or_else(|| self.name())
     }
 
@@ -137,13 +153,18 @@ impl<'a> Container<'a> {
         };
         let number = text.trim().parse().map(Some);
         number.map_err(|_| {
-            Unfit::Because(format!("the label `{LABELS}{label}` is `{text}`, which is no number up to 65535"))
+            Unfit::Because(format!(
+                "the label `{LABELS}{label}` is `{text}`, which is no number up to 65535"
+            ))
         })
     }
 
     fn tags(self) -> Vec<String> {
         let tags = self.own_label("tags").unwrap_or_default().split(',');
-        tags.map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+        tags.map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn metadata(self) -> BTreeMap<String, String> {
@@ -152,9 +173,14 @@ impl<'a> Container<'a> {
             Some((key.to_owned(), value.as_str()?.to_owned()))
         });
         let mut metadata: BTreeMap<_, _> = own.collect();
-        for (key, text) in [("container", self.name()), ("image", self.text("/Config/Image"))] {
+        for (key, text) in [
+            ("container", self.name()),
+            ("image", self.text("/Config/Image")),
+        ] {
             if !text.is_empty() {
-                metadata.entry(key.to_owned()).or_insert_with(|| text.to_owned());
+                metadata
+                    .entry(key.to_owned())
+                    .or_insert_with(|| text.to_owned());
             }
         }
         metadata
@@ -167,18 +193,25 @@ impl<'a> Container<'a> {
             ports.push((String::new(), port));
         }
         for (key, _) in self.map("/Config/Labels") {
-            if let Some(name) = key.strip_prefix(LABELS).and_then(|key| key.strip_prefix("port.")) {
+            if let Some(name) = key
+                .strip_prefix(LABELS)
+                .and_then(|key| key.strip_prefix("port."))
+            {
                 let port = self.number(&format!("port.{name}"))?;
                 ports.extend(port.map(|port| (name.to_owned(), port)));
             }
         }
         if ports.is_empty() {
-            let exposed = self.map("/Config/ExposedPorts").chain(self.map("/NetworkSettings/Ports"));
+            let exposed = self
+                .map("/Config/ExposedPorts")
+                .chain(self.map("/NetworkSettings/Ports"));
             let lowest = exposed.filter_map(|(key, _)| tcp_port(key)).min();
             ports.extend(lowest.map(|port| (String::new(), port)));
         }
         if ports.is_empty() {
-            return Err(Unfit::Because(format!("it exposes no TCP port, and no label `{LABELS}port` names one")));
+            return Err(Unfit::Because(format!(
+                "it exposes no TCP port, and no label `{LABELS}port` names one"
+            )));
         }
         Ok(ports)
     }
@@ -190,11 +223,18 @@ impl<'a> Container<'a> {
             return Ok(settings.host_address);
         }
         if let Some(other) = self.shares_with() {
-            return Err(Unfit::Because(format!("it shares the network of container {other}, which is not to be seen")));
+            return Err(Unfit::Because(format!(
+                "it shares the network of container {other}, which is not to be seen"
+            )));
         }
         let wanted = self.own_label("network").or(settings.network.as_deref());
         let address = |(name, network): (&'a String, &Value)| {
-            let field = |field| network.get(field).and_then(Value::as_str).and_then(address_of);
+            let field = |field| {
+                network
+                    .get(field)
+                    .and_then(Value::as_str)
+                    .and_then(address_of)
+            };
             let address = field("IPAddress").or_else(|| field("GlobalIPv6Address"))?;
             Some((name.as_str(), address))
         };
@@ -204,11 +244,17 @@ impl<'a> Container<'a> {
             // Compose puts the project before the name of a network.
             let found = networks.get(wanted).or_else(|| {
                 let ending = format!("_{wanted}");
-                networks.iter().find(|(name, _)| name.ends_with(&ending)).map(|(_, address)| address)
+                networks
+                    .iter()
+                    .find(|(name, _)| name.ends_with(&ending))
+                    .map(|(_, address)| address)
             });
             return found.copied().ok_or_else(|| {
                 let has: Vec<_> = networks.keys().copied().collect();
-                Unfit::Because(format!("it has no address in network `{wanted}`, only in: {}", has.join(", ")))
+                Unfit::Because(format!(
+                    "it has no address in network `{wanted}`, only in: {}",
+                    has.join(", ")
+                ))
             });
         }
         let first = networks.get(mode).or_else(|| networks.values().next());
@@ -230,13 +276,16 @@ impl<'a> Container<'a> {
             let Some((ip, published)) = self.published_at(*port) else {
                 continue;
             };
-            let ip = ip.filter(|ip| !ip.is_unspecified()).unwrap_or(settings.host_address);
+            let ip = ip
+                .filter(|ip| !ip.is_unspecified())
+                .unwrap_or(settings.host_address);
             if *address.get_or_insert(ip) == ip {
                 ports.push((name.clone(), published));
             }
         }
         let numbers: Vec<_> = wanted.iter().map(|(_, port)| port.to_string()).collect();
-        let nothing = || Unfit::Because(format!("its port {} is not published", numbers.join(", ")));
+        let nothing =
+            || Unfit::Because(format!("its port {} is not published", numbers.join(", ")));
         Ok((address.ok_or_else(nothing)?, ports))
     }
 
@@ -245,12 +294,17 @@ impl<'a> Container<'a> {
         let bound = ports.get(format!("{port}/tcp"))?.as_array()?;
         let mut bound = bound.iter().filter_map(|binding| {
             let published: u16 = binding.get("HostPort")?.as_str()?.parse().ok()?;
-            let ip = binding.get("HostIp").and_then(Value::as_str).and_then(address_of);
+            let ip = binding
+                .get("HostIp")
+                .and_then(Value::as_str)
+                .and_then(address_of);
             Some((ip, published)).filter(|_| published > 0)
         });
         let first = bound.next()?;
         // Docker binds both families; the older one is what clients of the host expect.
-        let older = std::iter::once(first).chain(bound).find(|(ip, _)| ip.is_none_or(|ip| ip.is_ipv4()));
+        let older = std::iter::once(first)
+            .chain(bound)
+            .find(|(ip, _)| ip.is_none_or(|ip| ip.is_ipv4()));
         older.or(Some(first))
     }
 
@@ -260,8 +314,14 @@ impl<'a> Container<'a> {
             "unhealthy" => Health::Critical,
             _ => Health::Passing,
         };
-        let last = self.0.pointer("/State/Health/Log").and_then(Value::as_array);
-        let said = last.and_then(|log| log.last()?.get("Output")?.as_str()).unwrap_or_default().trim();
+        let last = self
+            .0
+            .pointer("/State/Health/Log")
+            .and_then(Value::as_array);
+        let said = last
+            .and_then(|log| log.last()?.get("Output")?.as_str())
+            .unwrap_or_default()
+            .trim();
         let said: String = said.chars().take(NOTE_CHARS_MAX).collect();
         let note = (health == Health::Critical && !said.is_empty()).then_some(said);
         (health, note)
@@ -269,7 +329,12 @@ impl<'a> Container<'a> {
 
     /// What expressions are asked about.
     pub(super) fn object(self) -> Map<String, Value> {
-        let part = |pointer| self.0.pointer(pointer).cloned().unwrap_or_else(|| json!({}));
+        let part = |pointer| {
+            self.0
+                .pointer(pointer)
+                .cloned()
+                .unwrap_or_else(|| json!({}))
+        };
         let values = [
             json!(self.id()),
             json!(self.name()),
@@ -281,14 +346,21 @@ impl<'a> Container<'a> {
             part("/NetworkSettings/Networks"),
             part("/NetworkSettings/Ports"),
         ];
-        NAMES.iter().map(|name| (*name).to_owned()).zip(values).collect()
+        NAMES
+            .iter()
+            .map(|name| (*name).to_owned())
+            .zip(values)
+            .collect()
     }
 }
 
 /// The number of `8080/tcp`.
 fn tcp_port(text: &str) -> Option<u16> {
     let (number, protocol) = text.split_once('/')?;
-    number.parse().ok().filter(|port| *port > 0 && protocol == "tcp")
+    number
+        .parse()
+        .ok()
+        .filter(|port| *port > 0 && protocol == "tcp")
 }
 
 /// The container that an event of the daemon is about, if it may change what is known of it.

@@ -69,7 +69,10 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
     let mut fields = Fields::new(settings);
     let basics = Basics::read(&mut fields, NAMES);
     let host = host(&mut fields);
-    let reach = fields.word("use", &[("internal", Use::Internal), ("published", Use::Published)]);
+    let reach = fields.word(
+        "use",
+        &[("internal", Use::Internal), ("published", Use::Published)],
+    );
     let settings = Settings {
         basics,
         host_address: host_address(&mut fields, &host),
@@ -77,7 +80,11 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
         exposed_by_default: fields.flag("exposed_by_default", false),
         network: fields.text("network").map(str::to_owned),
         reach: reach.unwrap_or(Use::Internal),
-        timeout: fields.span("timeout", TIMEOUT, (Duration::from_millis(100), Duration::from_mins(5))),
+        timeout: fields.span(
+            "timeout",
+            TIMEOUT,
+            (Duration::from_millis(100), Duration::from_mins(5)),
+        ),
         resync: fields.span("resync", RESYNC, (SECOND, Duration::from_hours(24))),
     };
     fields.finish(settings)
@@ -87,7 +94,10 @@ fn host(fields: &mut Fields<'_>) -> Host {
     let has_tls = fields.value("tls").is_some();
     let tls = tls(fields);
     let text = fields.text("host").unwrap_or(HOST);
-    if let Some(path) = text.strip_prefix("unix://").filter(|path| path.starts_with('/')) {
+    if let Some(path) = text
+        .strip_prefix("unix://")
+        .filter(|path| path.starts_with('/'))
+    {
         if has_tls {
             fields.refuse("tls", "a socket is not spoken to over TLS");
         }
@@ -102,11 +112,18 @@ fn host(fields: &mut Fields<'_>) -> Host {
         Ok(url) => vec![url],
         Err(_) => {
             let problem = Problem::new("/host", format!("`{text}` is not where a daemon is"));
-            fields.problem(problem.with_help("write it like `unix:///var/run/docker.sock` or `tcp://host:2376`"));
+            fields.problem(
+                problem
+                    .with_help("write it like `unix:///var/run/docker.sock` or `tcp://host:2376`"),
+            );
             Vec::new()
         }
     };
-    Host::Servers(ServersSettings { urls, tls, fields: HeaderMap::new() })
+    Host::Servers(ServersSettings {
+        urls,
+        tls,
+        fields: HeaderMap::new(),
+    })
 }
 
 fn host_address(fields: &mut Fields<'_>, host: &Host) -> IpAddr {
@@ -142,8 +159,17 @@ pub(super) fn schema() -> Value {
     );
     properties.insert("network".to_owned(), text("The network whose addresses are used, where a container has several; with or without Compose's project in front."));
     properties.insert("host_address".to_owned(), text("Where the host is reached; the daemon's address if that is an IP address, else 127.0.0.1."));
-    properties.insert("timeout".to_owned(), span("10s", "Time for one answer of the daemon."));
-    properties.insert("resync".to_owned(), span("5m", "How often everything is read again, although events tell what changes."));
+    properties.insert(
+        "timeout".to_owned(),
+        span("10s", "Time for one answer of the daemon."),
+    );
+    properties.insert(
+        "resync".to_owned(),
+        span(
+            "5m",
+            "How often everything is read again, although events tell what changes.",
+        ),
+    );
     let mut servers = Map::new();
     ServersSettings::describe(&mut servers);
     properties.extend(servers.remove("tls").map(|tls| ("tls".to_owned(), tls)));

@@ -36,7 +36,9 @@ fn with(mut described: Value, pointer: &str, value: Value) -> Value {
 }
 
 fn address(described: &Value, text: Value) -> Result<String, String> {
-    let found = Container::new(described).found(&settings(text)).map_err(|why| why.to_string())?;
+    let found = Container::new(described)
+        .found(&settings(text))
+        .map_err(|why| why.to_string())?;
     Ok(format!("{}:{}", found.address.unwrap(), found.ports[0].1))
 }
 
@@ -52,30 +54,55 @@ fn labels_become_an_instance() {
     let container = Container::new(&described);
     let found = container.found(&settings).unwrap();
     let source = SourceId::new("docker:test");
-    let made = settings.basics.instance(&source, found, || container.object());
+    let made = settings
+        .basics
+        .instance(&source, found, || container.object());
     let instance = made.unwrap().unwrap();
     assert_eq!(instance.key.to_string(), "shop/orders");
     assert_eq!(instance.id.as_str(), "0123456789ab");
-    let ports: Vec<_> = instance.endpoints.iter().map(|e| format!("{} {}", e.name, e.address)).collect();
+    let ports: Vec<_> = instance
+        .endpoints
+        .iter()
+        .map(|e| format!("{} {}", e.name, e.address))
+        .collect();
     assert_eq!(ports, ["default 172.18.0.2:9090", "admin 172.18.0.2:9091"]);
-    assert_eq!((instance.version.as_deref(), instance.zone.as_deref()), (Some("v2"), Some("z1")));
+    assert_eq!(
+        (instance.version.as_deref(), instance.zone.as_deref()),
+        (Some("v2"), Some("z1"))
+    );
     assert_eq!(instance.weight.as_u16(), 50);
     assert_eq!(instance.tags, ["blue".into(), "canary".into()]);
-    let metadata: Vec<_> = instance.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    assert_eq!(metadata, ["container=shop-orders-1", "image=orders:2", "team=a"]);
+    let metadata: Vec<_> = instance
+        .metadata
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
+    assert_eq!(
+        metadata,
+        ["container=shop-orders-1", "image=orders:2", "team=a"]
+    );
 }
 
 #[test]
 fn names_come_from_labels_then_compose_then_the_container() {
     for (labels, name) in [
-        (json!({"portolan.service": "a", "com.docker.compose.service": "b"}), "a"),
+        (
+            json!({"portolan.service": "a", "com.docker.compose.service": "b"}),
+            "a",
+        ),
         (json!({"com.docker.compose.service": "b"}), "b"),
         (json!({}), "shop-orders-1"),
     ] {
         let described = container(labels);
-        let found = Container::new(&described).found(&settings(json!({}))).unwrap();
+        let found = Container::new(&described)
+            .found(&settings(json!({})))
+            .unwrap();
         assert_eq!(found.service, name);
-        assert_eq!(found.ports, [(String::new(), 8080)], "the lowest that is exposed");
+        assert_eq!(
+            found.ports,
+            [(String::new(), 8080)],
+            "the lowest that is exposed"
+        );
     }
 }
 
@@ -89,7 +116,10 @@ fn labels_say_who_is_wanted() {
     assert!(wanted(json!({}), true));
     assert!(wanted(json!({"portolan.enable": "true"}), false));
     assert!(wanted(json!({"portolan.service": "a"}), false));
-    assert!(!wanted(json!({"portolan.enable": "false", "portolan.service": "a"}), true));
+    assert!(!wanted(
+        json!({"portolan.enable": "false", "portolan.service": "a"}),
+        true
+    ));
     assert!(!wanted(json!(null), false));
 }
 
@@ -97,19 +127,34 @@ fn labels_say_who_is_wanted() {
 fn addresses_are_those_of_the_network_that_was_chosen() {
     let described = container(json!({}));
     assert_eq!(address(&described, json!({})).unwrap(), "172.18.0.2:8080");
-    assert_eq!(address(&described, json!({"network": "shop_back"})).unwrap(), "172.19.0.5:8080");
-    assert_eq!(address(&described, json!({"network": "back"})).unwrap(), "172.19.0.5:8080");
+    assert_eq!(
+        address(&described, json!({"network": "shop_back"})).unwrap(),
+        "172.19.0.5:8080"
+    );
+    assert_eq!(
+        address(&described, json!({"network": "back"})).unwrap(),
+        "172.19.0.5:8080"
+    );
     let labelled = container(json!({"portolan.network": "back"}));
-    assert_eq!(address(&labelled, json!({"network": "shop_default"})).unwrap(), "172.19.0.5:8080");
+    assert_eq!(
+        address(&labelled, json!({"network": "shop_default"})).unwrap(),
+        "172.19.0.5:8080"
+    );
     let error = address(&described, json!({"network": "front"})).unwrap_err();
-    assert!(error.contains("`front`") && error.contains("shop_back, shop_default"), "{error}");
+    assert!(
+        error.contains("`front`") && error.contains("shop_back, shop_default"),
+        "{error}"
+    );
 }
 
 #[test]
 fn published_ports_are_those_of_the_host() {
     let described = container(json!({}));
     let published = json!({"use": "published", "host_address": "10.0.0.4"});
-    assert_eq!(address(&described, published.clone()).unwrap(), "10.0.0.4:49153");
+    assert_eq!(
+        address(&described, published.clone()).unwrap(),
+        "10.0.0.4:49153"
+    );
     let bound = json!([{"HostIp": "127.0.0.1", "HostPort": "80"}]);
     let local = with(described, "/NetworkSettings/Ports/8080~1tcp", bound);
     assert_eq!(address(&local, published.clone()).unwrap(), "127.0.0.1:80");
@@ -120,8 +165,16 @@ fn published_ports_are_those_of_the_host() {
 
 #[test]
 fn a_container_on_the_network_of_the_host_is_reached_there() {
-    let described = with(container(json!({})), "/HostConfig/NetworkMode", json!("host"));
-    let described = with(described, "/NetworkSettings", json!({"Ports": {}, "Networks": {"host": {"IPAddress": ""}}}));
+    let described = with(
+        container(json!({})),
+        "/HostConfig/NetworkMode",
+        json!("host"),
+    );
+    let described = with(
+        described,
+        "/NetworkSettings",
+        json!({"Ports": {}, "Networks": {"host": {"IPAddress": ""}}}),
+    );
     assert_eq!(address(&described, json!({})).unwrap(), "127.0.0.1:8080");
     let remote = json!({"host": "tcp://10.0.0.9:2375", "use": "published"});
     assert_eq!(address(&described, remote).unwrap(), "10.0.0.9:8080");
@@ -129,11 +182,25 @@ fn a_container_on_the_network_of_the_host_is_reached_there() {
 
 #[test]
 fn what_has_no_address_of_its_own_is_no_instance() {
-    let shared = with(container(json!({})), "/HostConfig/NetworkMode", json!("container:ffff"));
+    let shared = with(
+        container(json!({})),
+        "/HostConfig/NetworkMode",
+        json!("container:ffff"),
+    );
     let error = address(&shared, json!({})).unwrap_err();
-    assert!(error.contains("shares the network of container ffff"), "{error}");
-    let none = with(container(json!({})), "/NetworkSettings/Networks", json!({"none": {"IPAddress": ""}}));
-    assert_eq!(address(&none, json!({})).unwrap_err(), "it has no IP address");
+    assert!(
+        error.contains("shares the network of container ffff"),
+        "{error}"
+    );
+    let none = with(
+        container(json!({})),
+        "/NetworkSettings/Networks",
+        json!({"none": {"IPAddress": ""}}),
+    );
+    assert_eq!(
+        address(&none, json!({})).unwrap_err(),
+        "it has no IP address"
+    );
     let portless = with(container(json!({})), "/Config/ExposedPorts", json!(null));
     let portless = with(portless, "/NetworkSettings/Ports", json!({}));
     let error = address(&portless, json!({})).unwrap_err();
@@ -165,7 +232,11 @@ fn health_is_that_of_the_check_and_pause_takes_out_of_service() {
     assert!(container.runs());
     let found = container.found(&settings).unwrap();
     let source = SourceId::new("docker:test");
-    let instance = settings.basics.instance(&source, found, || container.object()).unwrap().unwrap();
+    let instance = settings
+        .basics
+        .instance(&source, found, || container.object())
+        .unwrap()
+        .unwrap();
     assert_eq!(instance.state.overridden, Override::Maintenance);
     assert_eq!(instance.state.note.as_deref(), Some("paused"));
     for ended in ["exited", "dead", "created", "restarting"] {
@@ -183,11 +254,16 @@ fn expressions_see_every_field_that_is_promised() {
     let described = container(json!({"tier": "web"}));
     let object = Container::new(&described).object();
     assert_eq!(object.keys().collect::<Vec<_>>(), NAMES);
-    let settings = settings(json!({"only": "labels.tier == 'web'", "map": {"zone": "image", "port": "9090"}}));
+    let settings =
+        settings(json!({"only": "labels.tier == 'web'", "map": {"zone": "image", "port": "9090"}}));
     let container = Container::new(&described);
     let found = container.found(&settings).unwrap();
     let source = SourceId::new("docker:test");
-    let instance = settings.basics.instance(&source, found, || container.object()).unwrap().unwrap();
+    let instance = settings
+        .basics
+        .instance(&source, found, || container.object())
+        .unwrap()
+        .unwrap();
     assert_eq!(instance.zone.as_deref(), Some("orders:2"));
 }
 
@@ -197,8 +273,19 @@ fn events_say_who_is_to_be_looked_at() {
         let event = json!({"Type": kind, "Action": action, "Actor": {"ID": "one", "Attributes": {"container": "two"}}});
         concerned_by(event.to_string().as_bytes())
     };
-    for action in ["start", "die", "destroy", "pause", "unpause", "health_status: healthy"] {
-        assert_eq!(event("container", action).as_deref(), Some("one"), "{action}");
+    for action in [
+        "start",
+        "die",
+        "destroy",
+        "pause",
+        "unpause",
+        "health_status: healthy",
+    ] {
+        assert_eq!(
+            event("container", action).as_deref(),
+            Some("one"),
+            "{action}"
+        );
     }
     for action in ["exec_start: sh", "exec_die", "attach", "top", ""] {
         assert_eq!(event("container", action), None, "{action}");
@@ -207,13 +294,20 @@ fn events_say_who_is_to_be_looked_at() {
     assert_eq!(event("network", "create"), None);
     assert_eq!(event("volume", "mount"), None);
     assert_eq!(concerned_by(b"{"), None);
-    assert_eq!(concerned_by(br#"{"Type": "container", "Action": "die"}"#), None);
+    assert_eq!(
+        concerned_by(br#"{"Type": "container", "Action": "die"}"#),
+        None
+    );
 }
 
 #[test]
 fn hosts_are_sockets_or_servers() {
     let host = |text: &str, tls: bool| {
-        let tls = if tls { json!({"ca": "ca.pem"}) } else { Value::Null };
+        let tls = if tls {
+            json!({"ca": "ca.pem"})
+        } else {
+            Value::Null
+        };
         match settings(json!({"host": text, "tls": tls})).host {
             Host::Socket(path) => path.display().to_string(),
             Host::Servers(servers) => servers.urls[0].to_string(),

@@ -145,7 +145,12 @@ impl DockerSource {
         }
     }
 
-    async fn depart(&mut self, id: &str, departure: Departure, teller: &mut Teller) -> Result<(), Ended> {
+    async fn depart(
+        &mut self,
+        id: &str,
+        departure: Departure,
+        teller: &mut Teller,
+    ) -> Result<(), Ended> {
         if let Some((key, instance)) = self.places.remove(id) {
             teller.remove(&key, &instance, departure).await?;
         }
@@ -166,7 +171,8 @@ impl DockerSource {
                 chunk = events.chunk() => chunk.map_err(|error| Ended::by(&error))?,
                 () = self.env.sleep_until(ping_at) => return Ok(()),
             };
-            let chunk = chunk.ok_or_else(|| Ended::lost("the daemon ended its stream of events"))?;
+            let chunk =
+                chunk.ok_or_else(|| Ended::lost("the daemon ended its stream of events"))?;
             lines.push(&chunk).map_err(|error| Ended::by(&error))?;
             while let Some(line) = lines.pop() {
                 if let Some(id) = concerned_by(&line) {
