@@ -143,9 +143,10 @@ impl Daemon {
     }
 
     fn lost(&self, error: &CallError) -> Ended {
-        let hint = match error {
-            CallError::Socket { path, source } => hint(path, source),
-            _ => "",
+        let hint = if let CallError::Socket { path, source } = error {
+            hint(path, source)
+        } else {
+            ""
         };
         match Ended::by(error) {
             Ended::Lost { reason, after } => Ended::Lost {

@@ -108,17 +108,13 @@ fn host(fields: &mut Fields<'_>) -> Host {
         Some(rest) => format!("{scheme}{rest}"),
         None => text.to_owned(),
     };
-    let urls = match Url::parse(&url) {
-        Ok(url) => vec![url],
-        Err(_) => {
-            let problem = Problem::new("/host", format!("`{text}` is not where a daemon is"));
-            fields.problem(
-                problem
-                    .with_help("write it like `unix:///var/run/docker.sock` or `tcp://host:2376`"),
-            );
-            Vec::new()
-        }
-    };
+    let url = Url::parse(&url).ok();
+    if url.is_none() {
+        let problem = Problem::new("/host", format!("`{text}` is not where a daemon is"));
+        let help = "write it like `unix:///var/run/docker.sock` or `tcp://host:2376`";
+        fields.problem(problem.with_help(help));
+    }
+    let urls = url.into_iter().collect();
     Host::Servers(ServersSettings {
         urls,
         tls,

@@ -1,6 +1,6 @@
 //! Claims about the `docker` source.
 
-use portolan_model::{Health, Override, SourceId};
+use portolan_model::{Health, SourceId};
 use serde_json::{Value, json};
 
 use super::{
@@ -8,11 +8,19 @@ use super::{
     settings::{self, Host, Settings},
 };
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that calls read as settings do"
+)]
 fn settings(text: Value) -> Settings {
     settings::read(&text).unwrap()
 }
 
 /// A container as `docker inspect` shows it, in its own bridge network.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that calls read as settings do"
+)]
 fn container(labels: Value) -> Value {
     json!({
         "Id": "0123456789abcdef0123456789abcdef",
@@ -237,7 +245,7 @@ fn health_is_that_of_the_check_and_pause_takes_out_of_service() {
         .instance(&source, found, || container.object())
         .unwrap()
         .unwrap();
-    assert_eq!(instance.state.overridden, Override::Maintenance);
+    assert!(!instance.state.traffic().is_open());
     assert_eq!(instance.state.note.as_deref(), Some("paused"));
     for ended in ["exited", "dead", "created", "restarting"] {
         let described = with(container_plain(), "/State/Status", json!(ended));

@@ -219,7 +219,7 @@ impl Api {
                 let message = format!("there are more than {OBJECTS_MAX} {}", collection.words());
                 return Err(Ended::lost(message).into());
             }
-            next = text(&whole, "/metadata/continue").to_owned();
+            text(&whole, "/metadata/continue").clone_into(&mut next);
             if next.is_empty() {
                 let version = text(&whole, "/metadata/resourceVersion").to_owned();
                 return Ok(List { objects, version });

@@ -48,7 +48,7 @@ pub(super) struct Made {
 
 /// Everything, and what was made of which Service.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Everything {
     pub(super) view: View,
     pub(super) said: BTreeMap<Place, BTreeSet<(ServiceKey, InstanceId)>>,
     pub(super) unfit: BTreeSet<Place>,
@@ -218,8 +218,8 @@ impl Cluster {
     }
 
     /// Everything.
-    pub(super) fn view(&self, settings: &Settings, source: &SourceId) -> Said {
-        let mut all = Said::default();
+    pub(super) fn view(&self, settings: &Settings, source: &SourceId) -> Everything {
+        let mut all = Everything::default();
         for place in self.services.keys() {
             let Some(made) = self.made(place, settings, source) else {
                 continue;

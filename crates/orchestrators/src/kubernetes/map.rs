@@ -54,7 +54,7 @@ enum Phase {
 /// An endpoint of one slice.
 #[derive(Clone, Copy, Debug)]
 struct Endpoint<'a> {
-    endpoint: &'a Value,
+    told: &'a Value,
     slice: &'a Value,
     address: IpAddr,
     phase: Phase,
@@ -76,7 +76,7 @@ impl<'a> Endpoint<'a> {
             (false, false, _) => Phase::NotReady,
         };
         Some(Self {
-            endpoint,
+            told: endpoint,
             slice,
             // All addresses of an endpoint are alike, and the first is the one to use.
             address: list(endpoint, "/addresses")
@@ -88,12 +88,12 @@ impl<'a> Endpoint<'a> {
     }
 
     fn pod(self) -> Option<&'a str> {
-        let name = text(self.endpoint, "/targetRef/name");
-        (text(self.endpoint, "/targetRef/kind") == "Pod" && !name.is_empty()).then_some(name)
+        let name = text(self.told, "/targetRef/name");
+        (text(self.told, "/targetRef/kind") == "Pod" && !name.is_empty()).then_some(name)
     }
 
     fn id(self) -> String {
-        let host = text(self.endpoint, "/hostname");
+        let host = text(self.told, "/hostname");
         match self.pod() {
             Some(name) => name.to_owned(),
             None if host.is_empty() => self.address.to_string(),
@@ -139,13 +139,13 @@ impl<'a> Endpoint<'a> {
         let labels =
             labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
         let mut metadata: BTreeMap<_, _> = labels.collect();
-        let hints: Vec<_> = list(self.endpoint, "/hints/forZones")
+        let hints: Vec<_> = list(self.told, "/hints/forZones")
             .map(|zone| text(zone, "/name"))
             .collect();
         let protocol = list(self.slice, "/ports").map(|port| text(port, "/appProtocol"));
         let own = [
             ("pod", self.pod().unwrap_or_default().to_owned()),
-            ("node", text(self.endpoint, "/nodeName").to_owned()),
+            ("node", text(self.told, "/nodeName").to_owned()),
             ("hints", hints.join(",")),
             (
                 "app_protocol",
@@ -189,7 +189,7 @@ impl<'a> Endpoint<'a> {
             id: self.id(),
             address: Some(self.address),
             ports: self.ports(service),
-            zone: Some(text(self.endpoint, "/zone").to_owned()).filter(|zone| !zone.is_empty()),
+            zone: Some(text(self.told, "/zone").to_owned()).filter(|zone| !zone.is_empty()),
             version: pod.and_then(version).or_else(|| version(service)),
             weight: None,
             health,
@@ -211,7 +211,7 @@ impl<'a> Endpoint<'a> {
             part(service, "/metadata/labels", json!({})),
             part(service, "/metadata/annotations", json!({})),
             json!(text(service, "/spec/type")),
-            self.endpoint.clone(),
+            self.told.clone(),
             part(self.slice, "/ports", json!([])),
             pod.map_or_else(|| json!({}), |pod| part(pod, "/metadata", json!({}))),
         ];

@@ -1,4 +1,4 @@
-//! `kubernetes`: Services and their EndpointSlices, by list and watch.
+//! `kubernetes`: Services and their `EndpointSlices`, by list and watch.
 //!
 //! Settings: `kubeconfig`, a file that says where the API server is and who we are, and
 //! `context` within it (default: its current one); without it the service account of the
@@ -7,7 +7,7 @@
 //! besides; `timeout` (10s) for one answer.
 //!
 //! The account needs `list` and `watch` on `services`, on `endpointslices` of
-//! `discovery.k8s.io`, and with `pods` on `pods`: by a ClusterRole, or by Roles in every
+//! `discovery.k8s.io`, and with `pods` on `pods`: by a `ClusterRole`, or by Roles in every
 //! one of `namespaces`.
 //!
 //! | theirs | ours |
@@ -36,7 +36,7 @@
 //! later, lest it only moved. What is missing from a new list goes by inference. A server
 //! that is lost, silent, or refuses changes nothing but makes the source stale.
 //!
-//! Trust: whoever may write Services or EndpointSlices there decides where requests go. A
+//! Trust: whoever may write Services or `EndpointSlices` there decides where requests go. A
 //! kubeconfig may name a program that fetches credentials; it is run as it says.
 
 mod api;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use http::{HeaderMap, StatusCode};
-use portolan_catalog::{InboxHub, Inflow, News as Heard, Turn, inboxes};
+use portolan_catalog::{Arrival, InboxHub, Inflow, News as Heard, Turn, inboxes};
 use portolan_model::{Change, Departure, Health, SourceId};
 use portolan_runtime::{Env, Task};
 use portolan_sources::frame::{Ended, Follow, Teller, follow};
@@ -19,6 +19,10 @@ use super::{
     watcher::{Event, News, Told},
 };
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that calls read as settings do"
+)]
 fn settings(text: Value) -> Settings {
     settings::read(&text).unwrap()
 }
@@ -484,20 +488,29 @@ impl World {
     }
 
     async fn said(&mut self, seconds: u64) -> Vec<String> {
+        self.said_within(Duration::from_secs(seconds)).await
+    }
+
+    async fn said_within(&mut self, span: Duration) -> Vec<String> {
         let mut said = Vec::new();
         let env = self.env.clone();
         let listening = async {
             loop {
-                for arrival in self.inflow.batch(64).await {
-                    if let Heard::Said(change) = &arrival.saying.news {
-                        said.push(change_words(change));
-                    }
-                }
+                let batch = self.inflow.batch(64).await.into_iter();
+                said.extend(batch.filter_map(|arrival| said_by(&arrival)));
             }
         };
-        let _over = env.timeout(Duration::from_secs(seconds), listening).await;
+        let _over = env.timeout(span, listening).await;
         said
     }
+}
+
+/// What a source said, if that is what arrived.
+fn said_by(arrival: &Arrival) -> Option<String> {
+    let Heard::Said(change) = &arrival.saying.news else {
+        return None;
+    };
+    Some(change_words(change))
 }
 
 fn change_words(change: &Change) -> String {
@@ -550,6 +563,27 @@ async fn an_endpoint_that_moves_between_slices_never_goes() {
         )
         .await;
     assert_eq!(world.said(1).await, ["remove b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_never_stops_moving_never_goes_and_one_that_left_meanwhile_does() {
+    let mut world = World::settled().await;
+    let mut said = Vec::new();
+    for number in 0..40 {
+        let (here, there) = if number % 2 == 0 {
+            ("s1", "s2")
+        } else {
+            ("s2", "s1")
+        };
+        world
+            .changed(1, Event::Put, slice(here, "orders", &[]))
+            .await;
+        said.extend(world.said_within(Duration::from_millis(30)).await);
+        let moved = slice(there, "orders", &[endpoint("a", "10.1.0.1")]);
+        world.changed(1, Event::Put, moved).await;
+        said.extend(world.said_within(Duration::from_millis(30)).await);
+    }
+    assert_eq!(said, ["remove b"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     api::{Api, Collection},
-    cluster::{Cluster, Kind, OBJECTS_MAX, Place, Said, key_of},
+    cluster::{Cluster, Everything, Kind, Made, OBJECTS_MAX, Place, key_of},
     settings::Settings,
     watcher::{Event, News, Told, Watcher, ping},
 };
@@ -42,7 +42,9 @@ pub(super) struct World {
     said: BTreeMap<Place, BTreeSet<(ServiceKey, InstanceId)>>,
     /// Services of which something can't be used.
     unfit: BTreeSet<Place>,
-    /// Services of which something may have gone, and when that is settled.
+    /// What of it no slice names any more, and since when.
+    missing: BTreeMap<Place, BTreeMap<(ServiceKey, InstanceId), Instant>>,
+    /// Services that changed, and when what has gone of them is settled.
     due: BTreeMap<Place, Instant>,
 }
 
@@ -147,8 +149,9 @@ impl KubernetesSource {
     }
 
     async fn tell_all(&mut self, teller: &mut Teller) -> Result<(), Ended> {
-        let Said { view, said, unfit } = self.world.cluster.view(&self.settings, &self.id);
+        let Everything { view, said, unfit } = self.world.cluster.view(&self.settings, &self.id);
         (self.world.said, self.world.unfit) = (said, unfit);
+        self.world.missing.clear();
         self.world.due.clear();
         Ok(teller.all(view).await?)
     }
@@ -159,18 +162,19 @@ impl KubernetesSource {
         changed: Vec<Place>,
         teller: &mut Teller,
     ) -> Result<(), Ended> {
+        let now = self.env.instant();
+        let at = now.checked_add(MOVE).unwrap_or(now);
         for place in changed {
             let made = self.world.cluster.made(&place, &self.settings, &self.id);
-            let said = self.world.said.entry(place.clone()).or_default();
+            let there = self.world.note(&place, made.as_ref(), now);
             for instance in made.unwrap_or_default().instances {
-                said.insert((instance.key.clone(), instance.id.clone()));
                 teller.put(instance).await?;
             }
-            let at = self
-                .env
-                .instant()
-                .checked_add(MOVE)
-                .unwrap_or_else(|| self.env.instant());
+            self.world
+                .said
+                .entry(place.clone())
+                .or_default()
+                .extend(there);
             self.world.due.entry(place).or_insert(at);
         }
         Ok(())
@@ -194,40 +198,81 @@ impl KubernetesSource {
     }
 
     async fn settle_one(&mut self, place: &Place, teller: &mut Teller) -> Result<(), Ended> {
+        let now = self.env.instant();
+        for (key, id) in self.world.gone(place, now) {
+            teller.remove(&key, &id, Departure::Explicit).await?;
+        }
+        if let Some(next) = self.world.next_of(place) {
+            self.world.due.insert(place.clone(), next);
+        }
         let made = self.world.cluster.made(place, &self.settings, &self.id);
         let is_known = made.as_ref().is_some_and(|made| !made.is_external);
-        let made = made.unwrap_or_default();
-        let is_unfit = !made.unfit.is_empty();
-        let there = made
-            .instances
-            .iter()
-            .map(|one| (one.key.clone(), one.id.clone()));
-        let there: BTreeSet<_> = there.collect();
-        let before = self.world.said.remove(place).unwrap_or_default();
-        for (key, id) in before.difference(&there) {
-            teller.remove(key, id, Departure::Explicit).await?;
-        }
-        if is_known {
-            self.world.said.insert(place.clone(), there);
-        }
         if let Some(key) = key_of(place) {
             if is_known && !teller.told().has_service(&key) {
                 teller.service(&key, [], Departure::Explicit).await?;
             }
             // Another Service may be mapped to the same name.
-            let is_used = teller
-                .told()
-                .instances()
-                .any(|instance| instance.key == key);
+            let is_used = teller.told().instances().any(|one| one.key == key);
             if !is_known && !is_used {
                 teller.remove_service(&key, Departure::Explicit).await?;
             }
         }
+        let is_unfit = made.is_some_and(|made| !made.unfit.is_empty());
         // Operators are told by the count that only a whole view brings.
         if is_unfit && !self.world.unfit.contains(place) {
             return self.tell_all(teller).await;
         }
         Ok(())
+    }
+}
+
+impl World {
+    /// Notes which instances of a Service are there, and which are missing; gives the former.
+    fn note(
+        &mut self,
+        place: &Place,
+        made: Option<&Made>,
+        now: Instant,
+    ) -> BTreeSet<(ServiceKey, InstanceId)> {
+        let instances = made.into_iter().flat_map(|made| &made.instances);
+        let there = instances.map(|one| (one.key.clone(), one.id.clone()));
+        let there: BTreeSet<_> = there.collect();
+        let said = self.said.get(place).into_iter().flatten();
+        let mut before = self.missing.remove(place).unwrap_or_default();
+        let missing: BTreeMap<_, _> = said
+            .filter(|one| !there.contains(*one))
+            .map(|one| (one.clone(), before.remove(one).unwrap_or(now)))
+            .collect();
+        if !missing.is_empty() {
+            self.missing.insert(place.clone(), missing);
+        }
+        there
+    }
+
+    /// Takes out what has been missing for long enough to be gone.
+    fn gone(&mut self, place: &Place, now: Instant) -> Vec<(ServiceKey, InstanceId)> {
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= MOVE;
+        let missing = self.missing.get(place).into_iter().flatten();
+        let over = missing.filter(|(_, since)| is_over(**since));
+        let over: Vec<_> = over.map(|(one, _)| one.clone()).collect();
+        for one in &over {
+            if let Some(missing) = self.missing.get_mut(place) {
+                missing.remove(one);
+            }
+            if let Some(said) = self.said.get_mut(place) {
+                said.remove(one);
+            }
+        }
+        self.missing.retain(|_, missing| !missing.is_empty());
+        self.said
+            .retain(|other, said| other != place || !said.is_empty());
+        over
+    }
+
+    /// When the next missing instance of a Service will have been missing for long enough.
+    fn next_of(&self, place: &Place) -> Option<Instant> {
+        let since = self.missing.get(place)?.values().min()?;
+        since.checked_add(MOVE)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// How long the server keeps a watch open; up to twice as long by chance.
-const SPAN: Duration = Duration::from_secs(60);
+const SPAN: Duration = Duration::from_mins(1);
 /// A watch whose end does not arrive is given up this much later.
 const GRACE: Duration = Duration::from_secs(10);
 /// Between two watches, or two lists, that came to nothing.
@@ -88,8 +88,8 @@ impl Watcher {
             };
             let listed = matches!(then, Next::Watch(_));
             next = then;
-            let lasted = self.env.instant().saturating_duration_since(began);
-            if lasted < PACE && !listed {
+            let took = self.env.instant().saturating_duration_since(began);
+            if took < PACE && !listed {
                 self.env.sleep(PACE).await;
             }
         }

@@ -65,7 +65,7 @@ impl Credentials {
             Chain::Given(keys) => (keys, None),
             Chain::File { path, profile } => (
                 self.of_file(&path, &profile).await?,
-                Some(now.after(FILE_AGE + EARLY)),
+                Some(now.after(FILE_AGE.saturating_add(EARLY))),
             ),
             Chain::Container { url, token_file } => {
                 self.of_container(&url, token_file.as_deref()).await?

@@ -9,7 +9,7 @@
 //! Credentials are the first of: `access_key_id` and `secret_access_key` (with
 //! `session_token` if they are temporary); `credentials_file`, as AWS's tools share it, and
 //! its `profile` (`default`); `container_credentials`, the URL that ECS and EKS tell their
-//! containers, with `container_token_file`; the instance's role, by IMDSv2 at
+//! containers, with `container_token_file`; the instance's role, by `IMDSv2` at
 //! `metadata_url` (`http://169.254.169.254`). Temporary ones are renewed five minutes
 //! before they end. They need `servicediscovery:ListNamespaces`, `ListServices`,
 //! `DiscoverInstances` and `DiscoverInstancesRevision`.

@@ -166,7 +166,7 @@ fn chain(fields: &mut Fields<'_>) -> Chain {
             "`access_key_id` needs `secret_access_key`",
         ),
         (None, Some(_)) => {
-            fields.refuse("access_key_id", "`secret_access_key` needs `access_key_id`")
+            fields.refuse("access_key_id", "`secret_access_key` needs `access_key_id`");
         }
     }
     match (file, container, metadata) {

@@ -46,10 +46,8 @@ impl CloudMapSource {
         let mut names = Vec::new();
         let wanted = &self.settings.namespaces;
         let namespaces = self.api.namespaces().await.map_err(ended)?;
-        for missing in wanted
-            .iter()
-            .filter(|name| !namespaces.iter().any(|one| one.name == **name))
-        {
+        let is_there = |name: &&String| namespaces.iter().any(|one| one.name == **name);
+        if let Some(missing) = wanted.iter().find(|name| !is_there(name)) {
             return Err(Ended::lost(format!(
                 "there is no namespace `{missing}` in this account and region"
             )));
@@ -64,7 +62,7 @@ impl CloudMapSource {
                 "there are more than {SERVICES_MAX} services; name `namespaces`"
             )));
         }
-        let moved = self.moved(&names).await?;
+        let moved = Box::pin(self.moved(&names)).await?;
         self.known.retain(|name, _| names.contains(name));
         self.known.extend(
             moved
@@ -77,7 +75,7 @@ impl CloudMapSource {
     /// Reads the services that moved, and says so.
     async fn poll(&mut self, teller: &mut Teller) -> Result<(), Ended> {
         let names: Vec<_> = self.known.keys().cloned().collect();
-        let moved = self.moved(&names).await?;
+        let moved = Box::pin(self.moved(&names)).await?;
         for (name, instances) in moved {
             let Some(instances) = instances else {
                 // It is gone; the next list says so.

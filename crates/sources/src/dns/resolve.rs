@@ -107,9 +107,11 @@ impl Resolver {
                 let answers = lookup.answers();
                 let ttl = answers.iter().map(|record| record.ttl).min();
                 let ttl = Duration::from_secs(u64::from(ttl.unwrap_or_default()));
-                let records = answers.iter().filter_map(|record| match &record.data {
-                    RData::SRV(srv) => Some(ServiceRecord::of(srv)),
-                    _ => None,
+                let records = answers.iter().filter_map(|record| {
+                    let RData::SRV(srv) = &record.data else {
+                        return None;
+                    };
+                    Some(ServiceRecord::of(srv))
                 });
                 // A single target that is the root says that there is no such service.
                 let records: Vec<_> = records.filter(|record| !record.host.is_empty()).collect();

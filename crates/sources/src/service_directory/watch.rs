@@ -129,7 +129,7 @@ fn ended(failure: Failure, what: &str) -> Ended {
 impl Follow for ServiceDirectorySource {
     async fn session(&mut self, teller: &mut Teller) -> Result<Infallible, Ended> {
         loop {
-            let view = self.read().await?;
+            let view = Box::pin(self.read()).await?;
             teller.all(view).await?;
             self.env.sleep(self.settings.poll).await;
         }

@@ -1,0 +1,65 @@
+"""Requests that never stop, and what became of them."""
+
+import threading
+import time
+from collections import Counter
+
+from .origin import told
+from .wire import Client
+
+
+class Load:
+    """Clients that go on asking one service; every answer but the right one is kept."""
+
+    def __init__(self, port: int, path: str, right: set[str], clients: int = 4, pause: float = 0.003) -> None:
+        """`right` names the origins that may answer; it may change meanwhile."""
+        self.right = right
+        self.answered: Counter = Counter()
+        self.failed: list[str] = []
+        self.misrouted: list[str] = []
+        self._over = threading.Event()
+        asking = (port, path, pause)
+        self._clients = [threading.Thread(target=self._ask, args=asking, daemon=True) for _ in range(clients)]
+        for client in self._clients:
+            client.start()
+
+    def __enter__(self) -> "Load":
+        return self
+
+    def __exit__(self, *_unused) -> None:
+        self._over.set()
+        for client in self._clients:
+            client.join(10)
+
+    def check(self, what: str) -> None:
+        """Says what became of all requests; none may have failed or gone astray."""
+        total = sum(self.answered.values())
+        print(f"\n{what}: {total} requests, {len(self.failed)} failed, {len(self.misrouted)} misrouted")
+        assert not self.failed, self.failed[:5]
+        assert not self.misrouted, self.misrouted[:5]
+        assert total > 100, total
+
+    def _ask(self, port: int, path: str, pause: float) -> None:
+        client = None
+        while not self._over.is_set():
+            try:
+                client = client or Client(port)
+                answer = client.request("GET", path, host="a.test")
+                if answer.status != 200:
+                    self.failed.append(f"{answer.status} {answer.body[:200]!r}")
+                    continue
+                name = told(answer)["origin"]
+                self.answered[name] += 1
+                if name not in self.right:
+                    self.misrouted.append(name)
+            except Exception as error:  # noqa: BLE001 - whatever went wrong went wrong for a client
+                self.failed.append(repr(error))
+                client = None
+            time.sleep(pause)
+
+
+def spread(what: str, seconds: list[float]) -> None:
+    """Prints how long something took."""
+    ordered = sorted(seconds)
+    at = lambda share: ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000  # noqa: E731
+    print(f"\n{what}: p50 {at(0.5):.1f} ms, p99 {at(0.99):.1f} ms, worst {ordered[-1] * 1000:.1f} ms of {len(ordered)}")
