@@ -1,16 +1,19 @@
 """A real Docker daemon, and services that are containers."""
 
+import json
 import signal
+import subprocess
 import time
 from collections import Counter
 
 import pytest
 
 from harness.docker import Docker
-from harness.gateway import config
+from harness.gateway import binary, config
 from harness.traffic import Load, spread
 from harness.origin import told
 from harness.ports import free_port
+from harness.processes import Program
 from harness.waiting import until
 from harness.wire import Client, get
 
@@ -23,16 +26,30 @@ def docker(tmp_path_factory, programs) -> Docker:
     return daemon
 
 
+@pytest.fixture
+def docker_apart(tmp_path_factory, programs) -> Docker:
+    """A daemon with bridges, in a network of its own."""
+    folder = tmp_path_factory.mktemp("n")
+    apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
+    daemon = programs(Docker(folder, tuple(apart), bridge="10.200.0.1/24"))
+    daemon.build()
+    return daemon
+
+
 def reading(start, docker, **settings):
     source = {"host": f"unix://{docker.socket}"} | settings
     return start(config(sources={"local": {"docker": source}}))
 
 
-def stale(gateway) -> str | None:
-    """Why the source does not know; none if it does."""
+def state(gateway) -> dict:
     status, answer = gateway.admin("GET", "/v1/sources")
     assert status == 200, answer
-    source = next(source for source in answer["sources"] if source["id"] == "docker:local")
+    return next(source for source in answer["sources"] if source["id"] == "docker:local")
+
+
+def stale(gateway) -> str | None:
+    """Why the source does not know; none if it does."""
+    source = state(gateway)
     return source["stale"]["reason"] if source.get("stale") else None
 
 
@@ -78,6 +95,8 @@ def test_paused_and_unhealthy_containers_get_nothing(start, docker):
     docker.run("checked", port, health=f"wget -q -O /dev/null http://127.0.0.1:{port}/ && ! cat /sick")
     serves(gateway, {"steady", "checked"}, seconds=20)
     docker.api("POST", "/containers/checked/pause")
+    # Who asks a frozen program waits for as long as it is frozen.
+    until(lambda: not members(gateway)["checked"]["is_open"], "the pause to be known")
     serves(gateway, {"steady"})
     assert members(gateway)["checked"]["note"] == "paused"
     docker.api("POST", "/containers/checked/unpause")
@@ -88,11 +107,13 @@ def test_paused_and_unhealthy_containers_get_nothing(start, docker):
     assert members(gateway)["checked"]["status"] == "critical"
 
 
-def test_what_can_t_be_used_hides_nothing_else(start, docker):
+def test_what_can_t_be_used_is_told_and_hides_nothing_else(start, docker):
     gateway = reading(start, docker)
     docker.run("good", free_port())
     serves(gateway, {"good"})
     docker.run("odd", free_port(), labels={"portolan.port": "http"})
+    until(lambda: state(gateway)["unfit"], "what is passed over to be counted")
+    assert "container `odd`" in state(gateway)["unfit_example"] and "portolan.port" in state(gateway)["unfit_example"]
     docker.run("after", free_port())
     serves(gateway, {"good", "after"})
     assert set(members(gateway)) == {"good", "after"} and not stale(gateway)
@@ -157,3 +178,69 @@ def test_containers_that_end_under_load_are_left_at_once(start, docker):
         serves(gateway, {"lasting"})
         print(f"\nfailed while a container was killed: {len(load.failed)}")
         assert len(load.failed) <= 4, load.failed
+
+
+def test_a_daemon_over_tls_that_asks_for_a_certificate(start, programs, tmp_path_factory, authority):
+    server = authority.issue("127.0.0.1", file="daemon") | {"ca": str(authority.file)}
+    daemon = programs(Docker(tmp_path_factory.mktemp("t"), tls=server))
+    daemon.build()
+    daemon.run("one", free_port())
+    mine = authority.issue("portolan.test", file="portolan") | {"ca": str(authority.file)}
+    source = {"host": f"tcp://127.0.0.1:{daemon.port}"}
+    gateway = start(config(sources={"local": {"docker": source | {"tls": mine}}}))
+    serves(gateway, {"one"})
+    daemon.run("two", free_port())
+    serves(gateway, {"one", "two"})
+    bare = {"ca": str(authority.file)}
+    stranger = start(config(sources={"local": {"docker": source | {"tls": bare}}}), folder="stranger")
+    until(lambda: stale(stranger), "the refusal to be told")
+    assert f"127.0.0.1:{daemon.port}" in stale(stranger), stale(stranger)
+
+
+class Apart:
+    """A gateway in the network of a daemon; it is asked from within."""
+
+    def __init__(self, folder, docker, programs, **settings) -> None:
+        self.docker = docker
+        settings = config(sources={"local": {"docker": {"host": f"unix://{docker.socket}"} | settings}})
+        self.web = settings["listeners"]["web"]["address"]
+        self.control = settings["admin"]["address"]
+        folder.mkdir()
+        file = folder / "portolan.yaml"
+        file.write_text(json.dumps(settings))
+        command = [*self._inside(), binary(), "run", "--config", file, "--data-dir", folder / "data"]
+        programs(Program(command, folder / "portolan.log"))
+        until(lambda: self.get(self.control, "/ready") is not None, "the gateway to be ready")
+
+    def get(self, address: str, path: str):
+        command = [*self._inside(), "curl", "-sSf", "--max-time", "5", f"http://{address}{path}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else None
+
+    def member(self, service: str, name: str) -> dict | None:
+        told = json.loads(self.get(self.control, f"/v1/services/{service}") or '{"members": []}')
+        return next((one for one in told["members"] if one["metadata"]["container"] == name), None)
+
+    def _inside(self) -> list[str]:
+        return ["nsenter", "--net", "--target", str(self.docker.pid)]
+
+
+def test_bridges_networks_and_published_ports(docker_apart, programs, tmp_path):
+    """All of it in a network of its own: addresses of bridges are seen only there."""
+    docker = docker_apart
+    inner, outer = Apart(tmp_path / "inner", docker, programs), Apart(tmp_path / "outer", docker, programs, use="published")
+    docker.api("POST", "/networks/create", {"Name": "shop_back"})
+    published = {"8080/tcp": [{"HostIp": "", "HostPort": "8088"}]}
+    docker.run("one", 8080, address="0.0.0.0", network="bridge", PortBindings=published)
+    until(lambda: inner.get(inner.web, "/orders/"), "the container to be reached by its own address")
+    until(lambda: outer.get(outer.web, "/orders/"), "the container to be reached where its port is published")
+    assert inner.member("orders", "one")["endpoints"]["default"].startswith("10.200.0."), inner.member("orders", "one")
+    assert outer.member("orders", "one")["endpoints"]["default"] == "127.0.0.1:8088"
+    two = docker.run("two", 8080, address="0.0.0.0", network="bridge",
+                     labels={"portolan.service": "users", "portolan.network": "back"})
+    docker.run("after", 8080, address="0.0.0.0", network="bridge")
+    until(lambda: inner.member("orders", "after"), "the container after it")
+    assert not inner.member("users", "two"), "it has no address in the network that it wants"
+    docker.api("POST", "/networks/shop_back/connect", {"Container": two})
+    until(lambda: inner.get(inner.web, "/users/"), "the network to be seen")
+    assert not inner.member("users", "two")["endpoints"]["default"].startswith("10.200.0.")

@@ -1,13 +1,16 @@
 """Services of a cluster, told by a server that behaves as Kubernetes' own does."""
 
+import json
+import os
 import time
 
 import pytest
 
-from harness.gateway import config
-from harness.kubernetes import Cluster, endpoint
+from harness.gateway import binary, config, port_of
+from harness.kubernetes import TOKEN, Cluster, endpoint
 from harness.traffic import Load, spread
 from harness.origin import told
+from harness.processes import Program
 from harness.waiting import until
 from harness.wire import Client, get
 
@@ -78,6 +81,35 @@ def test_services_and_slices_over_tls_with_a_token(start, origin, cluster, tmp_p
     serves(gateway, {"one"})
     api.delete("services", "orders")
     until(lambda: get(gateway.port(), "/orders/").status in (404, 503), "the service to go")
+
+
+def test_the_account_of_the_pod_that_portolan_runs_in(origin, cluster, tmp_path, authority, programs):
+    api = cluster(tls=authority.server("127.0.0.1"))
+    fill(api, one=origin("one"))
+    account = tmp_path / "account"
+    account.mkdir()
+    (account / "token").write_text(TOKEN)
+    (account / "namespace").write_text("default")
+    (account / "ca.crt").write_bytes(authority.file.read_bytes())
+    settings = config(sources={"cluster": {"kubernetes": {}}})
+    file = tmp_path / "portolan.yaml"
+    file.write_text(json.dumps(settings))
+    # As in a pod: files of the account where they are mounted, and the server in the environment.
+    place = "/run/secrets/kubernetes.io/serviceaccount"
+    script = f'mount -t tmpfs none /run && mkdir -p {place} && cp "$0"/* {place} && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, account,
+               binary(), "run", "--config", file, "--data-dir", tmp_path / "data"]
+    server = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
+    programs(Program(command, tmp_path / "portolan.log", env=os.environ | server))
+    web = port_of(settings["listeners"]["web"]["address"])
+
+    def answer() -> int | None:
+        try:
+            return get(web, "/orders/").status
+        except OSError:
+            return None
+
+    until(lambda: answer() == 200, "the service to be served", 20)
 
 
 def test_conditions_decide_who_gets_requests(start, origin, cluster, tmp_path):

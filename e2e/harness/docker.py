@@ -7,6 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from .ports import free_port
 from .processes import Program
 from .waiting import until
 
@@ -19,8 +20,14 @@ class Docker(Program):
     With `prefix` it runs within a network namespace, where it may build bridges.
     """
 
-    def __init__(self, folder: Path, prefix: tuple = (), bridge: str | None = None) -> None:
+    def __init__(self, folder: Path, prefix: tuple = (), bridge: str | None = None, tls: dict | None = None) -> None:
+        """`tls` names the files of a server that asks for certificates; then there is a `port` besides the socket."""
         folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port() if tls else None
+        self._tls = [] if not tls else [
+            "-H", f"tcp://127.0.0.1:{self.port}", "--tlsverify",
+            "--tlscacert", tls["ca"], "--tlscert", tls["certificate"], "--tlskey", tls["key"],
+        ]
         self.folder, self.prefix, self.bridge = folder, prefix, bridge
         self.socket = folder / "s.sock"
         self.files = folder / "pid", folder / "exec"
@@ -34,7 +41,7 @@ class Docker(Program):
         ]
         command = [
             *self.prefix, "/usr/sbin/dockerd", "--data-root", self.folder / "data", "--exec-root", run,
-            "-H", f"unix://{self.socket}", "--pidfile", pid, "--live-restore", *networks,
+            "-H", f"unix://{self.socket}", "--pidfile", pid, "--live-restore", *networks, *self._tls,
         ]
         super().__init__(command, self.folder / "dockerd.log")
         until(lambda: not self.is_running() or self.is_up(), "dockerd to answer", 60)
@@ -116,6 +123,9 @@ class Docker(Program):
                     self.api("DELETE", f"/containers/{one['Id']}?force=true")
         finally:
             code = super().stop(seconds)
-            _, run = self.files
-            subprocess.run(["umount", run / "netns" / "default"], capture_output=True, check=False)
+            # One that was killed leaves mounts behind, and its successor does not know of them.
+            mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+            for mount in sorted(mounts, reverse=True):
+                if mount.startswith(f"{self.folder}/"):
+                    subprocess.run(["umount", mount], capture_output=True, check=False)
         return code

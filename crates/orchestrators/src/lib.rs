@@ -5,6 +5,8 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod docker;
+#[cfg(test)]
+mod hostile;
 mod kubernetes;
 mod lines;
 

@@ -1,12 +1,14 @@
 //! Claims about the `docker` source.
 
 use portolan_model::{Health, SourceId};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
     map::{Container, NAMES, concerned_by},
     settings::{self, Host, Settings},
 };
+use crate::hostile::json_of;
 
 #[expect(
     clippy::needless_pass_by_value,
@@ -328,4 +330,56 @@ fn hosts_are_sockets_or_servers() {
     let problems = |text| settings::read(&text).unwrap_err();
     assert_eq!(problems(json!({"host": "unix://d.sock"}))[0].path, "/host");
     assert_eq!(problems(json!({"tls": {}}))[0].path, "/tls");
+}
+
+const WORDS: &[&str] = &[
+    "Id",
+    "Name",
+    "State",
+    "Status",
+    "running",
+    "paused",
+    "Health",
+    "Log",
+    "Output",
+    "Config",
+    "Labels",
+    "portolan.service",
+    "portolan.port",
+    "portolan.port.a",
+    "8080",
+    "ExposedPorts",
+    "8080/tcp",
+    "HostConfig",
+    "NetworkMode",
+    "host",
+    "NetworkSettings",
+    "Networks",
+    "IPAddress",
+    "10.0.0.1",
+    "Ports",
+    "HostIp",
+    "HostPort",
+    "Type",
+    "container",
+    "Action",
+    "die",
+    "Actor",
+    "ID",
+];
+
+proptest! {
+    #[test]
+    fn no_container_is_too_odd_to_be_read(described in json_of(WORDS), published in any::<bool>()) {
+        let reach = if published { "published" } else { "internal" };
+        let settings = settings(json!({"use": reach, "exposed_by_default": true}));
+        let container = Container::new(&described);
+        let _wanted = (container.runs(), container.has_ended(), container.is_wanted(&settings));
+        let source = SourceId::new("docker:test");
+        let _made = container
+            .found(&settings)
+            .and_then(|found| settings.basics.instance(&source, found, || container.object()));
+        prop_assert_eq!(container.object().len(), NAMES.len());
+        let _concerned = concerned_by(described.to_string().as_bytes());
+    }
 }

@@ -1,6 +1,6 @@
 //! The API server: lists in pages, watches, and what its refusals mean.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -13,11 +13,7 @@ use portolan_runtime::Env;
 use portolan_sources::frame::Ended;
 use serde_json::Value;
 
-use super::{
-    cluster::{Kind, OBJECTS_MAX},
-    map::text,
-    settings::Settings,
-};
+use super::{cluster::OBJECTS_MAX, collection::Collection, map::text, settings::Settings};
 use crate::lines::Lines;
 
 /// Objects of one page.
@@ -28,76 +24,6 @@ const PAGE_BYTES_MAX: usize = 64 << 20;
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 /// What is told of it.
 const TOLD_CHARS_MAX: usize = 300;
-
-/// Objects of one kind, everywhere or in one namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Collection {
-    pub(super) kind: Kind,
-    pub(super) namespace: Option<String>,
-    pub(super) selector: Option<String>,
-}
-
-impl Collection {
-    fn resource(&self) -> (&'static str, &'static str) {
-        match self.kind {
-            Kind::Services => ("/api/v1", "services"),
-            Kind::Slices => ("/apis/discovery.k8s.io/v1", "endpointslices"),
-            Kind::Pods => ("/api/v1", "pods"),
-        }
-    }
-
-    /// The path, with what follows its question mark.
-    fn path(&self, query: &[(&str, &str)]) -> String {
-        let (group, resource) = self.resource();
-        let mut path = match &self.namespace {
-            Some(namespace) => format!("{group}/namespaces/{namespace}/{resource}"),
-            None => format!("{group}/{resource}"),
-        };
-        let selector = self.selector.as_deref().map(|text| ("labelSelector", text));
-        let pairs = query.iter().copied().chain(selector);
-        for (index, (key, value)) in pairs.enumerate() {
-            path.push(if index == 0 { '?' } else { '&' });
-            path.push_str(key);
-            path.push('=');
-            encode(value, &mut path);
-        }
-        path
-    }
-
-    /// Of pods only the metadata is of use.
-    const fn accept(&self) -> &'static str {
-        match self.kind {
-            Kind::Pods => {
-                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-            }
-            Kind::Services | Kind::Slices => "application/json",
-        }
-    }
-
-    /// What it is, in words.
-    fn words(&self) -> String {
-        let (group, resource) = self.resource();
-        let group = match group {
-            "/api/v1" => "",
-            _ => " of discovery.k8s.io",
-        };
-        match &self.namespace {
-            Some(namespace) => format!("{resource}{group} in namespace {namespace}"),
-            None => format!("{resource}{group} in all namespaces"),
-        }
-    }
-}
-
-fn encode(text: &str, path: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            // Writing to a text does not fail.
-            let _always = write!(path, "%{byte:02X}");
-        }
-    }
-}
 
 /// A whole list, and the point from which it is watched.
 #[derive(Debug)]

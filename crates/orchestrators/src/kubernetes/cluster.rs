@@ -92,6 +92,12 @@ impl Cluster {
         self.objects(kind).count()
     }
 
+    /// Whether nothing is left, not even of what leads from one object to another.
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.slices_of.is_empty() && self.services_of.is_empty()
+    }
+
     fn objects(&self, kind: Kind) -> impl Iterator<Item = &Place> {
         match kind {
             Kind::Services => self.services.keys(),

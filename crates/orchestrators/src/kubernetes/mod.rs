@@ -41,6 +41,7 @@
 
 mod api;
 mod cluster;
+mod collection;
 mod map;
 mod settings;
 #[cfg(test)]

@@ -7,17 +7,20 @@ use portolan_catalog::{Arrival, InboxHub, Inflow, News as Heard, Turn, inboxes};
 use portolan_model::{Change, Departure, Health, SourceId};
 use portolan_runtime::{Env, Task};
 use portolan_sources::frame::{Ended, Follow, Teller, follow};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    api::{Collection, Failure, refusal},
+    api::{Failure, refusal},
     cluster::{Cluster, Kind},
+    collection::Collection,
     map::NAMES,
     settings::{self, Settings},
     watch::{KubernetesSource, collections},
     watcher::{Event, News, Told},
 };
+use crate::hostile::json_of;
 
 #[expect(
     clippy::needless_pass_by_value,
@@ -642,4 +645,100 @@ async fn a_lost_server_changes_nothing_and_a_watch_that_is_taken_up_says_so() {
     world.tell(0, News::Open).await;
     world.tell(1, News::Open).await;
     assert_eq!(world.said(1).await, ["reset a b"]);
+}
+
+#[test]
+fn a_selector_is_written_so_that_it_arrives() {
+    let services = Collection {
+        kind: Kind::Services,
+        namespace: Some("shop".to_owned()),
+        selector: Some("env in (a, b),tier=web".to_owned()),
+    };
+    assert_eq!(
+        services.path(&[("limit", "500")]),
+        "/api/v1/namespaces/shop/services?limit=500&labelSelector=env%20in%20%28a%2C%20b%29%2Ctier%3Dweb"
+    );
+}
+
+const WORDS: &[&str] = &[
+    "metadata",
+    "namespace",
+    "name",
+    "a",
+    "b",
+    "labels",
+    "kubernetes.io/service-name",
+    "spec",
+    "type",
+    "ExternalName",
+    "ports",
+    "port",
+    "protocol",
+    "TCP",
+    "addressType",
+    "IPv4",
+    "IPv6",
+    "endpoints",
+    "addresses",
+    "10.0.0.1",
+    "conditions",
+    "ready",
+    "serving",
+    "terminating",
+    "targetRef",
+    "kind",
+    "Pod",
+    "zone",
+    "hints",
+    "forZones",
+    "ipFamilies",
+    "annotations",
+];
+
+fn any_kind() -> impl Strategy<Value = Kind> {
+    prop::sample::select(vec![Kind::Services, Kind::Slices, Kind::Pods])
+}
+
+proptest! {
+    #[test]
+    fn no_object_is_too_odd_to_be_kept(
+        objects in prop::collection::vec((any_kind(), json_of(WORDS), any::<bool>()), 0..8),
+    ) {
+        let mut cluster = cluster(&[service("a")], &[slice("b", "a", &[endpoint("a", "10.1.0.1")])]);
+        for (kind, object, stays) in objects {
+            cluster.put(kind, object.clone());
+            if !stays {
+                cluster.remove(kind, &object);
+            }
+            let _said = cluster.view(&settings(json!({"only": "name != ''"})), &source());
+        }
+        // What is taken out leaves nothing behind.
+        for kind in [Kind::Pods, Kind::Slices, Kind::Services] {
+            cluster.replace(kind, None, Vec::new());
+            prop_assert_eq!(cluster.count(kind), 0);
+        }
+        prop_assert!(cluster.is_bare());
+    }
+
+    #[test]
+    fn a_cluster_that_followed_changes_is_like_one_that_was_listed(
+        changes in prop::collection::vec((0..3_u8, 0..3_u8, 0..3_u8, any::<bool>()), 0..40),
+    ) {
+        let mut followed = cluster(&[service("s0"), service("s1")], &[]);
+        let mut slices = std::collections::BTreeMap::new();
+        for (name, of, pod, stays) in changes {
+            let pod = endpoint(&format!("p{pod}"), &format!("10.1.0.{pod}"));
+            let one = slice(&format!("c{name}"), &format!("s{of}"), &[pod]);
+            if stays {
+                followed.put(Kind::Slices, one.clone());
+                slices.insert(name, one);
+            } else {
+                followed.remove(Kind::Slices, &one);
+                slices.remove(&name);
+            }
+        }
+        let slices: Vec<_> = slices.into_values().collect();
+        let listed = cluster(&[service("s0"), service("s1")], &slices);
+        prop_assert_eq!(words(&followed), words(&listed));
+    }
 }

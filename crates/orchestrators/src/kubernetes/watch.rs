@@ -14,8 +14,9 @@ use portolan_sources::frame::{Ended, Follow, Teller, follow};
 use tokio::sync::mpsc;
 
 use super::{
-    api::{Api, Collection},
+    api::Api,
     cluster::{Cluster, Everything, Kind, Made, OBJECTS_MAX, Place, key_of},
+    collection::Collection,
     settings::Settings,
     watcher::{Event, News, Told, Watcher, ping},
 };

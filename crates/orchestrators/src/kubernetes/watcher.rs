@@ -8,7 +8,8 @@ use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    api::{Api, Collection, Failure, Watch, is_forgotten},
+    api::{Api, Failure, Watch, is_forgotten},
+    collection::Collection,
     map::text,
 };
 

@@ -12,7 +12,7 @@ use portolan_runtime::{
 use portolan_testkit::{Authority, Scratch, Validity};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
 };
 
 use super::*;
@@ -219,4 +219,35 @@ async fn a_call_over_tls_verifies_who_answers() {
     assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
     let error = Line::open(&url, None, &env).await.unwrap_err();
     assert!(matches!(error, CallError::NoTls { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_on_this_machine_is_called_by_its_socket() {
+    let env = Env::system();
+    let scratch = Scratch::new();
+    let path = scratch.path().join("s.sock");
+    let url = Url::parse("http://somebody").unwrap();
+    let nobody = Line::open_socket(&path, &url, &env).await.unwrap_err();
+    assert_eq!(
+        nobody.to_string(),
+        format!("no connection to {}", path.display())
+    );
+    let listener = UnixListener::bind(&path).unwrap();
+    let answering = async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        let size = stream.read(&mut head).await.unwrap();
+        let head = String::from_utf8(head[..size].to_vec()).unwrap();
+        assert!(head.starts_with("GET /a HTTP/1.1\r\n") && head.contains("host: somebody"));
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let answering = env.spawn("socket", answering);
+    let mut line = Line::open_socket(&path, &url, &env).await.unwrap();
+    let answer = line
+        .call(call(Method::GET, "/a", None), WITHIN)
+        .await
+        .unwrap();
+    assert_eq!(answer.body, "ok");
+    drop(answering);
 }
