@@ -6,10 +6,10 @@ import pytest
 
 from harness.clouds import Agent, Aws, Directory
 from harness.gateway import config
-from harness.traffic import Load, spread
 from harness.origin import told
 from harness.ports import free_port
 from harness.processes import Program
+from harness.traffic import Load, spread
 from harness.waiting import until
 from harness.wire import Client
 

@@ -10,10 +10,10 @@ import pytest
 
 from harness.docker import Docker
 from harness.gateway import binary, config
-from harness.traffic import Load, spread
 from harness.origin import told
 from harness.ports import free_port
 from harness.processes import Program
+from harness.traffic import Load, spread
 from harness.waiting import until
 from harness.wire import Client, get
 

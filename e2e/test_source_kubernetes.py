@@ -8,9 +8,9 @@ import pytest
 
 from harness.gateway import binary, config, port_of
 from harness.kubernetes import TOKEN, Cluster, endpoint
-from harness.traffic import Load, spread
 from harness.origin import told
 from harness.processes import Program
+from harness.traffic import Load, spread
 from harness.waiting import until
 from harness.wire import Client, get
 

@@ -590,16 +590,18 @@ struct Server {
 
 impl Server {
     async fn start(env: &Env) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (socket, listener) = Self::sockets().await;
         let address = socket.local_addr().unwrap();
-        let listener = TcpListener::bind(address).await.unwrap();
         let serve_streams = async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 while let Ok(size) = stream.read_u16().await {
                     let mut question = vec![0; size.into()];
                     stream.read_exact(&mut question).await.unwrap();
                     let question = Message::from_vec(&question).unwrap();
-                    let answer = Self::answer(&question).unwrap().to_vec().unwrap();
+                    let Some(answer) = Self::answer(&question) else {
+                        break;
+                    };
+                    let answer = answer.to_vec().unwrap();
                     stream
                         .write_u16(u16::try_from(answer.len()).unwrap())
                         .await
@@ -626,6 +628,17 @@ impl Server {
                 env.spawn("fake dns", serve),
                 env.spawn("fake dns streams", serve_streams),
             ],
+        }
+    }
+
+    /// Of both kinds on one port; somebody else may have the one that is free for the other.
+    async fn sockets() -> (UdpSocket, TcpListener) {
+        loop {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let address = socket.local_addr().unwrap();
+            if let Ok(listener) = TcpListener::bind(address).await {
+                return (socket, listener);
+            }
         }
     }
 

@@ -7,16 +7,14 @@ use std::{
 };
 
 use portolan_model::{
-    BadName, Health, Instance, InstanceId, Metadata, Name, NamedPort, ServiceKey, SourceId, State,
-    Weight,
+    BadName, Health, Instance, InstanceId, Metadata, Name, NamedPort, Override, ServiceKey,
+    SourceId, State, Weight,
 };
 
 /// The name of an instance's only port.
 const ONLY_PORT: &str = "default";
 /// Where an id is kept that had to be written otherwise.
 const FOREIGN_ID: &str = "portolan/foreign-id";
-/// What is noted of an instance that somebody took out of service without a word.
-const OUT: &str = "out of service where it comes from";
 /// Most ports of an instance.
 const PORTS_MAX: usize = 64;
 
@@ -122,12 +120,13 @@ impl Found {
             source: source.clone(),
             state: State {
                 health: self.health,
-                note: self
-                    .note
-                    .or_else(|| is_out.then(|| OUT.to_owned()))
-                    .map(text),
-                // An override is the word of our own operators, and is taken from no source.
-                leaving: self.leaving || is_out,
+                note: self.note.map(text),
+                overridden: if is_out {
+                    Override::Maintenance
+                } else {
+                    Override::None
+                },
+                leaving: self.leaving,
                 ..State::default()
             },
         })

@@ -3,9 +3,7 @@
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use portolan_catalog::{Arrival, InboxHub, Inflow, News, Turn, inboxes};
-use portolan_model::{
-    Change, Departure, Health, Instance, Name, Override, ServiceKey, SourceId, Traffic,
-};
+use portolan_model::{Change, Departure, Health, Instance, Name, Override, ServiceKey, SourceId};
 use portolan_runtime::{Dice, Env, Task};
 use serde_json::{Value, json};
 
@@ -263,12 +261,7 @@ fn expressions_take_the_place_of_the_usual_mapping() {
     assert_eq!(made.version.as_deref(), Some("2"));
     assert_eq!(made.zone.as_deref(), Some("z0"));
     assert_eq!(made.state.health, Health::Critical);
-    assert_eq!(made.state.traffic(), Traffic::Leaving);
-    assert_eq!(
-        made.state.overridden,
-        Override::None,
-        "that is the operators' alone"
-    );
+    assert_eq!(made.state.overridden, Override::Maintenance);
     assert_eq!(made.endpoints[0].address.port(), 81);
     assert_eq!(made.metadata.len(), 1);
     assert_eq!(made.metadata.get("team").map(|team| &**team), Some("x!"));
