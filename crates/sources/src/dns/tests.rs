@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
@@ -20,7 +21,7 @@ use portolan_runtime::{Env, Task};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     sync::watch,
 };
 
@@ -593,21 +594,8 @@ impl Server {
         let (socket, listener) = Self::sockets().await;
         let address = socket.local_addr().unwrap();
         let serve_streams = async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                while let Ok(size) = stream.read_u16().await {
-                    let mut question = vec![0; size.into()];
-                    stream.read_exact(&mut question).await.unwrap();
-                    let question = Message::from_vec(&question).unwrap();
-                    let Some(answer) = Self::answer(&question) else {
-                        break;
-                    };
-                    let answer = answer.to_vec().unwrap();
-                    stream
-                        .write_u16(u16::try_from(answer.len()).unwrap())
-                        .await
-                        .unwrap();
-                    stream.write_all(&answer).await.unwrap();
-                }
+            while let Ok((stream, _)) = listener.accept().await {
+                let _gone = Self::serve_stream(stream).await;
             }
         };
         let serve = async move {
@@ -628,6 +616,22 @@ impl Server {
                 env.spawn("fake dns", serve),
                 env.spawn("fake dns streams", serve_streams),
             ],
+        }
+    }
+
+    async fn serve_stream(mut stream: TcpStream) -> io::Result<()> {
+        loop {
+            let size = stream.read_u16().await?;
+            let mut question = vec![0; size.into()];
+            stream.read_exact(&mut question).await?;
+            let question = Message::from_vec(&question).unwrap();
+            let Some(answer) = Self::answer(&question) else {
+                return Ok(());
+            };
+            let answer = answer.to_vec().unwrap();
+            let size = u16::try_from(answer.len()).unwrap();
+            stream.write_u16(size).await?;
+            stream.write_all(&answer).await?;
         }
     }
 
