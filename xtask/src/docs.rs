@@ -72,6 +72,7 @@ const SHELVES: Shelves<'_> = Shelves {
         portolan_sources::KINDS,
         portolan_coordinators::KINDS,
         portolan_orchestrators::KINDS,
+        portolan_clouds::KINDS,
     ],
     balancers: portolan_balance::KINDS,
 };

@@ -17,6 +17,7 @@ pub(crate) const SHELVES: Shelves<'static> = Shelves {
         portolan_sources::KINDS,
         portolan_coordinators::KINDS,
         portolan_orchestrators::KINDS,
+        portolan_clouds::KINDS,
     ],
     balancers: portolan_balance::KINDS,
 };

@@ -6,7 +6,6 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-mod cloud_map;
 mod consul;
 mod dns;
 mod eureka;
@@ -14,7 +13,6 @@ mod file;
 pub mod frame;
 mod http;
 mod portolan;
-mod service_directory;
 #[cfg(test)]
 mod testing;
 
@@ -30,6 +28,4 @@ pub const KINDS: &[SourceKind] = &[
     eureka::KIND,
     portolan::KIND,
     http::KIND,
-    cloud_map::KIND,
-    service_directory::KIND,
 ];

@@ -31,6 +31,7 @@ const FLOORS: [&[&str]; 7] = [
         "eureka",
         "coordinators",
         "orchestrators",
+        "clouds",
     ],
     &["portolan"],
 ];

@@ -14,7 +14,7 @@ use super::{
     settings::{Keys, Settings},
     sign::{Scope, Signable, authorization, stamp},
 };
-use crate::frame::{Backoff, Ended, Servers};
+use portolan_sources::frame::{Backoff, Ended, Servers};
 
 const SERVICE: &str = "servicediscovery";
 const TARGET: &str = "Route53AutoNaming_v20170314";

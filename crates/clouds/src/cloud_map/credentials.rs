@@ -13,7 +13,7 @@ use portolan_wire::call::{Answer, Call, Url};
 use serde_json::Value;
 
 use super::settings::{Chain, Keys};
-use crate::frame::{Ended, Servers, ServersSettings};
+use portolan_sources::frame::{Ended, Servers, ServersSettings};
 
 /// Temporary credentials are renewed this long before they end.
 const EARLY: Duration = Duration::from_mins(5);

@@ -11,7 +11,7 @@ use super::{
     map::{self, ServiceName},
     settings::Settings,
 };
-use crate::frame::{Ended, Follow, Teller, View, follow, foreign_name};
+use portolan_sources::frame::{Ended, Follow, Teller, View, follow, foreign_name};
 
 /// Most services of one source.
 const SERVICES_MAX: usize = 5_000;

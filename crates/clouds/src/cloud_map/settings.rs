@@ -10,7 +10,7 @@ use portolan_wire::call::Url;
 use serde_json::{Map, Value, json};
 
 use super::{map::NAMES, watch::CloudMapSource};
-use crate::frame::{Basics, Fields, ServersSettings, tls};
+use portolan_sources::frame::{Basics, Fields, ServersSettings, tls};
 
 const METADATA: &str = "http://169.254.169.254";
 const SECOND: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use super::{
     settings::Settings,
     token::Tokens,
 };
-use crate::frame::{Backoff, Ended, Servers};
+use portolan_sources::frame::{Backoff, Ended, Servers};
 
 const ANSWER_MAX: ByteSize = ByteSize::from_bytes(16 << 20);
 /// The most that the API puts on a page.

@@ -14,7 +14,7 @@ use super::{
     settings::{self, Account},
     token::{KeyFile, token_of},
 };
-use crate::frame::Ended;
+use portolan_sources::frame::Ended;
 
 /// Made for these tests alone, by `openssl genpkey -algorithm RSA`.
 const KEY: &str = include_str!("fixtures/key.pem");

@@ -3,7 +3,7 @@
 use portolan_model::Health;
 use serde_json::{Map, Value, json};
 
-use crate::frame::{Found, address_of};
+use portolan_sources::frame::{Found, address_of};
 
 /// Fields of an instance that expressions can name.
 pub(super) const NAMES: &[&str] = &["namespace", "service", "id", "health", "attributes"];

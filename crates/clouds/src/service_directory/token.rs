@@ -18,7 +18,7 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 
 use super::settings::Account;
-use crate::frame::{Ended, Servers, ServersSettings};
+use portolan_sources::frame::{Ended, Servers, ServersSettings};
 
 /// Tokens are renewed this long before they end.
 const EARLY: Duration = Duration::from_mins(1);

@@ -10,7 +10,7 @@ use portolan_wire::call::Url;
 use serde_json::{Map, Value, json};
 
 use super::{map::NAMES, watch::ServiceDirectorySource};
-use crate::frame::{Basics, Fields, ServersSettings, tls};
+use portolan_sources::frame::{Basics, Fields, ServersSettings, tls};
 
 const ENDPOINT: &str = "https://servicedirectory.googleapis.com";
 const METADATA: &str = "http://metadata.google.internal";

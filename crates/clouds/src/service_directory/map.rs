@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::frame::{Found, address_of};
+use portolan_sources::frame::{Found, address_of};
 
 /// Fields of an endpoint that expressions can name.
 pub(super) const NAMES: &[&str] = &[
