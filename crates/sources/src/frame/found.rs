@@ -73,6 +73,9 @@ pub enum Unfit {
     /// There are more ports than an instance may have.
     #[error("it has more than {PORTS_MAX} ports")]
     ManyPorts,
+    /// What is wrong, in words.
+    #[error("{0}")]
+    Because(String),
     /// An expression of the mapping says nothing about it, or something that makes no sense.
     #[error("`map.{field}`: {message}")]
     Mapping {

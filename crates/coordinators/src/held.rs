@@ -1,0 +1,147 @@
+//! What each foreign entry stands for, for sources that learn of entries one by one.
+//!
+//! An entry whose new value can't be read keeps the instance that it stood for, and is
+//! counted. Of two entries that name the same instance the one whose path comes first
+//! counts, as in a [`View`]; when it goes, the other takes its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portolan_catalog::InboxClosed;
+use portolan_model::{Departure, Instance, InstanceId, ServiceKey};
+use portolan_sources::frame::{Teller, Unfit, View};
+
+type Place = (ServiceKey, InstanceId);
+
+/// What came of reading an entry; `None` where it says that it is no instance.
+pub(crate) type Made = Result<Option<Instance>, Unfit>;
+
+/// Entries by their path.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    good: BTreeMap<String, Instance>,
+    bad: BTreeMap<String, String>,
+    paths: BTreeMap<Place, BTreeSet<String>>,
+}
+
+impl Held {
+    /// Whether an entry is known.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.good.contains_key(path) || self.bad.contains_key(path)
+    }
+
+    /// The paths of the entries that are known, of good ones first.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        let bad = self
+            .bad
+            .keys()
+            .filter(|path| !self.good.contains_key(*path));
+        self.good.keys().chain(bad).map(String::as_str)
+    }
+
+    /// Takes an entry as it was read, and forgets what it was before.
+    pub(crate) fn take(&mut self, path: &str, made: Made) {
+        match made {
+            Ok(Some(instance)) => {
+                self.forget(path);
+                let place = place_of(&instance);
+                self.paths.entry(place).or_default().insert(path.to_owned());
+                self.good.insert(path.to_owned(), instance);
+            }
+            Ok(None) => self.forget(path),
+            Err(why) => {
+                self.bad.insert(path.to_owned(), words(&why));
+            }
+        }
+    }
+
+    /// Forgets an entry that is not there any more.
+    pub(crate) fn forget(&mut self, path: &str) {
+        self.bad.remove(path);
+        let Some(instance) = self.good.remove(path) else {
+            return;
+        };
+        let place = place_of(&instance);
+        if let Some(paths) = self.paths.get_mut(&place) {
+            paths.remove(path);
+            if paths.is_empty() {
+                self.paths.remove(&place);
+            }
+        }
+    }
+
+    /// Keeps the entries whose path is wanted.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        let known = self.good.keys().chain(self.bad.keys());
+        let gone: Vec<_> = known.filter(|path| !wanted(path)).cloned().collect();
+        for path in gone {
+            self.forget(&path);
+        }
+    }
+
+    /// Everything at once; what can't be read is left to [`Self::tell_unfit`].
+    pub(crate) fn view(&self) -> View {
+        let mut view = View::default();
+        for instance in self.good.values() {
+            view.add(instance.clone());
+        }
+        view
+    }
+
+    /// Says how many entries can't be read.
+    pub(crate) fn tell_unfit(&self, teller: &Teller) {
+        let count = u64::try_from(self.bad.len()).unwrap_or(u64::MAX);
+        let first = self.bad.iter().next();
+        let example = first.map(|(path, why)| format!("{path}: {why}"));
+        teller.passed_over(count, example.as_deref());
+    }
+
+    /// Takes entries that changed, `None` for one that is gone, and says what that means.
+    /// What is new is said first, so that a move does not look like an outage.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub(crate) async fn change(
+        &mut self,
+        changes: Vec<(String, Option<Made>)>,
+        teller: &mut Teller,
+    ) -> Result<(), InboxClosed> {
+        let mut touched = BTreeSet::new();
+        for (path, made) in changes {
+            touched.extend(self.good.get(&path).map(place_of));
+            match made {
+                Some(made) => self.take(&path, made),
+                None => self.forget(&path),
+            }
+            touched.extend(self.good.get(&path).map(place_of));
+        }
+        self.tell_unfit(teller);
+        let mut gone = Vec::new();
+        for place in touched {
+            match self.at(&place) {
+                Some(instance) => teller.put(instance.clone()).await?,
+                None => gone.push(place),
+            }
+        }
+        for (key, id) in gone {
+            // Whether somebody said goodbye or a lease ran out can't be told from outside.
+            teller.remove(&key, &id, Departure::Inferred).await?;
+        }
+        Ok(())
+    }
+
+    fn at(&self, place: &Place) -> Option<&Instance> {
+        let path = self.paths.get(place)?.first()?;
+        self.good.get(path)
+    }
+}
+
+fn place_of(instance: &Instance) -> Place {
+    (instance.key.clone(), instance.id.clone())
+}
+
+fn words(why: &Unfit) -> String {
+    match std::error::Error::source(why) {
+        Some(cause) => format!("{why}: {cause}"),
+        None => why.to_string(),
+    }
+}
