@@ -29,13 +29,20 @@ impl Held {
         self.good.contains_key(path) || self.bad.contains_key(path)
     }
 
-    /// The paths of the entries that are known, of good ones first.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        let bad = self
-            .bad
-            .keys()
-            .filter(|path| !self.good.contains_key(*path));
-        self.good.keys().chain(bad).map(String::as_str)
+    /// The paths of the entries that are known and begin so.
+    pub(crate) fn below(&self, prefix: &str) -> BTreeSet<String> {
+        let good = self.good.range(prefix.to_owned()..).map(|(path, _)| path);
+        let bad = self.bad.range(prefix.to_owned()..).map(|(path, _)| path);
+        let begins = |path: &&String| path.starts_with(prefix);
+        let both = good.take_while(begins).chain(bad.take_while(begins));
+        both.cloned().collect()
+    }
+
+    /// Forgets the entries whose paths begin so.
+    pub(crate) fn forget_below(&mut self, prefix: &str) {
+        for path in self.below(prefix) {
+            self.forget(&path);
+        }
     }
 
     /// Takes an entry as it was read, and forgets what it was before.
@@ -143,5 +150,102 @@ fn words(why: &Unfit) -> String {
     match std::error::Error::source(why) {
         Some(cause) => format!("{why}: {cause}"),
         None => why.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use portolan_catalog::{Inbox, Source, SourceRun};
+    use portolan_model::{Name, SourceId};
+    use portolan_runtime::Env;
+    use portolan_sources::frame::{Ended, Follow, Found, follow};
+
+    use super::*;
+    use crate::world::World;
+
+    fn instance(id: &str) -> Instance {
+        let found = Found {
+            service: "orders".to_owned(),
+            id: id.to_owned(),
+            address: "10.0.0.1".parse().ok(),
+            ports: vec![(String::new(), 80)],
+            ..Found::default()
+        };
+        let namespace = Name::parse("default").unwrap();
+        found
+            .into_instance(&namespace, &SourceId::new("test:one"))
+            .unwrap()
+    }
+
+    fn good(id: &str) -> Made {
+        Ok(Some(instance(id)))
+    }
+
+    fn ids(held: &Held) -> Vec<String> {
+        let view = held.view();
+        let ids = view.instances().map(|instance| instance.id.to_string());
+        ids.collect()
+    }
+
+    #[test]
+    fn an_entry_that_can_not_be_read_keeps_what_it_said() {
+        let mut held = Held::default();
+        held.take("/a", good("a"));
+        held.take("/a", Err(Unfit::NoPort));
+        held.take("/b", Err(Unfit::NoPort));
+        assert_eq!(ids(&held), ["a"]);
+        assert!(held.has("/b"));
+        held.take("/a", good("a2"));
+        assert_eq!(ids(&held), ["a2"]);
+        held.take("/a", Ok(None));
+        assert!(ids(&held).is_empty() && !held.has("/a"));
+    }
+
+    #[test]
+    fn entries_are_found_by_how_they_begin() {
+        let mut held = Held::default();
+        for path in ["/a/1", "/a/2", "/ab/1", "/b/1"] {
+            held.take(path, good(path));
+        }
+        held.take("/a/3", Err(Unfit::NoPort));
+        let below: Vec<_> = held.below("/a/").into_iter().collect();
+        assert_eq!(below, ["/a/1", "/a/2", "/a/3"]);
+        held.forget_below("/a/");
+        assert_eq!(ids(&held).len(), 2);
+        held.retain(|path| path == "/b/1");
+        assert_eq!(ids(&held), ["~b~1"]);
+    }
+
+    /// Two entries of one instance, of which the first goes.
+    struct Twice(Env);
+
+    impl Follow for Twice {
+        async fn session(&mut self, teller: &mut Teller) -> Result<Infallible, Ended> {
+            let mut held = Held::default();
+            held.take("/1", good("a"));
+            held.take("/2", good("a"));
+            held.take("/3", good("b"));
+            teller.all(held.view()).await?;
+            let changes = vec![("/1".to_owned(), None), ("/3".to_owned(), Some(good("c")))];
+            held.change(changes, teller).await?;
+            std::future::pending().await
+        }
+    }
+
+    impl Source for Twice {
+        fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
+            let env = self.0.clone();
+            Box::pin(follow(*self, inbox, env))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_entry_of_the_same_instance_takes_its_place() {
+        let env = Env::virtual_time(1);
+        let mut world = World::new(&env, &SourceId::new("test:one"), Twice(env.clone()));
+        world.until("a c").await;
+        assert!(!world.was_empty());
     }
 }

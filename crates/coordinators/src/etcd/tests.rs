@@ -1,14 +1,32 @@
 //! Claims about how keys and values are read. Values of `grpc` are as etcd's own naming
 //! package for Go writes them, those of `skydns` as the documentation of `SkyDNS` shows them.
 
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+};
+
 use portolan_model::{Health, Instance, SourceId};
+use portolan_runtime::{Env, Task};
 use portolan_sources::frame::Unfit;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
     map,
+    proto::{
+        Ask, Event, Header, KeyValue, RANGE, RangeRequest, RangeResponse, WatchRequest,
+        WatchResponse,
+    },
     settings::{Layout, Settings, read as settings_of},
+    watch::Etcd,
+};
+use crate::{
+    grpc::tests::{Heard, server},
+    world::World,
 };
 
 fn settings(layout: &str, prefix: &str) -> Settings {
@@ -183,4 +201,216 @@ proptest! {
             let _any = made(&settings, &format!("/p/{key}"), &value);
         }
     }
+}
+
+/// A member of etcd, with keys that a test sets.
+#[derive(Default)]
+struct Fake {
+    keys: Mutex<BTreeMap<String, String>>,
+    revision: AtomicI64,
+    cluster: AtomicU64,
+    /// What watches are told: one answer after the other, then silence.
+    script: Mutex<VecDeque<WatchResponse>>,
+    lists: AtomicU64,
+    /// Where watches were asked to begin.
+    starts: Mutex<Vec<i64>>,
+}
+
+impl Fake {
+    fn put(&self, key: &str, address: &str) -> KeyValue {
+        let value = json!({"Op": 0, "Addr": address}).to_string();
+        self.keys
+            .lock()
+            .unwrap()
+            .insert(key.to_owned(), value.clone());
+        let revision = self.revision.fetch_add(1, Relaxed).saturating_add(1);
+        entry(key, &value, revision)
+    }
+
+    fn header(&self) -> Option<Header> {
+        Some(Header {
+            cluster_id: self.cluster.load(Relaxed),
+            revision: self.revision.load(Relaxed),
+        })
+    }
+
+    fn tell(&self, answer: WatchResponse) {
+        self.script.lock().unwrap().push_back(answer);
+    }
+
+    async fn serve(self: Arc<Self>, mut heard: Heard) {
+        if heard.method == RANGE {
+            let asked: RangeRequest = heard.next().await.unwrap();
+            heard.say(&self.page(&asked));
+            return heard.end("0", "");
+        }
+        assert!(heard.fields.contains_key("hasleader"));
+        let asked: WatchRequest = heard.next().await.unwrap();
+        let Some(Ask::Create(create)) = asked.ask else {
+            panic!("{asked:?}");
+        };
+        self.starts.lock().unwrap().push(create.start_revision);
+        heard.say(&WatchResponse {
+            header: self.header(),
+            created: true,
+            ..WatchResponse::default()
+        });
+        while heard.next::<WatchRequest>().await.is_some() {
+            // Every question for progress gets the next line of the script.
+            let next = self.script.lock().unwrap().pop_front();
+            let silent = WatchResponse {
+                header: self.header(),
+                watch_id: -1,
+                ..WatchResponse::default()
+            };
+            heard.say(&next.unwrap_or(silent));
+        }
+    }
+
+    /// Pages of two, whatever is asked for.
+    fn page(&self, asked: &RangeRequest) -> RangeResponse {
+        self.lists.fetch_add(1, Relaxed);
+        let keys = self.keys.lock().unwrap();
+        let rest = keys.iter().filter(|(key, _)| key.as_bytes() >= &*asked.key);
+        let rest: Vec<_> = rest.map(|(key, value)| entry(key, value, 1)).collect();
+        RangeResponse {
+            header: self.header(),
+            more: rest.len() > 2,
+            count: i64::try_from(rest.len()).unwrap(),
+            kvs: rest.into_iter().take(2).collect(),
+        }
+    }
+}
+
+fn entry(key: &str, value: &str, mod_revision: i64) -> KeyValue {
+    KeyValue {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        mod_revision,
+    }
+}
+
+async fn world(fake: &Arc<Fake>) -> (World, Task) {
+    let env = Env::system();
+    let serving = Arc::clone(fake);
+    let (url, task) = server(&env, move |heard| Arc::clone(&serving).serve(heard)).await;
+    let settings = settings_of(&json!({"url": url.to_string(), "prefix": "s"})).unwrap();
+    let id = SourceId::new("etcd:one");
+    let source = Etcd::new(settings, id.clone(), env.clone());
+    (World::new(&env, &id, source), task)
+}
+
+fn fake(ids: &[&str]) -> Arc<Fake> {
+    let fake = Arc::new(Fake::default());
+    for id in ids {
+        fake.put(&format!("s/orders/{id}"), "10.0.0.1:80");
+    }
+    fake
+}
+
+fn events(fake: &Fake, events: Vec<Event>) -> WatchResponse {
+    WatchResponse {
+        header: fake.header(),
+        events,
+        ..WatchResponse::default()
+    }
+}
+
+#[tokio::test]
+async fn pages_are_read_to_the_end_and_changes_follow() {
+    let fake = fake(&["a", "b", "c", "d", "e"]);
+    let put = fake.put("s/orders/f", "10.0.0.2:80");
+    let gone = entry("s/orders/a", "", 9);
+    let spoilt = entry("s/orders/b", "nonsense", 9);
+    let change = vec![
+        Event {
+            kind: 1,
+            kv: Some(gone),
+        },
+        Event {
+            kind: 0,
+            kv: Some(spoilt),
+        },
+        Event {
+            kind: 0,
+            kv: Some(put),
+        },
+    ];
+    fake.keys.lock().unwrap().remove("s/orders/f");
+    fake.tell(events(&fake, change));
+    let (mut world, _server) = world(&fake).await;
+    world.until("b c d e f").await;
+    assert_eq!(fake.lists.load(Relaxed), 3);
+}
+
+#[tokio::test]
+async fn what_was_compacted_away_is_read_again_without_an_empty_moment() {
+    let fake = fake(&["a"]);
+    let compacted = WatchResponse {
+        header: fake.header(),
+        canceled: true,
+        compact_revision: 7,
+        ..WatchResponse::default()
+    };
+    fake.tell(compacted);
+    let (mut world, _server) = world(&fake).await;
+    world.until("a").await;
+    fake.put("s/orders/b", "10.0.0.2:80");
+    world.until("a b").await;
+    assert!(
+        world.stale().is_empty() && !world.was_empty(),
+        "{:?}",
+        world.stale()
+    );
+}
+
+#[tokio::test]
+async fn a_member_without_a_leader_is_left_and_taken_up_where_it_was() {
+    let fake = fake(&["a"]);
+    let revision = fake.revision.load(Relaxed);
+    let cancelled = WatchResponse {
+        header: fake.header(),
+        canceled: true,
+        cancel_reason: "etcdserver: no leader".to_owned(),
+        ..WatchResponse::default()
+    };
+    fake.tell(cancelled);
+    let put = fake.put("s/orders/b", "10.0.0.2:80");
+    fake.keys.lock().unwrap().remove("s/orders/b");
+    fake.tell(events(
+        &fake,
+        vec![Event {
+            kind: 0,
+            kv: Some(put),
+        }],
+    ));
+    fake.revision.store(revision, Relaxed);
+    let (mut world, _server) = world(&fake).await;
+    world.until("a b").await;
+    assert_eq!(
+        fake.lists.load(Relaxed),
+        1,
+        "it was resumed, not read again"
+    );
+    assert_eq!(*fake.starts.lock().unwrap(), [revision + 1, revision + 1]);
+}
+
+#[tokio::test]
+async fn another_cluster_is_read_anew() {
+    let fake = fake(&["a"]);
+    let lost = WatchResponse {
+        canceled: true,
+        ..WatchResponse::default()
+    };
+    fake.tell(lost);
+    let (mut world, _server) = world(&fake).await;
+    world.until("a").await;
+    fake.cluster.store(2, Relaxed);
+    fake.put("s/orders/b", "10.0.0.2:80");
+    fake.tell(WatchResponse {
+        canceled: true,
+        ..WatchResponse::default()
+    });
+    world.until("a b").await;
+    assert!(!world.was_empty());
 }

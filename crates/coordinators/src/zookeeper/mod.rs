@@ -36,6 +36,7 @@
 //!
 //! Trust: whoever can write below the base decides where requests go.
 
+mod dirty;
 mod jute;
 mod map;
 mod session;

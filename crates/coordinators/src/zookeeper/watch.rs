@@ -18,11 +18,11 @@ use portolan_wire::{
 };
 
 use super::{
-    jute::{self, Ask, Event, Happening, Malformed, Refusal},
+    dirty::{Dirty, Place},
+    jute::{self, Ask, Malformed, Refusal},
     map,
     session::{Answer, Session, SessionError},
     settings::{Settings, Watches},
-    tree::Role,
 };
 use crate::held::{Held, Made};
 
@@ -49,19 +49,6 @@ pub(super) struct Zookeeper {
     /// Services, which may be empty, by name.
     services: BTreeMap<String, Option<ServiceKey>>,
 }
-
-/// What is to be read again.
-#[derive(Debug, Default)]
-struct Dirty {
-    base: bool,
-    services: BTreeSet<String>,
-    gone_services: BTreeSet<String>,
-    /// Instances by service and node, and whether they are there.
-    instances: BTreeMap<(String, String), bool>,
-}
-
-/// An instance's service and node.
-type Place = (String, String);
 
 impl Zookeeper {
     pub(super) fn new(settings: Settings, id: SourceId, env: Env) -> Self {
@@ -93,7 +80,7 @@ impl Zookeeper {
                 .map_err(|error| Ended::by(&error))?;
             let is_calm = events.is_empty();
             if !is_calm {
-                let dirty = self.sort(events);
+                let dirty = Dirty::of(&self.settings.tree, events);
                 self.catch_up(&mut session, dirty, teller).await?;
             }
             if self
@@ -272,32 +259,6 @@ impl Zookeeper {
         format!("{}/{node}", self.settings.tree.service(service))
     }
 
-    /// What these events make necessary.
-    fn sort(&self, events: Vec<Event>) -> Dirty {
-        let mut dirty = Dirty::default();
-        for event in events {
-            let is_there = event.happening != Happening::Deleted;
-            match (self.settings.tree.role(&event.path), event.happening) {
-                // Data of a service's node is nobody's.
-                (_, Happening::None) | (Role::Other, _) | (Role::Service(_), Happening::Data) => {}
-                (Role::Base, _) => dirty.base = true,
-                (Role::Service(name), Happening::Deleted) => {
-                    dirty.services.remove(name);
-                    dirty.gone_services.insert(name.to_owned());
-                }
-                (Role::Service(name), Happening::Created | Happening::Children) => {
-                    dirty.gone_services.remove(name);
-                    dirty.services.insert(name.to_owned());
-                }
-                (Role::Instance(service, node), _) => {
-                    let place = (service.to_owned(), node.to_owned());
-                    dirty.instances.insert(place, is_there);
-                }
-            }
-        }
-        dirty
-    }
-
     async fn catch_up(
         &mut self,
         session: &mut Session,
@@ -351,14 +312,14 @@ impl Zookeeper {
         }
         let (_, nodes) = self.nodes_of(session, services.clone()).await?;
         let now: BTreeSet<_> = nodes.into_iter().collect();
-        let changed = |service: &str| services.iter().any(|name| name == service);
-        for path in self.held.paths() {
-            if let Role::Instance(service, node) = self.settings.tree.role(path)
-                && changed(service)
-                && !now.contains(&(service.to_owned(), node.to_owned()))
-            {
-                let place = (service.to_owned(), node.to_owned());
-                dirty.instances.insert(place, false);
+        for service in services {
+            let folder = format!("{}/", self.settings.tree.service(&service));
+            for path in self.held.below(&folder) {
+                let node = path.strip_prefix(&folder).unwrap_or_default();
+                let place = (service.clone(), node.to_owned());
+                if !now.contains(&place) {
+                    dirty.instances.insert(place, false);
+                }
             }
         }
         let new = now
