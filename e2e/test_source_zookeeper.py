@@ -126,10 +126,11 @@ def test_a_session_that_ends_takes_its_instances_along(start, origin, zookeeper,
     serves(gateway, {"a"})
 
 
-def test_dubbo_and_curator_layouts(start, origin, zookeeper, kazoo):
+@pytest.mark.parametrize("watches", ["recursive", "single"])
+def test_dubbo_and_curator_layouts(start, origin, zookeeper, kazoo, watches):
     writer = kazoo(zookeeper.address)
     one, two, three = origin("one"), origin("two"), origin("three")
-    common = {"servers": [zookeeper.address]}
+    common = {"servers": [zookeeper.address], "watches": watches}
     sources = {
         "interfaces": {"zookeeper": common | {"layout": "dubbo"}},
         "applications": {"zookeeper": common | {"layout": "dubbo-app", "base": "/applications"}},
@@ -137,9 +138,10 @@ def test_dubbo_and_curator_layouts(start, origin, zookeeper, kazoo):
     }
     gateway = start(config(sources=sources))
     url = f"tri://127.0.0.1:{one.port}/org.shop.Orders?application=shop&version=1.0&weight=200&side=provider"
-    writer.create("/dubbo/org.shop.Orders/providers/" + quote(url, safe=""), makepath=True, ephemeral=True)
-    writer.create("/dubbo/org.shop.Orders/consumers/" + quote(url, safe=""), makepath=True, ephemeral=True)
     writer.create("/dubbo/config/dubbo", makepath=True)
+    writer.create("/dubbo/org.shop.Orders/consumers/" + quote(url, safe=""), makepath=True, ephemeral=True)
+    time.sleep(0.5)
+    writer.create("/dubbo/org.shop.Orders/providers/" + quote(url, safe=""), makepath=True, ephemeral=True)
     endpoints = json.dumps([{"port": two.port, "protocol": "dubbo"}])
     metadata = {"dubbo.endpoints": endpoints, "dubbo.metadata.revision": "1"}
     writer.create(f"/applications/shop/127.0.0.1:{two.port}", instance(two, "shop", **metadata), makepath=True)

@@ -179,6 +179,10 @@ mod tests {
             .unwrap()
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "it stands for what came of reading"
+    )]
     fn good(id: &str) -> Made {
         Ok(Some(instance(id)))
     }

@@ -40,19 +40,9 @@ impl World {
     pub(crate) async fn until(&mut self, ids: &str) {
         let env = self.env.clone();
         let listening = async {
-            while self
-                .ids
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(" ")
-                != ids
-            {
-                for arrival in self.inflow.batch(64).await {
-                    if let News::Said(change) = arrival.saying.news {
-                        self.take(&change);
-                    }
-                }
+            while self.names() != ids {
+                let arrivals = self.inflow.batch(64).await.into_iter();
+                arrivals.for_each(|arrival| self.take(&arrival.saying.news));
             }
         };
         let heard = env.timeout(WITHIN, listening).await;
@@ -74,7 +64,15 @@ impl World {
         self.was_empty
     }
 
-    fn take(&mut self, change: &Change) {
+    fn names(&self) -> String {
+        let ids: Vec<_> = self.ids.iter().map(String::as_str).collect();
+        ids.join(" ")
+    }
+
+    fn take(&mut self, news: &News) {
+        let News::Said(change) = news else {
+            return;
+        };
         match change {
             Change::Reset { instances, .. } => {
                 let ids = instances.iter().map(|instance| instance.id.to_string());

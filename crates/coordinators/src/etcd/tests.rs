@@ -227,11 +227,11 @@ impl Fake {
         entry(key, &value, revision)
     }
 
-    fn header(&self) -> Option<Header> {
-        Some(Header {
+    fn header(&self) -> Header {
+        Header {
             cluster_id: self.cluster.load(Relaxed),
             revision: self.revision.load(Relaxed),
-        })
+        }
     }
 
     fn tell(&self, answer: WatchResponse) {
@@ -251,7 +251,7 @@ impl Fake {
         };
         self.starts.lock().unwrap().push(create.start_revision);
         heard.say(&WatchResponse {
-            header: self.header(),
+            header: Some(self.header()),
             created: true,
             ..WatchResponse::default()
         });
@@ -259,7 +259,7 @@ impl Fake {
             // Every question for progress gets the next line of the script.
             let next = self.script.lock().unwrap().pop_front();
             let silent = WatchResponse {
-                header: self.header(),
+                header: Some(self.header()),
                 watch_id: -1,
                 ..WatchResponse::default()
             };
@@ -274,7 +274,7 @@ impl Fake {
         let rest = keys.iter().filter(|(key, _)| key.as_bytes() >= &*asked.key);
         let rest: Vec<_> = rest.map(|(key, value)| entry(key, value, 1)).collect();
         RangeResponse {
-            header: self.header(),
+            header: Some(self.header()),
             more: rest.len() > 2,
             count: i64::try_from(rest.len()).unwrap(),
             kvs: rest.into_iter().take(2).collect(),
@@ -310,7 +310,7 @@ fn fake(ids: &[&str]) -> Arc<Fake> {
 
 fn events(fake: &Fake, events: Vec<Event>) -> WatchResponse {
     WatchResponse {
-        header: fake.header(),
+        header: Some(fake.header()),
         events,
         ..WatchResponse::default()
     }
@@ -347,7 +347,7 @@ async fn pages_are_read_to_the_end_and_changes_follow() {
 async fn what_was_compacted_away_is_read_again_without_an_empty_moment() {
     let fake = fake(&["a"]);
     let compacted = WatchResponse {
-        header: fake.header(),
+        header: Some(fake.header()),
         canceled: true,
         compact_revision: 7,
         ..WatchResponse::default()
@@ -369,7 +369,7 @@ async fn a_member_without_a_leader_is_left_and_taken_up_where_it_was() {
     let fake = fake(&["a"]);
     let revision = fake.revision.load(Relaxed);
     let cancelled = WatchResponse {
-        header: fake.header(),
+        header: Some(fake.header()),
         canceled: true,
         cancel_reason: "etcdserver: no leader".to_owned(),
         ..WatchResponse::default()

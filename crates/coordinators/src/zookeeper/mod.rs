@@ -39,6 +39,7 @@
 mod dirty;
 mod jute;
 mod map;
+mod read;
 mod session;
 mod settings;
 #[cfg(test)]

@@ -7,41 +7,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{ServiceKey, SourceId, route::Protocol};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Ended, Follow, Teller, Unfit, follow};
+use portolan_sources::frame::{Ended, Follow, Teller, follow};
 use portolan_wire::{
     call::{Scheme, Url},
     tls::{ClientTls, Connector},
 };
 
 use super::{
-    dirty::{Dirty, Place},
-    jute::{self, Ask, Malformed, Refusal},
-    map,
-    session::{Answer, Session, SessionError},
+    dirty::Dirty,
+    jute::{Ask, Refusal},
+    read::refused,
+    session::Session,
     settings::{Settings, Watches},
 };
-use crate::held::{Held, Made};
+use crate::held::Held;
 
 /// How long nothing may happen until services that came or went are told.
 const CALM: Duration = Duration::from_millis(200);
 /// How long they may wait for that.
 const UNTOLD_MAX: Duration = Duration::from_secs(2);
-/// Most nodes below the base.
-const NODES_MAX: usize = 200_000;
 
 #[derive(Debug)]
 pub(super) struct Zookeeper {
-    settings: Settings,
-    id: SourceId,
+    pub(super) settings: Settings,
+    pub(super) id: SourceId,
     env: Env,
     connector: Option<Arc<Connector>>,
     current: usize,
     /// A server said that it knows no watch over all.
-    single: bool,
+    pub(super) single: bool,
     held: Held,
     /// Since when there are services that nobody was told of, or that went. They are told
     /// with everything else, so not one by one.
@@ -154,120 +151,22 @@ impl Zookeeper {
         self.tell_services(teller).await
     }
 
-    async fn names_of_services(&self, session: &mut Session) -> Result<Vec<String>, Ended> {
-        let base = self.settings.tree.base();
-        loop {
-            let answer = session.ask(Ask::Children(base, self.single)).await;
-            match answer.map_err(|error| Ended::by(&error))? {
-                Ok(body) => return jute::children(body).map_err(malformed),
-                Err(Refusal::NoNode) if !self.single => return Ok(Vec::new()),
-                Err(Refusal::NoNode) => {}
-                Err(refusal) => return Err(refused(base, refusal)),
-            }
-            // To hear of it when somebody makes it.
-            let answer = session.ask(Ask::Exists(base)).await;
-            match answer.map_err(|error| Ended::by(&error))? {
-                // Somebody made it just now.
-                Ok(_) => {}
-                Err(Refusal::NoNode) => return Ok(Vec::new()),
-                Err(refusal) => return Err(refused(base, refusal)),
-            }
-        }
-    }
-
-    /// The services of these that are there, and the nodes of their instances.
-    async fn nodes_of(
-        &self,
-        session: &mut Session,
-        services: Vec<String>,
-    ) -> Result<(Vec<String>, Vec<Place>), Ended> {
-        let paths = services.iter().map(|name| self.settings.tree.service(name));
-        let paths: Vec<_> = paths.collect();
-        let asks = paths.iter().map(|path| Ask::Children(path, self.single));
-        let asks: Vec<_> = asks.collect();
-        let answers = session.ask_all(&asks).await;
-        let mut nodes = Vec::new();
-        let mut known = Vec::new();
-        for (service, answer) in services
-            .into_iter()
-            .zip(answers.map_err(|e| Ended::by(&e))?)
-        {
-            let children = match answer {
-                Ok(body) => jute::children(body).map_err(malformed)?,
-                Err(Refusal::NoNode) => continue,
-                Err(refusal) => {
-                    return Err(refused(&self.settings.tree.service(&service), refusal));
-                }
-            };
-            nodes.extend(children.into_iter().map(|node| (service.clone(), node)));
-            known.push(service);
-            if nodes.len() > NODES_MAX {
-                let message = format!("there are more than {NODES_MAX} nodes below the base");
-                return Err(Ended::lost(message));
-            }
-        }
-        Ok((known, nodes))
-    }
-
-    /// What stands at these nodes; `None` where a node is gone by now.
-    async fn read(
-        &self,
-        session: &mut Session,
-        places: Vec<Place>,
-    ) -> Result<Vec<(Place, Option<Made>)>, Ended> {
-        if !self.settings.tree.has_data() {
-            let made = |place: Place| {
-                let made = self.made(&place, Ok(&[]));
-                (place, Some(made))
-            };
-            return Ok(places.into_iter().map(made).collect());
-        }
-        let paths: Vec<_> = places.iter().map(|place| self.path_of(place)).collect();
-        let asks = paths.iter().map(|path| Ask::Data(path, self.single));
-        let asks: Vec<_> = asks.collect();
-        let answers = session.ask_all(&asks).await.map_err(|e| Ended::by(&e))?;
-        let read = places.into_iter().zip(answers);
-        let read = read.map(|(place, answer)| {
-            let made = self.answered(&place, answer)?;
-            Ok((place, made))
-        });
-        read.collect()
-    }
-
-    fn answered(&self, place: &Place, answer: Answer) -> Result<Option<Made>, Ended> {
-        match answer {
-            Ok(body) => {
-                let data: Bytes = jute::data(body).map_err(malformed)?;
-                Ok(Some(self.made(place, Ok(&data))))
-            }
-            Err(Refusal::NoNode) => Ok(None),
-            Err(Refusal::NoAuth) => {
-                let message = "it may not be read (may this user read that?)";
-                Ok(Some(
-                    self.made(place, Err(Unfit::Because(message.to_owned()))),
-                ))
-            }
-            Err(refusal) => Err(refused(&self.path_of(place), refusal)),
-        }
-    }
-
-    fn made(&self, (service, node): &Place, content: map::Content<'_>) -> Made {
-        map::read(&self.settings, &self.id, (service, node), content)
-    }
-
-    fn path_of(&self, (service, node): &Place) -> String {
-        format!("{}/{node}", self.settings.tree.service(service))
-    }
-
     async fn catch_up(
         &mut self,
         session: &mut Session,
         mut dirty: Dirty,
         teller: &mut Teller,
     ) -> Result<(), Ended> {
-        if dirty.base {
-            // It was made, or taken away, or has other children.
+        if dirty.base && !self.single {
+            // It was made or taken away.
             return self.list(session, teller).await;
+        }
+        if dirty.base {
+            let names: BTreeSet<_> = self.names_of_services(session).await?.into_iter().collect();
+            let gone = self.services.keys().filter(|name| !names.contains(*name));
+            dirty.gone_services.extend(gone.cloned());
+            let is_new = |name: &String| !self.services.contains_key(name);
+            dirty.services.extend(names.into_iter().filter(is_new));
         }
         self.look_at_services(session, &mut dirty).await?;
         let (there, gone): (Vec<_>, Vec<_>) = dirty
@@ -310,7 +209,8 @@ impl Zookeeper {
         if !self.single || services.is_empty() {
             return Ok(());
         }
-        let (_, nodes) = self.nodes_of(session, services.clone()).await?;
+        let (known, nodes) = self.nodes_of(session, services.clone()).await?;
+        dirty.services.retain(|name| known.contains(name));
         let now: BTreeSet<_> = nodes.into_iter().collect();
         for service in services {
             let folder = format!("{}/", self.settings.tree.service(&service));
@@ -373,19 +273,4 @@ fn named(ended: Ended, url: &Url) -> Ended {
             after,
         },
     }
-}
-
-fn malformed(error: Malformed) -> Ended {
-    Ended::by(&SessionError::from(error))
-}
-
-fn refused(path: &str, refusal: Refusal) -> Ended {
-    let words = match refusal {
-        Refusal::NoNode => "there is no such node".to_owned(),
-        Refusal::NoAuth => "it may not be read (may this user read that?)".to_owned(),
-        Refusal::AuthFailed => "it does not take `username` and `password`".to_owned(),
-        Refusal::Unimplemented => "the server does not know how".to_owned(),
-        Refusal::Other(code) => format!("the server says error {code}"),
-    };
-    Ended::lost(format!("{path}: {words}"))
 }
