@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness.gateway import config
-from harness.load import Load, spread
+from harness.traffic import Load, spread
 from harness.nacos import Heart, Nacos
 from harness.origin import told
 from harness.relay import Relay
@@ -60,7 +60,10 @@ def origins_of(gateway, path: str = "/orders/", requests: int = 30) -> set:
 
 
 def serves(gateway, names: set, path: str = "/orders/", seconds: float = 10) -> None:
-    until(lambda: origins_of(gateway, path) == names, f"{names} at {path}", seconds)
+    try:
+        until(lambda: origins_of(gateway, path) == names, f"{names} at {path}", seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}, but {origins_of(gateway, path)}: {state(gateway)}") from None
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -73,9 +76,9 @@ def test_what_is_registered_is_served(start, origin, nacos, protocol):
     serves(gateway, {"one"})
     server.register("orders", two.port, weight=0.5, metadata={"version": "v2"})
     serves(gateway, {"one", "two"})
-    members = {m["endpoints"][0]["port"] if "endpoints" in m else m["port"]: m
-               for m in gateway.admin("GET", "/v1/services/orders")[1]["members"]}
-    assert members[two.port]["weight"] == 50 and members[two.port]["version"] == "v2", members
+    members = {member["id"]: member for member in gateway.admin("GET", "/v1/services/orders")[1]["members"]}
+    second = members[f"127.0.0.1:{two.port}"]
+    assert second["weight"] == 50 and second["version"] == "v2", second
     server.deregister("orders", one.port)
     serves(gateway, {"two"})
 

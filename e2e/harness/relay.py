@@ -40,10 +40,12 @@ class Relay:
         while True:
             try:
                 near, _ = listener.accept()
+            except OSError:
+                return  # cut
+            try:
                 far = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
-                if listener.fileno() < 0:
-                    return
+                near.close()
                 continue
             with self._lock:
                 self._open += [near, far]
