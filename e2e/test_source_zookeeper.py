@@ -81,6 +81,10 @@ def serves(gateway, names: set, path: str = "/orders/", seconds: float = 10) -> 
         raise AssertionError(f"{error}, but {origins_of(gateway, path)}: {about}") from None
 
 
+def open_ids(gateway) -> set:
+    members = gateway.admin("GET", "/v1/services/orders")[1]["members"]
+    return {member["id"] for member in members if member["is_open"]}
+
 
 def instance(origin, service: str = "orders", **metadata: str) -> bytes:
     """What Spring Cloud writes."""
@@ -109,13 +113,18 @@ def test_what_kazoo_writes_is_served(start, origin, zookeeper, kazoo, watches):
     writer.create("/services/orders/c", b"")
     writer.create("/services/users/a", instance(two), makepath=True)
     serves(gateway, {"two"}, "/users/")
+    assert state(gateway)["unfit"] == 2 and "/services/orders/b" in state(gateway)["unfit_example"], state(gateway)
     serves(gateway, {"one", "two"})  # what can not be read any more keeps what it said
     writer.set("/services/orders/b", instance(two, instance_status="OUT_OF_SERVICE"))
+    until(lambda: open_ids(gateway) == {"a"}, "the other to be out of service")
     serves(gateway, {"one"})
     writer.set("/services/orders/b", instance(two))
     serves(gateway, {"one", "two"})
+    # Who still answers well is vouched for, so it leaves as a program does.
     writer.delete("/services/orders/a")
-    serves(gateway, {"two"})
+    one.close()
+    serves(gateway, {"two"}, seconds=20)
+    one = origin("one")
     writer.delete("/services", recursive=True)
     writer.create("/services/others/a", instance(one), makepath=True)
     serves(gateway, {"one"}, "/others/")
@@ -124,10 +133,13 @@ def test_what_kazoo_writes_is_served(start, origin, zookeeper, kazoo, watches):
 def test_a_session_that_ends_takes_its_instances_along(start, origin, zookeeper, kazoo):
     lasting, leaving = kazoo(zookeeper.address), kazoo(zookeeper.address)
     lasting.create("/services/orders/a", instance(origin("a")), makepath=True)
-    leaving.create("/services/orders/b-", instance(origin("b")), ephemeral=True, sequence=True)
+    program = origin("b")
+    leaving.create("/services/orders/b-", instance(program), ephemeral=True, sequence=True)
     gateway = reading(start, zookeeper.address)
     serves(gateway, {"a", "b"})
+    program.close()
     leaving.stop()
+    until(lambda: open_ids(gateway) == {"a"}, "the other to be gone", 20)
     serves(gateway, {"a"})
 
 
