@@ -15,6 +15,19 @@ type Place = (ServiceKey, InstanceId);
 /// What came of reading an entry; `None` where it says that it is no instance.
 pub(crate) type Made = Result<Option<Instance>, Unfit>;
 
+/// What became of an entry.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are of the large kind, and none lives longer than its change"
+)]
+pub(crate) enum Entry {
+    /// It is there, and this came of reading it.
+    Read(Made),
+    /// It is gone, and that is known so.
+    Gone(Departure),
+}
+
 /// Entries by their path.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -102,36 +115,43 @@ impl Held {
         teller.passed_over(count, example.as_deref());
     }
 
-    /// Takes entries that changed, `None` for one that is gone, and says what that means.
+    /// Takes entries that changed, and says what that means.
     /// What is new is said first, so that a move does not look like an outage.
     ///
     /// # Errors
     /// [`InboxClosed`]: the source should end.
     pub(crate) async fn change(
         &mut self,
-        changes: Vec<(String, Option<Made>)>,
+        changes: Vec<(String, Entry)>,
         teller: &mut Teller,
     ) -> Result<(), InboxClosed> {
-        let mut touched = BTreeSet::new();
-        for (path, made) in changes {
-            touched.extend(self.good.get(&path).map(place_of));
-            match made {
-                Some(made) => self.take(&path, made),
-                None => self.forget(&path),
-            }
-            touched.extend(self.good.get(&path).map(place_of));
+        let mut touched = BTreeMap::new();
+        for (path, entry) in changes {
+            let before = self.good.get(&path).map(place_of);
+            let departure = match entry {
+                Entry::Read(made) => {
+                    self.take(&path, made);
+                    Departure::Inferred
+                }
+                Entry::Gone(departure) => {
+                    self.forget(&path);
+                    departure
+                }
+            };
+            touched.extend(before.map(|place| (place, departure)));
+            let after = self.good.get(&path).map(place_of);
+            touched.extend(after.map(|place| (place, departure)));
         }
         self.tell_unfit(teller);
         let mut gone = Vec::new();
-        for place in touched {
+        for (place, departure) in touched {
             match self.at(&place) {
                 Some(instance) => teller.put(instance.clone()).await?,
-                None => gone.push(place),
+                None => gone.push((place, departure)),
             }
         }
-        for (key, id) in gone {
-            // Whether somebody said goodbye or a lease ran out can't be told from outside.
-            teller.remove(&key, &id, Departure::Inferred).await?;
+        for ((key, id), departure) in gone {
+            teller.remove(&key, &id, departure).await?;
         }
         Ok(())
     }
@@ -232,7 +252,11 @@ mod tests {
             held.take("/2", good("a"));
             held.take("/3", good("b"));
             teller.all(held.view()).await?;
-            let changes = vec![("/1".to_owned(), None), ("/3".to_owned(), Some(good("c")))];
+            let gone = Entry::Gone(Departure::Inferred);
+            let changes = vec![
+                ("/1".to_owned(), gone),
+                ("/3".to_owned(), Entry::Read(good("c"))),
+            ];
             held.change(changes, teller).await?;
             std::future::pending().await
         }

@@ -26,8 +26,9 @@
 //! taken up where it began; where that revision is compacted away, or it is another
 //! cluster, all is read again and compared, so there is no empty moment. A member without a
 //! leader is left for the next. A value that can't be read is passed over and told, and
-//! keeps what it said before. A key that is deleted is an instance that is not heard of any
-//! more: whether it was taken away or its lease ran out can't be told, so the guard judges.
+//! keeps what it said before. A key without a lease that is deleted is an instance that was
+//! taken away; one with a lease is not heard of any more: whether it was taken away or its
+//! lease ran out can't be told, so the guard judges.
 //!
 //! Trust: whoever can write under the prefix decides where requests go.
 

@@ -50,6 +50,9 @@ pub(super) struct KeyValue {
     pub(super) mod_revision: i64,
     #[prost(bytes = "bytes", tag = "5")]
     pub(super) value: bytes::Bytes,
+    /// 0 where the key has no lease.
+    #[prost(int64, tag = "6")]
+    pub(super) lease: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -76,6 +79,8 @@ pub(super) struct WatchCreate {
     pub(super) start_revision: i64,
     #[prost(bool, tag = "4")]
     pub(super) progress_notify: bool,
+    #[prost(bool, tag = "6")]
+    pub(super) prev_kv: bool,
     #[prost(bool, tag = "8")]
     pub(super) fragment: bool,
 }
@@ -111,6 +116,9 @@ pub(super) struct Event {
     pub(super) kind: i32,
     #[prost(message, optional, tag = "2")]
     pub(super) kv: Option<KeyValue>,
+    /// What it was before, unless that is compacted away.
+    #[prost(message, optional, tag = "3")]
+    pub(super) prev_kv: Option<KeyValue>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

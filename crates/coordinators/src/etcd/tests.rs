@@ -287,6 +287,7 @@ fn entry(key: &str, value: &str, mod_revision: i64) -> KeyValue {
         key: key.to_owned().into(),
         value: value.to_owned().into(),
         mod_revision,
+        lease: 0,
     }
 }
 
@@ -326,14 +327,17 @@ async fn pages_are_read_to_the_end_and_changes_follow() {
         Event {
             kind: 1,
             kv: Some(gone),
+            prev_kv: None,
         },
         Event {
             kind: 0,
             kv: Some(spoilt),
+            prev_kv: None,
         },
         Event {
             kind: 0,
             kv: Some(put),
+            prev_kv: None,
         },
     ];
     fake.keys.lock().unwrap().remove("s/orders/f");
@@ -382,6 +386,7 @@ async fn a_member_without_a_leader_is_left_and_taken_up_where_it_was() {
         vec![Event {
             kind: 0,
             kv: Some(put),
+            prev_kv: None,
         }],
     ));
     fake.revision.store(revision, Relaxed);

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration}
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portolan_catalog::{Inbox, Source, SourceRun};
-use portolan_model::{SourceId, route::Protocol};
+use portolan_model::{Departure, SourceId, route::Protocol};
 use portolan_runtime::Env;
 use portolan_sources::frame::{Ended, Follow, Teller, follow};
 use portolan_wire::{
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     grpc::{Channel, GrpcError, KeepAlive, Stream},
-    held::{Held, Made},
+    held::{Entry, Held, Made},
 };
 
 /// Keys of one page.
@@ -178,6 +178,7 @@ impl Etcd {
             range_end: map::end_key(&self.settings.prefix).into(),
             start_revision: cursor.revision.saturating_add(1),
             progress_notify: true,
+            prev_kv: true,
             fragment: true,
         };
         say(&mut stream, Ask::Create(create))?;
@@ -247,13 +248,19 @@ impl Etcd {
         Ok(None)
     }
 
-    fn change(&self, event: &Event) -> Option<(String, Option<Made>)> {
+    fn change(&self, event: &Event) -> Option<(String, Entry)> {
         let entry = event.kv.as_ref()?;
         if event.kind == 0 {
             let (path, made) = self.read(entry);
-            return Some((path, Some(made)));
+            return Some((path, Entry::Read(made)));
         }
-        Some((path_of(entry), None))
+        // A key without a lease goes only where somebody takes it away. One with a lease may
+        // have been taken away as well, which can't be told.
+        let departure = match &event.prev_kv {
+            Some(before) if before.lease == 0 => Departure::Explicit,
+            Some(_) | None => Departure::Inferred,
+        };
+        Some((path_of(entry), Entry::Gone(departure)))
     }
 
     fn read(&self, entry: &KeyValue) -> (String, Made) {

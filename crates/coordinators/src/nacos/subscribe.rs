@@ -14,6 +14,7 @@ use super::{
     watch::Nacos,
 };
 use crate::grpc::{Channel, GrpcError, KeepAlive, Stream};
+use crate::held::Entry;
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +23,8 @@ const UNREGISTERED: u32 = 301;
 /// How often that is asked again, and after what pause.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(40);
+/// How long what is missing from a push waits for more of its kind.
+const CALM: Duration = Duration::from_millis(100);
 /// Subscriptions that are under way at a time.
 const PIPELINE: usize = 64;
 
@@ -42,18 +45,23 @@ impl Nacos {
         self.held.retain(|path| kept.contains(path));
         self.tell(teller).await?;
         let mut due = self.due();
+        let mut shrunk = false;
         loop {
             tokio::select! {
                 pushed = line.stream.next() => {
                     let pushed: Payload = pushed.map_err(|e| self.lost(&e))?.ok_or_else(closed)?;
                     self.take(&mut line, &pushed, teller).await?;
+                    if std::mem::take(&mut self.untold) {
+                        due = due.min(self.soon());
+                        shrunk = true;
+                    }
                 }
                 () = self.env.sleep_until(due) => {
                     self.renew().await?;
                     // Refused or unanswered, it ends the session; so it is a sign of life.
                     let changed = self.look(&mut line, &mut kept).await?;
                     kept.clear();
-                    if changed {
+                    if changed || std::mem::take(&mut shrunk) {
                         self.tell(teller).await?;
                     } else {
                         teller.still().await?;
@@ -62,6 +70,11 @@ impl Nacos {
                 }
             }
         }
+    }
+
+    fn soon(&self) -> std::time::Instant {
+        let now = self.env.instant();
+        now.checked_add(CALM).unwrap_or(now)
     }
 
     fn due(&self) -> std::time::Instant {
@@ -289,12 +302,20 @@ impl Nacos {
         };
         let made = self.read(service, info);
         let known = self.held.below(&service.path());
-        let gone = known.into_iter().filter(|path| !made.contains_key(path));
-        let gone: Vec<_> = gone.map(|path| (path, None)).collect();
-        let there = made.into_iter().map(|(path, made)| (path, Some(made)));
-        self.held
-            .change(there.chain(gone).collect(), teller)
-            .await?;
+        let gone: Vec<_> = known
+            .into_iter()
+            .filter(|path| !made.contains_key(path))
+            .collect();
+        let there = made
+            .into_iter()
+            .map(|(path, made)| (path, Entry::Read(made)));
+        self.held.change(there.collect(), teller).await?;
+        // A push is a list. The guard is to weigh how much shorter it got, so what is missing is
+        // told with everything else, as soon as no more pushes come.
+        for path in &gone {
+            self.held.forget(path);
+        }
+        self.untold |= !gone.is_empty();
         Ok(())
     }
 

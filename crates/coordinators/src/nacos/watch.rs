@@ -29,6 +29,8 @@ pub(super) struct Nacos {
     pub(super) connector: Option<Arc<Connector>>,
     pub(super) token: Option<Token>,
     pub(super) held: Held,
+    /// Something is missing that was not told yet.
+    pub(super) untold: bool,
     /// The services that are known, or subscribed to.
     pub(super) services: BTreeSet<Service>,
     id: SourceId,
@@ -43,6 +45,7 @@ impl Nacos {
             connector: None,
             token: None,
             held: Held::default(),
+            untold: false,
             services: BTreeSet::new(),
             id,
         }

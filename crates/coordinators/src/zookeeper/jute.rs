@@ -12,6 +12,10 @@ pub(super) const PING: i32 = -2;
 /// The number of what shows who one is.
 pub(super) const AUTH: i32 = -4;
 
+/// Where in what is known of a node the session of its maker stands; 0 for a node that
+/// stays.
+const OWNER_AT: usize = 44;
+
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ask<'a> {
@@ -149,8 +153,12 @@ pub(super) fn event(mut body: Bytes) -> Result<Event, Malformed> {
     Ok(Event { happening, path })
 }
 
-pub(super) fn data(mut body: Bytes) -> Result<Bytes, Malformed> {
-    buffer(&mut body)
+/// A node's data, and whether it stays when the session of its maker ends.
+pub(super) fn data(mut body: Bytes) -> Result<(Bytes, bool), Malformed> {
+    let data = buffer(&mut body)?;
+    let owner = body.get(OWNER_AT..).ok_or(Malformed)?;
+    let owner = { owner }.try_get_i64().map_err(|_| Malformed)?;
+    Ok((data, owner == 0))
 }
 
 pub(super) fn children(mut body: Bytes) -> Result<Vec<String>, Malformed> {

@@ -26,9 +26,10 @@
 //! text, and `data`, what was read as JSON, for `dubbo` the URL in parts: `protocol`, `host`,
 //! `port`, `path`, `parameters`.
 //!
-//! A service whose node is empty is known, with no instances. A node that is deleted is an
-//! instance that is not heard of any more: whether it was taken away or its session
-//! expired can't be told, so the guard judges. After an outage, whose length does not matter,
+//! A service whose node is empty is known, with no instances. A node that does not go with the
+//! session of its maker and is deleted is an instance that was taken away. Of all others,
+//! and of Dubbo's providers, it can't be told whether they were taken away or their session
+//! expired, so the guard judges. After an outage, whose length does not matter,
 //! the tree is read anew from a server that has caught up, and compared: there is no empty
 //! moment. Pauses between tries grow and are drawn by chance, so that many who lost
 //! the same server do not come back together. A node that can't be read is passed over and

@@ -1,6 +1,5 @@
 //! Reads services, nodes and data, many at a time.
 
-use bytes::Bytes;
 use portolan_sources::frame::{Ended, Unfit};
 
 use super::{
@@ -14,6 +13,13 @@ use crate::held::Made;
 
 /// Most nodes below the base.
 const NODES_MAX: usize = 200_000;
+
+/// A node that was read.
+pub(super) struct Node {
+    pub(super) made: Made,
+    /// It stays when the session of its maker ends, as far as is known.
+    pub(super) stays: bool,
+}
 
 impl Zookeeper {
     pub(super) async fn names_of_services(
@@ -103,11 +109,13 @@ impl Zookeeper {
         &self,
         session: &mut Session,
         places: Vec<Place>,
-    ) -> Result<Vec<(Place, Option<Made>)>, Ended> {
+    ) -> Result<Vec<(Place, Option<Node>)>, Ended> {
         if !self.settings.tree.has_data() {
             let made = |place: Place| {
                 let made = self.made(&place, Ok(&[]));
-                (place, Some(made))
+                // Whether it stays was not asked.
+                let stays = false;
+                (place, Some(Node { made, stays }))
             };
             return Ok(places.into_iter().map(made).collect());
         }
@@ -122,18 +130,19 @@ impl Zookeeper {
         read.collect()
     }
 
-    fn answered(&self, place: &Place, answer: Answer) -> Result<Option<Made>, Ended> {
+    fn answered(&self, place: &Place, answer: Answer) -> Result<Option<Node>, Ended> {
         match answer {
             Ok(body) => {
-                let data: Bytes = jute::data(body).map_err(malformed)?;
-                Ok(Some(self.made(place, Ok(&data))))
+                let (data, stays) = jute::data(body).map_err(malformed)?;
+                let made = self.made(place, Ok(&data));
+                Ok(Some(Node { made, stays }))
             }
             Err(Refusal::NoNode) => Ok(None),
             Err(Refusal::NoAuth) => {
                 let message = "it may not be read (may this user read that?)";
-                Ok(Some(
-                    self.made(place, Err(Unfit::Because(message.to_owned()))),
-                ))
+                let made = self.made(place, Err(Unfit::Because(message.to_owned())));
+                let stays = false;
+                Ok(Some(Node { made, stays }))
             }
             Err(refusal) => Err(refused(&self.path_of(place), refusal)),
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use portolan_catalog::{Inbox, Source, SourceRun};
-use portolan_model::{ServiceKey, SourceId, route::Protocol};
+use portolan_model::{Departure, ServiceKey, SourceId, route::Protocol};
 use portolan_runtime::Env;
 use portolan_sources::frame::{Ended, Follow, Teller, follow};
 use portolan_wire::{
@@ -19,11 +19,11 @@ use portolan_wire::{
 use super::{
     dirty::Dirty,
     jute::{Ask, Refusal},
-    read::refused,
+    read::{Node, refused},
     session::Session,
     settings::{Settings, Watches},
 };
-use crate::held::Held;
+use crate::held::{Entry, Held};
 
 /// How long nothing may happen until services that came or went are told.
 const CALM: Duration = Duration::from_millis(200);
@@ -40,6 +40,8 @@ pub(super) struct Zookeeper {
     /// A server said that it knows no watch over all.
     pub(super) single: bool,
     held: Held,
+    /// Paths of nodes that do not go with the session of their maker.
+    staying: BTreeSet<String>,
     /// Since when there are services that nobody was told of, or that went. They are told
     /// with everything else, so not one by one.
     untold_since: Option<Instant>,
@@ -60,6 +62,7 @@ impl Zookeeper {
             connector: None,
             current: usize::try_from(current).unwrap_or(0),
             held: Held::default(),
+            staying: BTreeSet::new(),
             untold_since: None,
             services: BTreeMap::new(),
         }
@@ -139,13 +142,16 @@ impl Zookeeper {
         let services = self.names_of_services(session).await?;
         let (known, nodes) = self.nodes_of(session, services).await?;
         let places: BTreeSet<_> = nodes.iter().map(|place| self.path_of(place)).collect();
-        for (place, made) in self.read(session, nodes).await? {
-            match made {
-                Some(made) => self.held.take(&self.path_of(&place), made),
-                None => self.held.forget(&self.path_of(&place)),
+        for (place, node) in self.read(session, nodes).await? {
+            let path = self.path_of(&place);
+            self.note(&path, node.as_ref());
+            match node {
+                Some(node) => self.held.take(&path, node.made),
+                None => self.held.forget(&path),
             }
         }
         self.held.retain(|path| places.contains(path));
+        self.staying.retain(|path| places.contains(path));
         let key = |name: String| (name.clone(), self.settings.basics.service(&name));
         self.services = known.into_iter().map(key).collect();
         self.tell_services(teller).await
@@ -176,10 +182,18 @@ impl Zookeeper {
         let there = there.into_iter().map(|(place, _)| place).collect();
         let read = self.read(session, there).await?;
         let gone = gone.into_iter().map(|(place, _)| (place, None));
-        let changes = read.into_iter().chain(gone);
-        let changes = changes
-            .map(|(place, made)| (self.path_of(&place), made))
-            .collect();
+        let mut changes = Vec::new();
+        for (place, node) in read.into_iter().chain(gone) {
+            let path = self.path_of(&place);
+            let entry = match node {
+                Some(node) => {
+                    self.note(&path, Some(&node));
+                    Entry::Read(node.made)
+                }
+                None => Entry::Gone(self.departure_of(&path)),
+            };
+            changes.push((path, entry));
+        }
         self.held.change(changes, teller).await?;
         let mut is_new = false;
         for name in &dirty.gone_services {
@@ -193,6 +207,24 @@ impl Zookeeper {
             self.untold_since = Some(self.env.instant());
         }
         Ok(())
+    }
+
+    fn note(&mut self, path: &str, node: Option<&Node>) {
+        if node.is_some_and(|node| node.stays) {
+            self.staying.insert(path.to_owned());
+        } else {
+            self.staying.remove(path);
+        }
+    }
+
+    /// A node that stays goes only where somebody takes it away. Another may have been taken
+    /// away as well, which can't be told from the end of a session.
+    fn departure_of(&mut self, path: &str) -> Departure {
+        if self.staying.remove(path) {
+            Departure::Explicit
+        } else {
+            Departure::Inferred
+        }
     }
 
     fn is_long_ago(&self, since: Instant) -> bool {
