@@ -181,15 +181,16 @@ def test_a_wrong_password_is_told(start, nacos, protocol):
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_a_password_is_shown(start, origin, nacos, programs, protocol):
-    server = nacos(RNACOS_ENABLE_OPEN_API_AUTH="true", RNACOS_INIT_ADMIN_USERNAME="shop",
-                   RNACOS_INIT_ADMIN_PASSWORD="secret")
-    # Asked for a user before it has read them, this server never knows any until it is restarted.
-    tries = 0
-    while not (token := token_of(server)) and tries < 5:
-        tries += 1
-        server.kill()
-        server = programs(server.again()).wait_ready()
+def test_a_password_is_shown(start, origin, nacos, protocol):
+    # One start in two, the part of this server that knows its users does not survive.
+    for number in range(8):
+        server = nacos(f"nacos{number}", RNACOS_ENABLE_OPEN_API_AUTH="true", RNACOS_INIT_ADMIN_USERNAME="shop",
+                       RNACOS_INIT_ADMIN_PASSWORD="secret")
+        end = time.monotonic() + 5
+        while not (token := token_of(server)) and time.monotonic() < end:
+            time.sleep(0.2)
+        if token:
+            break
     assert token, "it lets nobody in"
     server.register("orders", origin("one").port, accessToken=token)
     gateway = reading(start, server, protocol=protocol, username="shop", password="secret")

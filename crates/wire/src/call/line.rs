@@ -135,7 +135,9 @@ impl Line {
     /// # Errors
     /// [`CallError`]: nothing was asked yet.
     pub async fn open(url: &Url, tls: Option<&Connector>, env: &Env) -> Result<Self, CallError> {
-        Self::start(dial(url, tls, env).await?, url, env).await
+        // Shaking hands takes more room than all calls that follow.
+        let socket = Box::pin(dial(url, tls, env)).await?;
+        Self::start(socket, url, env).await
     }
 
     async fn start(stream: Box<dyn Socket>, url: &Url, env: &Env) -> Result<Self, CallError> {
