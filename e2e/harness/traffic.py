@@ -1,53 +1,65 @@
-"""Clients that ask all the time, and count what fails."""
+"""Requests that never stop, and what became of them."""
 
-import http.client
 import threading
+import time
+from collections import Counter
 
-from .waiting import until
+from .origin import told
+from .wire import Client
 
 
 class Load:
-    """A few clients on connections of their own, from `with` to its end."""
+    """Clients that go on asking one service; every answer but the right one is kept."""
 
-    def __init__(self, port: int, path: str, clients: int = 4) -> None:
-        self.failures: list[str] = []
-        self.done = 0
-        self._port, self._path = port, path
-        self._is_over = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+    def __init__(self, port: int, path: str, right: set[str], clients: int = 4, pause: float = 0.003) -> None:
+        """`right` names the origins that may answer; it may change meanwhile."""
+        self.right = right
+        self.answered: Counter = Counter()
+        self.failed: list[str] = []
+        self.misrouted: list[str] = []
+        self._over = threading.Event()
+        asking = (port, path, pause)
+        self._clients = [threading.Thread(target=self._ask, args=asking, daemon=True) for _ in range(clients)]
+        for client in self._clients:
+            client.start()
 
     def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
         return self
 
     def __exit__(self, *_unused) -> None:
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join()
+        self._over.set()
+        for client in self._clients:
+            client.join(10)
 
-    def _run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        while not self._is_over.is_set():
-            failed = None
+    def check(self, what: str) -> None:
+        """Says what became of all requests; none may have failed or gone astray."""
+        total = sum(self.answered.values())
+        print(f"\n{what}: {total} requests, {len(self.failed)} failed, {len(self.misrouted)} misrouted")
+        assert not self.failed, self.failed[:5]
+        assert not self.misrouted, self.misrouted[:5]
+        assert total > 100, total
+
+    def _ask(self, port: int, path: str, pause: float) -> None:
+        client = None
+        while not self._over.is_set():
             try:
-                connection.request("GET", self._path)
-                answer = connection.getresponse()
-                body = answer.read()
+                client = client or Client(port)
+                answer = client.request("GET", path, host="a.test")
                 if answer.status != 200:
-                    failed = f"{answer.status} {body!r}"
-            except (OSError, http.client.HTTPException) as error:
-                failed = repr(error)
-                connection.close()
-            with self._lock:
-                self.done += 1
-                if failed:
-                    self.failures.append(failed)
-        connection.close()
+                    self.failed.append(f"{answer.status} {answer.body[:200]!r}")
+                    continue
+                name = told(answer)["origin"]
+                self.answered[name] += 1
+                if name not in self.right:
+                    self.misrouted.append(name)
+            except Exception as error:  # noqa: BLE001 - whatever went wrong went wrong for a client
+                self.failed.append(repr(error))
+                client = None
+            time.sleep(pause)
 
-    def goes_on(self, requests: int = 200) -> None:
-        """Waits for so many more answers, none of which may be a failure."""
-        goal = self.done + requests
-        until(lambda: self.done >= goal, "answers", 60)
-        assert not self.failures, (len(self.failures), self.failures[:3])
+
+def spread(what: str, seconds: list[float]) -> None:
+    """Prints how long something took."""
+    ordered = sorted(seconds)
+    at = lambda share: ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000  # noqa: E731
+    print(f"\n{what}: p50 {at(0.5):.1f} ms, p99 {at(0.99):.1f} ms, worst {ordered[-1] * 1000:.1f} ms of {len(ordered)}")
