@@ -4,7 +4,17 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod etcd;
+mod grpc;
+mod held;
+mod labels;
+mod nacos;
+mod secret;
+#[cfg(test)]
+mod world;
+mod zookeeper;
+
 use portolan_catalog::SourceKind;
 
 /// Every kind of source of this crate, in the order of the reference.
-pub const KINDS: &[SourceKind] = &[];
+pub const KINDS: &[SourceKind] = &[etcd::KIND, zookeeper::KIND, nacos::KIND];

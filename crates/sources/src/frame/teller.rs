@@ -174,6 +174,12 @@ impl Teller {
         Ok(())
     }
 
+    /// So much of what is read can't be used at this time, for instance this. For sources
+    /// that follow single changes; [`Self::all`] tells it of its view.
+    pub fn passed_over(&self, count: u64, example: Option<&str>) {
+        self.inbox.pulse().pass_over(count, example);
+    }
+
     /// All that was said is so still: what is read is there again, or gave a sign of life.
     ///
     /// # Errors

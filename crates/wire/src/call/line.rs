@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,26 +18,16 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use portolan_model::ByteSize;
 use portolan_runtime::{Env, Task};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream, lookup_host},
-};
-use tokio_rustls::TlsConnector;
 
 use super::{
-    Scheme, Url,
+    Socket, Url,
+    dial::{dial, dial_path},
     stream::{Stream, collect},
 };
 use crate::tls::{BadServerName, Connector};
 
 /// The largest answer that is read where nobody asked for more.
 const ANSWER_MAX: ByteSize = ByteSize::from_bytes(256 << 10);
-/// How long one address may take to accept a connection and shake hands.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the system may take to look a name up.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// Addresses of a name that are tried.
-const ADDRESSES_MAX: usize = 4;
 const AGENT: HeaderValue = HeaderValue::from_static("portolan");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -161,22 +151,9 @@ impl Line {
     /// # Errors
     /// [`CallError`]: nothing was asked yet.
     pub async fn open(url: &Url, tls: Option<&Connector>, env: &Env) -> Result<Self, CallError> {
-        match (url.scheme(), tls) {
-            (Scheme::Http, _) => Self::start(connect(url, env).await?, url, env).await,
-            (Scheme::Https, None) => Err(CallError::NoTls { url: url.clone() }),
-            (Scheme::Https, Some(tls)) => {
-                let stream = connect(url, env).await?;
-                let address = stream.peer_addr().map_err(|source| lookup(url, source))?;
-                let name = match url.host().parse::<IpAddr>() {
-                    Ok(ip) => tls.server_name(None, ip),
-                    Err(_) => tls.server_name(Some(url.host()), address.ip()),
-                }?;
-                let shaking = TlsConnector::from(tls.config()).connect(name, stream);
-                let stream = in_time(env, shaking).await;
-                let stream = stream.map_err(|source| CallError::Connect { address, source })?;
-                Self::start(stream, url, env).await
-            }
-        }
+        // Shaking hands takes more room than all calls that follow.
+        let socket = Box::pin(dial(url, tls, env)).await?;
+        Self::start(socket, url, env).await
     }
 
     /// Connects to a server on this machine by its socket; `url` is what it is told to be
@@ -188,18 +165,11 @@ impl Line {
     /// # Cancellation
     /// Nothing was sent yet.
     pub async fn open_socket(path: &Path, url: &Url, env: &Env) -> Result<Self, CallError> {
-        let stream = in_time(env, UnixStream::connect(path)).await;
-        let stream = stream.map_err(|source| CallError::Socket {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::start(stream, url, env).await
+        let socket = dial_path(path, env).await?;
+        Self::start(socket, url, env).await
     }
 
-    async fn start<S>(stream: S, url: &Url, env: &Env) -> Result<Self, CallError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn start(stream: Box<dyn Socket>, url: &Url, env: &Env) -> Result<Self, CallError> {
         let handshake = http1::Builder::new().handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(CallError::Broken)?;
         let connection = env.spawn("line to a control listener", async move {
@@ -344,35 +314,4 @@ impl Line {
 fn announces_end(response: &Response<Incoming>) -> bool {
     let mut values = response.headers().get_all(header::CONNECTION).iter();
     values.any(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
-}
-
-async fn connect(url: &Url, env: &Env) -> Result<TcpStream, CallError> {
-    let looking = lookup_host((url.host(), url.port()));
-    let found = env.timeout(LOOKUP_TIMEOUT, looking).await;
-    let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let addresses = found.map_err(|source| lookup(url, source))?;
-    let mut last = lookup(url, io::ErrorKind::NotFound.into());
-    for address in addresses.take(ADDRESSES_MAX) {
-        match in_time(env, TcpStream::connect(address)).await {
-            Ok(stream) => {
-                // A line that is gone already is found out by the first call.
-                let _gone = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(source) => last = CallError::Connect { address, source },
-        }
-    }
-    Err(last)
-}
-
-async fn in_time<T>(env: &Env, opening: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let opened = env.timeout(CONNECT_TIMEOUT, opening).await;
-    opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-fn lookup(url: &Url, source: io::Error) -> CallError {
-    CallError::Lookup {
-        host: url.host().into(),
-        source,
-    }
 }

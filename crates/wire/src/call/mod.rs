@@ -5,12 +5,14 @@
 //! Everything is bounded: the time of a connection and of a call, and the size of an
 //! answer. Nothing is retried here, since only the caller knows what may be sent twice.
 
+mod dial;
 mod line;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod url;
 
+pub use dial::{Socket, dial};
 pub use line::{Answer, Call, CallError, Line};
 pub use stream::Stream;
 pub use url::{BadUrl, Scheme, Url};
