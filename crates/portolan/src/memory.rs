@@ -165,21 +165,22 @@ impl Recorder {
     async fn write(&mut self, store: &Embedded, changed: Changed) -> Result<(), StoreError> {
         let snapshot = self.view.snapshot();
         let catalog = &snapshot.catalog;
-        let said = said_since(catalog, self.read_until);
-        self.read_until = catalog.revision();
+        let (said, is_complete) = said_since(catalog, self.read_until);
         let mut batch = Batch::new();
         let mut bytes = 0;
-        for difference in self.differences(catalog, changed, &said) {
+        for difference in self.differences(catalog, changed, (&said, is_complete)) {
             bytes += self.put(&mut batch, difference);
             if bytes >= BATCH_BYTES {
                 store.commit(std::mem::take(&mut batch)).await?;
                 bytes = 0;
             }
         }
-        if batch.is_empty() {
-            return Ok(());
+        if !batch.is_empty() {
+            store.commit(batch).await?;
         }
-        store.commit(batch).await
+        // What could not be written is read again.
+        self.read_until = catalog.revision();
+        Ok(())
     }
 
     /// Puts a difference into a batch; gives the bytes that it takes there.
@@ -202,7 +203,12 @@ impl Recorder {
     }
 
     /// How what the store has to hold differs from what it does.
-    fn differences(&self, catalog: &Catalog, changed: Changed, said: &Words) -> Vec<Difference> {
+    fn differences(
+        &self,
+        catalog: &Catalog,
+        changed: Changed,
+        (said, is_complete): (&Words, bool),
+    ) -> Vec<Difference> {
         let services = match changed {
             Changed::All => {
                 let there = catalog.services().map(|service| service.key.clone());
@@ -224,8 +230,8 @@ impl Recorder {
                 let word = match (said.get(&place), known) {
                     (Some(word), _) => Arc::clone(word),
                     // What lies over it changed, not what its source says.
-                    (None, Some(_)) => continue,
-                    (None, None) => bare(instance),
+                    (None, Some(_)) if is_complete => continue,
+                    (None, _) => bare(instance),
                 };
                 if known != Some(&word) {
                     differences.push((key.clone(), place, Some(word)));
@@ -285,15 +291,17 @@ fn is_remembered(source: &SourceId) -> bool {
     source.as_str().contains(':')
 }
 
-/// What sources said of instances since that revision, the last word of each.
-fn said_since(catalog: &Catalog, revision: Revision) -> Words {
+/// What sources said of instances since that revision, the last word of each, and whether
+/// that is all that they said: what the journal has forgotten has to be read off the catalogue.
+fn said_since(catalog: &Catalog, revision: Revision) -> (Words, bool) {
     let mut said = Words::new();
     let mut hear = |source: &SourceId, instance: &Arc<Instance>| {
         let words = said.entry(instance.key.clone()).or_default();
         words.insert((instance.id.clone(), source.clone()), bare(instance));
     };
-    // What the journal has forgotten is read off the catalogue.
-    for Event { origin, change, .. } in catalog.journal().since(revision).unwrap_or_default() {
+    let events = catalog.journal().since(revision);
+    let is_complete = events.is_ok();
+    for Event { origin, change, .. } in events.unwrap_or_default() {
         if !is_remembered(&origin.source) {
             continue;
         }
@@ -307,7 +315,7 @@ fn said_since(catalog: &Catalog, revision: Revision) -> Words {
             Change::Remove { .. } | Change::Stale { .. } => {}
         }
     }
-    said
+    (said, is_complete)
 }
 
 /// The instance without what others than its source say of it.

@@ -1,6 +1,10 @@
 //! Who this Portolan is: an id that chance made once, in a file of the data folder.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
 use portolan_model::NodeId;
 use portolan_runtime::Env;
@@ -21,20 +25,30 @@ pub(crate) fn node_id(folder: &Path, env: &Env) -> io::Result<NodeId> {
         io::Error::new(error.kind(), words)
     };
     match fs::read_to_string(&file) {
-        Ok(text) => {
+        // A loss of power can leave an empty file behind, which nobody knows us by.
+        Ok(text) if !text.trim().is_empty() => {
             let read = NodeId::parse(text.trim());
             read.map_err(|bad| failed(io::Error::new(io::ErrorKind::InvalidData, bad)))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        Ok(_) | Err(_) => {
             let mut dice = env.dice();
             let id = NodeId::of_chance([dice.u64(), dice.u64()]);
             let fresh = file.with_extension("fresh");
-            fs::write(&fresh, format!("{id}\n")).map_err(failed)?;
+            write(&fresh, &format!("{id}\n")).map_err(failed)?;
             fs::rename(&fresh, &file).map_err(failed)?;
+            fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(failed)?;
             Ok(id)
         }
-        Err(error) => Err(failed(error)),
     }
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::File::create(file)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -51,6 +65,14 @@ mod tests {
         assert_eq!(node_id(scratch.path(), &env).unwrap(), first);
         let other = Scratch::new();
         assert_ne!(node_id(other.path(), &env).unwrap(), first);
+    }
+
+    #[test]
+    fn an_empty_file_is_none() {
+        let scratch = Scratch::new();
+        scratch.write(FILE, "");
+        let id = node_id(scratch.path(), &Env::system()).unwrap();
+        assert_eq!(node_id(scratch.path(), &Env::system()).unwrap(), id);
     }
 
     #[test]

@@ -12,12 +12,9 @@ use portolan_model::{
     route::{Destination, HostPort},
 };
 use portolan_runtime::{Env, Task};
-use serde_json::json;
 
 /// The source of the host names that upstreams name.
 const HOSTS: &str = "dns:upstreams";
-/// The kind of source that resolves them.
-const DNS: &str = "dns";
 
 /// The sources at work.
 #[derive(Debug)]
@@ -97,7 +94,7 @@ impl Sources {
 
 /// The source that resolves the host names of all upstreams; `None` if there are none.
 fn hosts_of(plan: &Plan) -> Option<Arc<dyn SourceSpec>> {
-    let hosts: BTreeSet<String> = plan
+    let hosts: BTreeSet<(&str, u16)> = plan
         .upstreams
         .iter()
         .filter_map(|planned| match &planned.upstream.destination {
@@ -105,20 +102,14 @@ fn hosts_of(plan: &Plan) -> Option<Arc<dyn SourceSpec>> {
             Destination::Service(_) | Destination::Addresses(_) => None,
         })
         .flatten()
-        .map(|HostPort { host, port }| format!("{host}:{port}"))
+        .map(|HostPort { host, port }| (host.as_str(), *port))
         .collect();
-    if hosts.is_empty() {
-        return None;
-    }
-    let kind = portolan_sources::KINDS
-        .iter()
-        .find(|kind| kind.name == DNS)?;
-    match (kind.parse)(&json!({ "hosts": hosts })) {
-        Ok(spec) => Some(spec),
-        Err(problems) => {
-            // The plan has checked the names, so this is a defect.
-            tracing::error!(?problems, "host names of upstreams can't be resolved");
-            None
-        }
-    }
+    let hosts: Vec<_> = hosts
+        .into_iter()
+        .map(|(host, port)| HostPort {
+            host: host.to_owned(),
+            port,
+        })
+        .collect();
+    (!hosts.is_empty()).then(|| portolan_sources::for_hosts(&hosts))
 }

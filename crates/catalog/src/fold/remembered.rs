@@ -25,7 +25,7 @@ impl Fold {
             return;
         }
         let is_unheard = holder.heard_at.is_none();
-        let is_stale = is_unheard || holder.stale.is_some();
+        holder.is_remembered = true;
         let origin = Origin {
             source: source.clone(),
             actor: Some(ACTOR.into()),
@@ -35,9 +35,7 @@ impl Fold {
             if self.find(source, &instance.key, &instance.id).is_some() {
                 continue;
             }
-            if instance.state.stale != is_stale {
-                Arc::make_mut(&mut instance).state.stale = is_stale;
-            }
+            Arc::make_mut(&mut instance).state.stale = true;
             self.set(step, source, Arc::clone(&instance));
             step.tell(origin.clone(), Change::Put { instance });
         }

@@ -63,7 +63,8 @@ impl Fold {
         instances: Vec<Arc<Instance>>,
     ) {
         let mut whole = Whole::new(&origin.source, &services, &instances);
-        self.holder(&origin.source).is_whole = true;
+        let holder = self.holder(&origin.source);
+        (holder.is_whole, holder.is_remembered) = (true, false);
         whole.reshaped = self.unstale(step, &whole.source);
         let known = self.holder(&whole.source).keys.iter().cloned();
         let keys: BTreeSet<_> = known.chain(whole.told.keys().cloned()).collect();

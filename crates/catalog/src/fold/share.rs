@@ -52,6 +52,9 @@ pub(super) struct Holder {
     pub(super) replaced: bool,
     /// It said everything once.
     pub(super) is_whole: bool,
+    /// Some of its instances are only remembered: until it has said everything, a `Put` is
+    /// news of one of them and not of the others.
+    pub(super) is_remembered: bool,
     pub(super) heard_at: Option<Timestamp>,
     pub(super) changed_at: Option<Timestamp>,
 }

@@ -450,6 +450,26 @@ fn a_source_with_the_last_word_overrules_what_is_remembered() {
 }
 
 #[test]
+fn a_word_about_one_instance_is_no_word_about_what_is_only_remembered() {
+    let mut fold = fold();
+    fold.news(
+        at(1),
+        "dns",
+        remembered(&[("orders", "a"), ("orders", "b")]),
+    );
+    fold.says(at(2), "dns", put("orders", "a"));
+    assert_eq!(fold.ids("orders").unwrap(), ["a", "b~"]);
+    assert!(fold.status("dns").stale.is_some());
+    fold.says(
+        at(3),
+        "dns",
+        reset(&[], &[("orders", "a"), ("orders", "b")]),
+    );
+    assert_eq!(fold.ids("orders").unwrap(), ["a", "b"]);
+    assert_eq!(fold.status("dns").stale, None);
+}
+
+#[test]
 fn nothing_is_remembered_of_a_source_that_has_said_everything() {
     let mut fold = fold();
     fold.says(at(1), "etcd", reset(&[], &[("orders", "a")]));
@@ -473,7 +493,7 @@ fn what_a_source_said_already_counts_more_than_what_is_remembered() {
         "etcd",
         remembered(&[("orders", "a"), ("orders", "b")]),
     );
-    assert_eq!(fold.ids("orders").unwrap(), ["a", "b"]);
+    assert_eq!(fold.ids("orders").unwrap(), ["a", "b~"]);
     let catalog = fold.catalog();
     let service = catalog.service(&key("orders")).unwrap();
     assert_eq!(service.instances[0].state.health, Health::Critical);

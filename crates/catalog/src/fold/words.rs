@@ -16,7 +16,8 @@ use crate::{
 impl Fold {
     pub(super) fn put(&mut self, step: &mut Step, origin: Origin, instance: Arc<Instance>) {
         let instance = owned_by(&origin.source, instance);
-        let unstaled = self.unstale(step, &origin.source);
+        let is_remembered = self.holder(&origin.source).is_remembered;
+        let unstaled = !is_remembered && self.unstale(step, &origin.source);
         let (source, key) = (&origin.source, &instance.key);
         let share = self.share(source, key);
         let known = share.instances.get(&instance.id);
