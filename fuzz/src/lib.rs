@@ -13,12 +13,14 @@ mod config;
 mod consul;
 mod eureka;
 mod ledger;
+mod sources;
 
 pub use cel::cel;
 pub use config::config;
 pub use consul::consul;
 pub use eureka::eureka;
 pub use ledger::ledger;
+pub use sources::sources;
 
 #[path = "../../crates/wire/tests/common/mod.rs"]
 pub mod common;

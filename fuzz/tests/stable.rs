@@ -2,7 +2,7 @@
 
 use portolan_fuzz::common::probes;
 use portolan_fuzz::{
-    body, cel, config, consul, eureka, ledger, proxy_protocol, request_head, response_head,
+    body, cel, config, consul, eureka, ledger, proxy_protocol, request_head, response_head, sources,
 };
 
 /// How many mutations a target sees.
@@ -242,4 +242,26 @@ fn empty_snapshot() -> Vec<u8> {
     let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
     bytes.extend_from_slice(digest.as_ref());
     bytes
+}
+
+#[test]
+fn messages_of_sources_hold() {
+    run(
+        &[
+            // ZooKeeper: a session, an event, data, children.
+            b"\0\0\0\0\0\0\x75\x30\0\0\0\0\0\0\0\x01\0\0\0\x10",
+            b"\0\0\0\x04\0\0\0\x03\0\0\0\x09/services",
+            b"\0\0\0\x02\0\0\0\x01a\0\0\0\x01b",
+            b"\0\0\0\x02{}\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            // gRPC: two messages, one of etcd.
+            b"\0\0\0\0\x02\x20\x01\0\0\0\0\0",
+            b"\x0a\x04\x18\x05\x20\x01\x12\x10\x0a\x01a\x10\x02\x18\x03\x20\x01\x2a\x05hello\x20\x01",
+            // Nacos.
+            b"\x12\x08\x1a\x06Health\x1a\x0f\x12\x0d{\"count\": 10}",
+            br#"{"resultCode": 200, "serviceNames": ["a"], "serviceInfo": {"hosts": [{"ip": "10.0.0.1", "port": 80}]}}"#,
+            // Our own watch.
+            b"event: put\ndata: {\"id\": \"a\"}\nid: 7\n\n: beat\r\n\r\nevent: reset\rdata:\r\r",
+        ],
+        sources,
+    );
 }

@@ -7,6 +7,7 @@
 mod etcd;
 mod grpc;
 mod held;
+mod hostile;
 mod labels;
 mod nacos;
 mod secret;
@@ -14,6 +15,7 @@ mod secret;
 mod world;
 mod zookeeper;
 
+pub use hostile::read_anything;
 use portolan_catalog::SourceKind;
 
 /// Every kind of source of this crate, in the order of the reference.

@@ -41,6 +41,8 @@ mod watch;
 
 use portolan_catalog::SourceKind;
 
+pub(crate) use proto::read_anything;
+
 /// The row in the shelf.
 pub(crate) const KIND: SourceKind = SourceKind {
     name: "etcd",

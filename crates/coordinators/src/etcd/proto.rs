@@ -134,3 +134,16 @@ pub(super) struct AuthenticateResponse {
     #[prost(string, tag = "2")]
     pub(super) token: String,
 }
+
+/// Reads bytes as every kind of answer; what was read means the same once it is written.
+pub(crate) fn read_anything(input: &[u8]) {
+    fn same<M: prost::Message + Default + PartialEq>(input: &[u8]) {
+        if let Ok(message) = M::decode(input) {
+            let again = M::decode(message.encode_to_vec().as_slice());
+            assert!(again.is_ok_and(|again| again == message), "a message changed");
+        }
+    }
+    same::<RangeResponse>(input);
+    same::<WatchResponse>(input);
+    same::<AuthenticateResponse>(input);
+}

@@ -47,3 +47,25 @@ pub(super) fn framed(message: &impl Message) -> Bytes {
     frame.put_slice(&message.encode_to_vec());
     frame.freeze()
 }
+
+/// A stream means the same whole and in pieces.
+pub(crate) fn read_anything(input: &[u8]) {
+    let read = |step: usize| {
+        let (mut frames, mut messages) = (Frames::default(), Vec::new());
+        for piece in input.chunks(step.max(1)) {
+            frames.push(piece);
+            loop {
+                match frames.take() {
+                    Ok(Some(message)) => messages.push(message),
+                    Ok(None) => break,
+                    Err(_) => return (messages, false),
+                }
+            }
+        }
+        (messages, true)
+    };
+    let whole = read(input.len());
+    for step in [1, 3, 64] {
+        assert_eq!(read(step), whole);
+    }
+}

@@ -31,6 +31,7 @@ use portolan_wire::{
 };
 use prost::Message;
 
+pub(crate) use frames::read_anything;
 use frames::{Frames, framed};
 pub(crate) use status::Status;
 

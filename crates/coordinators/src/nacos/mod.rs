@@ -38,6 +38,8 @@ mod watch;
 
 use portolan_catalog::SourceKind;
 
+pub(crate) use messages::read_anything;
+
 /// The row in the shelf.
 pub(crate) const KIND: SourceKind = SourceKind {
     name: "nacos",

@@ -202,6 +202,23 @@ fn framed(body: &[u8]) -> BytesMut {
     frame
 }
 
+/// Reads bytes as every kind of message.
+pub(crate) fn read_anything(input: &[u8]) {
+    let body = Bytes::copy_from_slice(input);
+    let _granted = connected(body.clone());
+    let _event = event(body.clone());
+    if let Ok((data, _)) = data(body.clone()) {
+        assert!(data.len() <= input.len());
+    }
+    if let Ok(children) = children(body.clone()) {
+        assert!(children.iter().map(String::len).sum::<usize>() <= input.len());
+    }
+    let mut rest = body;
+    if head(&mut rest).is_ok() {
+        assert!(rest.len() < input.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

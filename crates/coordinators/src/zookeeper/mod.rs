@@ -50,6 +50,8 @@ mod watch;
 
 use portolan_catalog::SourceKind;
 
+pub(crate) use jute::read_anything;
+
 /// The row in the shelf.
 pub(crate) const KIND: SourceKind = SourceKind {
     name: "zookeeper",

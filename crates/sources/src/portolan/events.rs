@@ -84,6 +84,35 @@ impl Events {
     }
 }
 
+/// A stream of events means the same whole and in pieces, and no event is over the limit.
+///
+/// # Panics
+/// When it does not hold for `input`: a defect.
+pub fn read_any_events(input: &[u8]) {
+    let read = |step: usize| {
+        let (mut stream, mut events) = (Events::default(), Vec::new());
+        for piece in input.chunks(step.max(1)) {
+            match stream.push(piece) {
+                Ok(more) => events.extend(more),
+                Err(_) => return (events, false),
+            }
+        }
+        (events, true)
+    };
+    let (whole, is_sound) = read(input.len());
+    assert!(
+        whole
+            .iter()
+            .all(|event| event.data.len() <= EVENT_BYTES_MAX)
+    );
+    for step in [1, 3, 64] {
+        let (events, is_sound_in_pieces) = read(step);
+        assert_eq!(is_sound_in_pieces, is_sound);
+        // What was read before the flaw depends on where it was cut.
+        assert!(!is_sound || events == whole);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

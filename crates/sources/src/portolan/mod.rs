@@ -39,6 +39,8 @@ mod watch;
 
 use portolan_catalog::SourceKind;
 
+pub use events::read_any_events;
+
 /// The row in the shelf.
 pub(crate) const KIND: SourceKind = SourceKind {
     name: "portolan",
