@@ -16,7 +16,7 @@ use hickory_proto::{
     },
 };
 use portolan_catalog::{Fold, GuardSettings, Inflow, News, Saying, Turn, inboxes};
-use portolan_model::{Change, Revision, RevisionClock, SourceId, route::HostPort};
+use portolan_model::{Change, Revision, RevisionClock, SourceId, Weight, route::HostPort};
 use portolan_runtime::{Env, Task};
 use serde_json::json;
 use tokio::{
@@ -27,7 +27,7 @@ use tokio::{
 
 use super::{
     linger::Linger,
-    map::{ADDRESSES_MAX, Answer, Known, Report, View},
+    map::{ADDRESSES_MAX, Answer, Known, Place, Report, View},
     records::{KnownRecords, RecordsAnswer, ServiceRecord},
     resolve::{Answering, AnsweringRecords, Resolve, Resolver, Version},
     settings::{self, Family, Limits, Settings, Target},
@@ -392,9 +392,15 @@ async fn a_host_that_fails_at_the_start_holds_up_no_other() {
     assert_eq!(running.ids("dns/api:80").unwrap(), ["10.0.0.1:80"]);
     assert_eq!(running.reason().unwrap(), "bad: request timed out");
     assert_eq!(running.ids("dns/bad:80"), None);
+    running.script.says("api", found(&["10.0.0.2"], 1));
     running.listen(secs(120)).await;
-    assert_eq!(running.ids("dns/bad:80"), Some(vec![]));
+    assert_eq!(running.ids("dns/api:80").unwrap(), ["10.0.0.2:80"]);
+    assert_eq!(running.ids("dns/bad:80"), None, "nobody answered for it");
     assert_eq!(running.reason().unwrap(), "bad: request timed out");
+    running.script.says("bad", nothing());
+    running.listen(secs(60)).await;
+    assert_eq!(running.ids("dns/bad:80"), Some(vec![]));
+    assert_eq!(running.reason(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -426,10 +432,12 @@ async fn a_source_that_is_replaced_in_an_outage_loses_nothing() {
         };
         running.fold.apply(running.env.now(), saying);
     }
-    running.listen(secs(30)).await;
+    // An outage may last, and the guard is told that what was replaced needs no hold.
+    running.listen(secs(3600)).await;
     assert_eq!(running.ids("dns/web:80").unwrap(), ["10.0.0.7:80"]);
+    assert_eq!(running.reason().unwrap(), "web: request timed out");
     running.script.says("web", found(&["10.0.0.8"], 1));
-    running.listen(secs(30)).await;
+    running.listen(secs(60)).await;
     assert_eq!(running.ids("dns/web:80").unwrap(), ["10.0.0.8:80"]);
     assert_eq!(running.reason(), None);
 }
@@ -581,6 +589,38 @@ async fn addresses_stay_for_a_while_where_answers_are_a_few_out_of_many() {
         ips(&[]),
         "a name that has nothing has nothing"
     );
+}
+
+#[test]
+fn what_lingers_is_bounded_and_never_in_the_way_of_what_is_named_now() {
+    let now = Env::virtual_time(1).instant();
+    let mut linger = Linger::default();
+    let answer = |round: u8, number: u8| IpAddr::from([10, 0, round, number]);
+    for round in (0..100).rev() {
+        let addresses: Vec<_> = (0..100).map(|number| answer(round, number)).collect();
+        let places = addresses.iter().map(|ip| Place {
+            address: SocketAddr::new(*ip, 80),
+            weight: Weight::NORMAL,
+            host: "a".to_owned(),
+            priority: 0,
+        });
+        let report = Report {
+            places: places.collect(),
+            addresses: addresses.clone(),
+            ..Report::default()
+        };
+        let at = now + secs(u64::from(100 - round));
+        let said = linger.over(report, secs(3600), at);
+        assert!(said.addresses.len() <= 256 && said.places.len() <= 256);
+        assert!(addresses.iter().all(|ip| said.addresses.contains(ip)));
+        let is_place = |ip: &IpAddr| said.places.iter().any(|one| one.address.ip() == *ip);
+        assert!(addresses.iter().all(is_place), "round {round}");
+        // Then those that were named last.
+        if round < 99 {
+            assert!(said.addresses.contains(&answer(round + 1, 99)));
+        }
+        assert!(linger.len() <= 512, "{} are remembered", linger.len());
+    }
 }
 
 /// A DNS server on a free port that knows a few names.

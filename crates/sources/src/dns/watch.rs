@@ -4,11 +4,11 @@ use std::{
     fs,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use portolan_catalog::{Inbox, InboxClosed, Source, SourceRun};
-use portolan_model::{Change, SourceId};
+use portolan_model::{Change, Departure, SourceId};
 use portolan_runtime::{Dice, Env, Task};
 use tokio::sync::{mpsc, watch};
 
@@ -26,9 +26,6 @@ const REPORTS_MAX: usize = 64;
 const LOOK: Duration = Duration::from_secs(5);
 /// What the system's resolver is configured by.
 const SYSTEM_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
-/// A host that has never been answered for is waited for this long: the catalogue may
-/// know it from before the settings changed.
-const FIRST_ANSWERS: Duration = Duration::from_mins(1);
 /// Failures that are told; the others are counted.
 const FAILURES_TOLD_MAX: usize = 3;
 
@@ -98,15 +95,13 @@ impl DnsSource {
         };
         let _askers: Vec<Task> = hosts.iter().enumerate().map(asker).collect();
         drop(reports);
-        let whole_at = self.env.instant().checked_add(FIRST_ANSWERS);
-        let whole_at = whole_at.unwrap_or_else(|| self.env.instant());
-        let mut teller = Teller::new(self.id.clone(), hosts.clone(), whole_at);
+        let mut teller = Teller::new(self.id.clone(), hosts.clone());
         while let Some(report) = told.recv().await {
             teller.take(report);
             while let Ok(report) = told.try_recv() {
                 teller.take(report);
             }
-            teller.tell(inbox, self.env.instant()).await?;
+            teller.tell(inbox).await?;
         }
         Ok(())
     }
@@ -222,19 +217,16 @@ struct Teller {
     told: View,
     /// A `Reset` said everything once.
     whole: bool,
-    /// When missing answers are not waited for any more.
-    whole_at: Instant,
 }
 
 impl Teller {
-    fn new(source: SourceId, hosts: Vec<Target>, whole_at: Instant) -> Self {
+    fn new(source: SourceId, hosts: Vec<Target>) -> Self {
         Self {
             source,
             reports: vec![None; hosts.len()],
             hosts,
             told: View::default(),
             whole: false,
-            whole_at,
         }
     }
 
@@ -244,17 +236,17 @@ impl Teller {
         }
     }
 
-    /// Until every host was answered for, what is found is put beside what the
-    /// catalogue may know from before; then everything is said at once whenever it
-    /// changes, so that the guard can tell a move from an outage.
-    async fn tell(&mut self, inbox: &Inbox, now: Instant) -> Result<(), InboxClosed> {
+    /// Until every host was answered for, however long that takes, what is found is put
+    /// beside what the catalogue may know from before the settings changed; then everything
+    /// is said at once whenever it changes, so that the guard can tell a move from an outage.
+    async fn tell(&mut self, inbox: &Inbox) -> Result<(), InboxClosed> {
         let view = View::of(&self.source, self.hosts.iter().zip(&self.reports));
         let is_answered = |report: &Option<Report>| report.as_ref().is_some_and(|r| r.answered);
-        let whole = self.whole || now >= self.whole_at || self.reports.iter().all(is_answered);
+        let whole = self.whole || self.reports.iter().all(is_answered);
         let spoke = if whole {
             self.tell_whole(inbox, &view).await?
         } else {
-            self.tell_new(inbox, &view).await?
+            self.tell_part(inbox, &view).await?
         };
         if !view.failures.is_empty() && (spoke || view.failures != self.told.failures) {
             let reason = shorten(&view.failures);
@@ -266,12 +258,22 @@ impl Teller {
         Ok(())
     }
 
-    async fn tell_new(&self, inbox: &Inbox, view: &View) -> Result<bool, InboxClosed> {
+    /// Says what is new, and what went of what was said here.
+    async fn tell_part(&self, inbox: &Inbox, view: &View) -> Result<bool, InboxClosed> {
         let mut spoke = false;
         for (place, instance) in &view.instances {
-            if !self.told.instances.contains_key(place) {
+            if self.told.instances.get(place) != Some(instance) {
                 let instance = Arc::clone(instance);
                 inbox.send(Change::Put { instance }).await?;
+                spoke = true;
+            }
+        }
+        for (key, id) in self.told.instances.keys() {
+            let place = (key.clone(), id.clone());
+            if !view.instances.contains_key(&place) {
+                let (key, id) = place;
+                let departure = Departure::Inferred;
+                inbox.send(Change::Remove { key, id, departure }).await?;
                 spoke = true;
             }
         }
