@@ -75,7 +75,7 @@ impl Daemon {
         Ok(ids.map(str::to_owned).collect())
     }
 
-    /// A container as the daemon describes it; `None` if there is none.
+    /// A container as the daemon describes it, which may be nonsense; `None` if there is none.
     pub(super) async fn container(&mut self, id: &str) -> Result<Option<Value>, Ended> {
         let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_id {
@@ -88,8 +88,11 @@ impl Daemon {
         if !answer.status.is_success() {
             return Err(self.refused(&answer));
         }
-        // What is no JSON describes no container; the others are not to suffer for it.
-        Ok(serde_json::from_slice(&answer.body).ok())
+        // What is no JSON describes nothing; the others are not to suffer for it, and the
+        // container may well be there.
+        Ok(Some(
+            serde_json::from_slice(&answer.body).unwrap_or_default(),
+        ))
     }
 
     /// Whether it is there.

@@ -76,9 +76,17 @@ impl<'a> Container<'a> {
         matches!(self.text("/State/Status"), "running" | "paused")
     }
 
-    /// Whether its process is known to have ended.
+    /// Whether its process is known to have ended, be it to start again.
     pub(super) fn has_ended(self) -> bool {
-        matches!(self.text("/State/Status"), "exited" | "dead" | "removing")
+        matches!(
+            self.text("/State/Status"),
+            "exited" | "dead" | "removing" | "restarting"
+        )
+    }
+
+    /// Whether the daemon said anything of use.
+    pub(super) fn is_described(self) -> bool {
+        !self.text("/State/Status").is_empty()
     }
 
     /// Whether its labels, or the settings, want it in the catalogue.

@@ -1,8 +1,21 @@
 //! Claims about the `docker` source.
 
-use portolan_model::{Health, SourceId};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+};
+
+use portolan_catalog::{Inflow, News, SourceSpec as _, Turn, inboxes};
+use portolan_model::{Change, Departure, Health, SourceId};
+use portolan_runtime::{Env, Task};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::broadcast,
+};
 
 use super::{
     map::{Container, NAMES, concerned_by},
@@ -382,4 +395,169 @@ proptest! {
         prop_assert_eq!(container.object().len(), NAMES.len());
         let _concerned = concerned_by(described.to_string().as_bytes());
     }
+}
+
+/// A daemon on a free port; how it answers for each container is the test's.
+struct FakeDaemon {
+    containers: Arc<Mutex<BTreeMap<String, String>>>,
+    events: broadcast::Sender<String>,
+    inflow: Inflow,
+    _tasks: [Task; 2],
+}
+
+impl FakeDaemon {
+    /// With a source that was told of one container.
+    async fn followed(described: &Value) -> Self {
+        let env = Env::system();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("tcp://{}", listener.local_addr().unwrap());
+        let containers = Arc::new(Mutex::new(BTreeMap::new()));
+        let (events, _) = broadcast::channel(16);
+        let (known, sender, serving) = (Arc::clone(&containers), events.clone(), env.clone());
+        let serve = async move {
+            let mut lines = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let line = Self::serve(stream, Arc::clone(&known), sender.subscribe());
+                lines.push(serving.spawn("fake docker line", async {
+                    let _gone = line.await;
+                }));
+            }
+        };
+        let task = env.spawn("fake docker", serve);
+        let (mut hub, inflow) = inboxes();
+        let id = SourceId::new("docker:test");
+        let settings = settings(json!({"host": host, "map": {"id": "labels.slot"}}));
+        let inbox = hub.open(&id, Turn::Fair);
+        let running = env.spawn("source", settings.build(&id, &env).run(inbox));
+        let mut daemon = Self {
+            containers,
+            events,
+            inflow,
+            _tasks: [task, running],
+        };
+        daemon.keep("one", Some(described.to_string()));
+        assert_eq!(daemon.said().await, "reset 1");
+        daemon
+    }
+
+    fn keep(&self, id: &str, described: Option<String>) {
+        let mut containers = self.containers.lock().unwrap();
+        match described {
+            Some(described) => containers.insert(id.to_owned(), described),
+            None => containers.remove(id),
+        };
+    }
+
+    /// Something happened to a container, which is now so.
+    fn happens(&self, action: &str, id: &str, described: Option<String>) {
+        self.keep(id, described);
+        let event = json!({"Type": "container", "Action": action, "Actor": {"ID": id}});
+        self.events.send(format!("{event}\n")).unwrap();
+    }
+
+    async fn said(&mut self) -> String {
+        let arrival = self.inflow.batch(1).await.remove(0);
+        let News::Said(change) = arrival.saying.news else {
+            return "something else".to_owned();
+        };
+        match change {
+            Change::Put { instance } => {
+                format!("put {} {}", instance.id, instance.endpoints[0].address.ip())
+            }
+            Change::Remove { id, departure, .. } if departure == Departure::Explicit => {
+                format!("remove {id}")
+            }
+            Change::Remove { id, .. } => format!("miss {id}"),
+            Change::Reset { instances, .. } => {
+                let ids: Vec<_> = instances.iter().map(|one| one.id.as_str()).collect();
+                format!("reset {}", ids.join(" "))
+            }
+            Change::Stale { reason } => format!("stale {reason}"),
+        }
+    }
+
+    async fn serve(
+        mut stream: TcpStream,
+        containers: Arc<Mutex<BTreeMap<String, String>>>,
+        mut events: broadcast::Receiver<String>,
+    ) -> io::Result<()> {
+        let mut asked = Vec::new();
+        loop {
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await?);
+            }
+            let head = String::from_utf8_lossy(&asked).into_owned();
+            asked.clear();
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            if path.starts_with("/events") {
+                let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                stream.write_all(head).await?;
+                while let Ok(event) = events.recv().await {
+                    let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+                    stream.write_all(chunk.as_bytes()).await?;
+                }
+                return Ok(());
+            }
+            let body = {
+                let containers = containers.lock().unwrap();
+                if path == "/containers/json" {
+                    let ids: Vec<_> = containers.keys().map(|id| json!({"Id": id})).collect();
+                    Some(Value::from(ids).to_string())
+                } else {
+                    let id = path.split('/').nth(2).unwrap_or_default();
+                    containers.get(id).cloned()
+                }
+            };
+            let status = if body.is_some() {
+                "200 OK"
+            } else {
+                "404 Not Found"
+            };
+            let body = body.unwrap_or_default();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await?;
+        }
+    }
+}
+
+/// A container that is known by the slot that it fills.
+fn in_slot(slot: &str, address: &str) -> Value {
+    let described = container(
+        json!({"portolan.service": "orders", "portolan.network": "shop_default", "slot": slot}),
+    );
+    with(
+        described,
+        "/NetworkSettings/Networks/shop_default/IPAddress",
+        json!(address),
+    )
+}
+
+#[tokio::test]
+async fn a_container_in_the_place_of_another_outlives_it() {
+    let mut daemon = FakeDaemon::followed(&in_slot("1", "172.18.0.2")).await;
+    let next = in_slot("1", "172.18.0.3").to_string();
+    daemon.happens("start", "two", Some(next));
+    assert_eq!(daemon.said().await, "put 1 172.18.0.3");
+    daemon.happens("destroy", "one", None);
+    let other = in_slot("3", "172.18.0.4").to_string();
+    daemon.happens("start", "three", Some(other));
+    assert_eq!(daemon.said().await, "put 3 172.18.0.4");
+    daemon.happens("destroy", "two", None);
+    assert_eq!(daemon.said().await, "remove 1");
+}
+
+#[tokio::test]
+async fn a_container_that_is_described_by_nonsense_has_not_ended() {
+    for nonsense in ["{}", "<html>", "null"] {
+        let mut daemon = FakeDaemon::followed(&in_slot("1", "172.18.0.2")).await;
+        daemon.happens("health_status", "one", Some(nonsense.to_owned()));
+        assert_eq!(daemon.said().await, "reset ", "{nonsense}: by inference");
+    }
+    let mut daemon = FakeDaemon::followed(&in_slot("1", "172.18.0.2")).await;
+    let ended = with(in_slot("1", ""), "/State/Status", json!("exited"));
+    daemon.happens("die", "one", Some(ended.to_string()));
+    assert_eq!(daemon.said().await, "remove 1");
 }

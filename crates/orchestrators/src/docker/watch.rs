@@ -7,9 +7,9 @@ use std::{
 };
 
 use portolan_catalog::{Inbox, Source, SourceRun};
-use portolan_model::{Departure, Instance, InstanceId, ServiceKey, SourceId};
+use portolan_model::{Departure, Instance, SourceId};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Ended, Follow, Teller, Unfit, View, follow};
+use portolan_sources::frame::{Ended, Follow, Place, Teller, Unfit, View, follow};
 use portolan_wire::call::Stream;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub(super) struct DockerSource {
     env: Env,
     daemon: Daemon,
     /// Containers that are in the catalogue, by their ids.
-    places: HashMap<String, (ServiceKey, InstanceId)>,
+    places: HashMap<String, Place>,
     /// Containers that are wanted and can't be used.
     unfit: HashSet<String>,
 }
@@ -84,10 +84,15 @@ impl DockerSource {
         }
         let before = std::mem::replace(&mut self.places, places);
         self.unfit = unfit;
-        for (id, (key, instance)) in before {
+        for (id, place) in before {
             // Of those that are missing, some are known to have ended while nobody listened.
-            if !self.places.contains_key(&id) && self.has_ended(&id).await? {
-                teller.remove(&key, &instance, Departure::Explicit).await?;
+            if !self.places.contains_key(&id)
+                && self.heir_of(&place).is_none()
+                && self.has_ended(&id).await?
+            {
+                teller
+                    .remove(&place.0, &place.1, Departure::Explicit)
+                    .await?;
             }
         }
         Ok(teller.all(view).await?)
@@ -102,13 +107,20 @@ impl DockerSource {
         let Some(described) = self.daemon.container(id).await? else {
             return Ok(Made::Nothing(Departure::Explicit));
         };
-        Ok(self.made_of(&described))
+        Ok(self.made_of(id, &described))
     }
 
-    fn made_of(&self, described: &Value) -> Made {
+    fn made_of(&self, id: &str, described: &Value) -> Made {
         let container = Container::new(described);
-        if !container.runs() {
+        if !container.is_described() {
+            let why = "the daemon's description of it makes no sense".to_owned();
+            return Made::Unfit(id.to_owned(), Unfit::Because(why));
+        }
+        if container.has_ended() {
             return Made::Nothing(Departure::Explicit);
+        }
+        if !container.runs() {
+            return Made::Nothing(Departure::Inferred);
         }
         if !container.is_wanted(&self.settings) {
             return Made::Nothing(Departure::Inferred);
@@ -145,16 +157,32 @@ impl DockerSource {
         }
     }
 
+    /// A container leaves its place, which another one may have by the settings' expressions.
     async fn depart(
         &mut self,
         id: &str,
         departure: Departure,
         teller: &mut Teller,
     ) -> Result<(), Ended> {
-        if let Some((key, instance)) = self.places.remove(id) {
-            teller.remove(&key, &instance, departure).await?;
+        let Some(place) = self.places.remove(id) else {
+            return Ok(());
+        };
+        let Some(heir) = self.heir_of(&place).cloned() else {
+            return Ok(teller.remove(&place.0, &place.1, departure).await?);
+        };
+        match self.look(&heir).await? {
+            Made::Instance(one) if (&one.key, &one.id) == (&place.0, &place.1) => {
+                Ok(teller.put(one).await?)
+            }
+            // An event of its own says what became of it.
+            Made::Instance(_) | Made::Unfit(..) | Made::Nothing(_) => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Another container in that place.
+    fn heir_of(&self, place: &Place) -> Option<&String> {
+        let mut all = self.places.iter();
+        all.find_map(|(id, other)| (other == place).then_some(id))
     }
 
     /// Takes events until it is time to ask whether the daemon is there.
