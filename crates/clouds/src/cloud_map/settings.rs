@@ -6,7 +6,7 @@ use http::HeaderMap;
 use portolan_catalog::{Source, SourceSpec};
 use portolan_model::{Problem, SourceId};
 use portolan_runtime::Env;
-use portolan_wire::call::Url;
+use portolan_wire::call::{Scheme, Url};
 use serde_json::{Map, Value, json};
 
 use super::{map::NAMES, watch::CloudMapSource};
@@ -96,22 +96,24 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
         }
     };
     let (control, data) = (servers(""), servers("data-"));
-    let texts = fields.texts("namespaces");
-    if texts.len() > NAMESPACES_MAX {
-        fields.refuse(
-            "namespaces",
-            format!("there are more than {NAMESPACES_MAX} namespaces"),
-        );
+    let is_plain = |url: &Url| url.scheme() == Scheme::Http;
+    if endpoint.as_ref().is_some_and(is_plain) && fields.value("tls").is_some() {
+        fields.refuse("tls", "`endpoint` is http://, which is spoken without TLS");
+    }
+    let poll = fields.span("poll", Duration::from_secs(5), (SECOND, DAY));
+    let relist = fields.span("relist", poll.max(Duration::from_mins(1)), (SECOND, DAY));
+    if relist < poll {
+        fields.refuse("relist", "`relist` is shorter than `poll`");
     }
     let settings = Settings {
         basics,
         region,
-        namespaces: texts.into_iter().map(|(_, text)| text.to_owned()).collect(),
+        namespaces: namespaces(&mut fields),
         control,
         data,
         credentials: chain(&mut fields),
-        poll: fields.span("poll", Duration::from_secs(5), (SECOND, DAY)),
-        relist: fields.span("relist", Duration::from_mins(1), (SECOND, DAY)),
+        poll,
+        relist,
         timeout: fields.span(
             "timeout",
             Duration::from_secs(10),
@@ -119,6 +121,33 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
         ),
     };
     fields.finish(settings)
+}
+
+fn namespaces(fields: &mut Fields<'_>) -> Vec<String> {
+    let texts = fields.texts("namespaces");
+    if texts.len() > NAMESPACES_MAX {
+        fields.refuse(
+            "namespaces",
+            format!("there are more than {NAMESPACES_MAX} namespaces"),
+        );
+    }
+    let mut namespaces: Vec<String> = Vec::new();
+    for (index, text) in texts {
+        if text.is_empty() || namespaces.iter().any(|known| known == text) {
+            let what = if text.is_empty() {
+                "has no name"
+            } else {
+                "is named twice"
+            };
+            fields.refuse(
+                &format!("namespaces/{index}"),
+                format!("this namespace {what}"),
+            );
+            continue;
+        }
+        namespaces.push(text.to_owned());
+    }
+    namespaces
 }
 
 fn region(fields: &mut Fields<'_>) -> String {
@@ -153,10 +182,26 @@ fn chain(fields: &mut Fields<'_>) -> Chain {
     let secret = text(fields, "secret_access_key");
     let token = text(fields, "session_token");
     let file = text(fields, "credentials_file");
-    let profile = text(fields, "profile").unwrap_or_else(|| "default".to_owned());
-    let container = text(fields, "container_credentials").is_some();
-    let container = container.then(|| container_url(fields)).flatten();
+    let profile = text(fields, "profile");
+    needs(
+        fields,
+        ("profile", profile.is_some()),
+        ("credentials_file", file.is_some()),
+    );
+    needs(
+        fields,
+        ("session_token", token.is_some()),
+        ("access_key_id", id.is_some()),
+    );
+    let profile = profile.unwrap_or_else(|| "default".to_owned());
+    let is_contained = text(fields, "container_credentials").is_some();
+    let container = is_contained.then(|| container_url(fields)).flatten();
     let token_file = text(fields, "container_token_file").map(PathBuf::from);
+    needs(
+        fields,
+        ("container_token_file", token_file.is_some()),
+        ("container_credentials", is_contained),
+    );
     let metadata = url(fields, "metadata_url", Some(METADATA));
     match (id, secret) {
         (Some(id), Some(secret)) => return Chain::Given(Keys { id, secret, token }),
@@ -184,6 +229,13 @@ fn chain(fields: &mut Fields<'_>) -> Chain {
     }
 }
 
+/// A setting that says nothing without another.
+fn needs(fields: &mut Fields<'_>, (name, is_set): (&str, bool), (other, has_other): (&str, bool)) {
+    if is_set && !has_other {
+        fields.refuse(name, format!("`{name}` needs `{other}`"));
+    }
+}
+
 /// Credentials go over the network in the clear only where AWS does so itself: to the host's
 /// own agents.
 fn container_url(fields: &mut Fields<'_>) -> Option<Url> {
@@ -195,7 +247,7 @@ fn container_url(fields: &mut Fields<'_>) -> Option<Url> {
             std::net::IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
             std::net::IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
         });
-    if url.scheme() == portolan_wire::call::Scheme::Http && !is_near && url.host() != "localhost" {
+    if url.scheme() == Scheme::Http && !is_near && url.host() != "localhost" {
         fields.refuse(
             "container_credentials",
             "credentials are asked for over https://, or from this host's own agent",
@@ -226,7 +278,7 @@ pub(super) fn schema() -> Value {
         ("container_token_file", file("The file of AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, whose text goes with that call.")),
         ("metadata_url", or(METADATA, "Where the instance's role is asked for (IMDSv2): the last place.")),
         ("poll", or("5s", "How often each service is asked whether it changed.")),
-        ("relist", or("1m", "How often namespaces and services are listed.")),
+        ("relist", or("1m", "How often namespaces and services are listed; no more often than `poll`, and as often as that if it is longer than a minute.")),
         ("timeout", or("10s", "Time for one answer.")),
     ]
     .map(|(name, schema)| (name.to_owned(), schema))

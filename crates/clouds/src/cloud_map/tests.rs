@@ -1,16 +1,22 @@
 //! Claims about the `cloud_map` source.
 
+use std::convert::Infallible;
+
 use http::{HeaderMap, StatusCode};
-use portolan_model::{Health, SourceId, Timestamp};
+use portolan_catalog::{News, Turn, inboxes};
+use portolan_model::{Change, Health, SourceId, Timestamp};
+use portolan_runtime::Env;
+use portolan_sources::frame::{Ended, Follow, Teller, follow};
 use portolan_wire::call::Answer;
 use serde_json::{Value, json};
 
 use super::{
-    api::{Kind, Refusal},
+    api::{Instances, Kind, Refusal},
     credentials::{in_profile, temporary},
     map::{self, NAMES, ServiceName},
     settings::{self, Chain, Keys},
     sign::{Scope, Signable, authorization, hex, key, stamp},
+    watch::CloudMapSource,
 };
 
 fn keys() -> Keys {
@@ -241,4 +247,92 @@ fn attributes_become_an_instance() {
         || map::object(&service, &named),
     );
     assert!(error.is_err());
+}
+
+/// A source whose answers are given, one after the other.
+struct Fed(CloudMapSource, Vec<(ServiceName, Option<Instances>)>);
+
+impl Follow for Fed {
+    async fn session(&mut self, teller: &mut Teller) -> Result<Infallible, Ended> {
+        for moved in self.1.drain(..) {
+            self.0.take(vec![moved], teller).await?;
+        }
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_two_services_have_goes_when_neither_has_it() {
+    let moved = |name: &str, ids: &[&str]| {
+        let name = ServiceName {
+            namespace: "prod".to_owned(),
+            name: name.to_owned(),
+        };
+        let instance = |id: &&str| json!({"InstanceId": id, "Attributes": {"AWS_INSTANCE_IPV4": "10.0.0.1", "AWS_INSTANCE_PORT": "80"}});
+        let instances = Instances {
+            revision: Some(1),
+            instances: ids.iter().map(instance).collect(),
+        };
+        (name, Some(instances))
+    };
+    let env = Env::virtual_time(1);
+    let settings = json!({"region": "eu-central-1", "map": {"service": "'all'"}});
+    let settings = settings::read(&settings).unwrap();
+    let id = SourceId::new("cloud_map:test");
+    let source = CloudMapSource::new(settings, id.clone(), env.clone());
+    let told = vec![
+        moved("blue", &["a", "b"]),
+        moved("green", &["b"]),
+        moved("blue", &[]),
+        moved("green", &[]),
+    ];
+    let (mut hub, mut inflow) = inboxes();
+    let inbox = hub.open(&id, Turn::Fair);
+    let _running = env.spawn("source", follow(Fed(source, told), inbox, env.clone()));
+    let mut said = Vec::new();
+    while said.len() < 4 {
+        let Ok(batch) = env
+            .timeout(std::time::Duration::from_secs(1), inflow.batch(1))
+            .await
+        else {
+            break;
+        };
+        said.extend(
+            batch
+                .into_iter()
+                .filter_map(|arrival| match arrival.saying.news {
+                    News::Said(Change::Put { instance }) => Some(format!("put {}", instance.id)),
+                    News::Said(Change::Remove { id, .. }) => Some(format!("remove {id}")),
+                    _ => None,
+                }),
+        );
+    }
+    assert_eq!(said, ["put a", "put b", "remove a", "remove b"]);
+}
+
+#[test]
+fn settings_that_lead_nowhere_are_refused() {
+    for (settings, path) in [
+        (
+            json!({"endpoint": "http://127.0.0.1:1", "tls": {"verify": "off"}}),
+            "/tls",
+        ),
+        (json!({"profile": "shop"}), "/profile"),
+        (json!({"session_token": "t"}), "/session_token"),
+        (
+            json!({"container_token_file": "/t"}),
+            "/container_token_file",
+        ),
+        (json!({"poll": "10s", "relist": "5s"}), "/relist"),
+        (json!({"namespaces": ["a", ""]}), "/namespaces/1"),
+        (json!({"namespaces": ["a", "b", "a"]}), "/namespaces/2"),
+    ] {
+        let mut settings = settings;
+        settings["region"] = json!("eu-central-1");
+        let problems = settings::read(&settings).unwrap_err();
+        let paths: Vec<_> = problems.iter().map(|one| one.path.clone()).collect();
+        assert_eq!(paths, [path], "{settings}: {problems:?}");
+    }
+    let rare = settings::read(&json!({"region": "eu-central-1", "poll": "5m"})).unwrap();
+    assert_eq!(rare.relist, rare.poll);
 }

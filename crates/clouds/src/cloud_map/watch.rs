@@ -11,7 +11,7 @@ use super::{
     map::{self, ServiceName},
     settings::Settings,
 };
-use portolan_sources::frame::{Ended, Follow, Teller, View, follow, foreign_name};
+use portolan_sources::frame::{Ended, Follow, Parts, Teller, View, follow, foreign_name};
 
 /// Most services of one source.
 const SERVICES_MAX: usize = 5_000;
@@ -26,6 +26,8 @@ pub(super) struct CloudMapSource {
     api: Api,
     lanes: [Api; LANES],
     known: BTreeMap<ServiceName, Instances>,
+    /// What was made of them: by the settings' expressions, two may have an instance in common.
+    parts: Parts<ServiceName>,
 }
 
 impl CloudMapSource {
@@ -38,6 +40,7 @@ impl CloudMapSource {
             id,
             env,
             known: BTreeMap::new(),
+            parts: Parts::default(),
         }
     }
 
@@ -69,27 +72,40 @@ impl CloudMapSource {
                 .into_iter()
                 .filter_map(|(name, instances)| Some((name, instances?))),
         );
-        Ok(teller.all(self.view()).await?)
+        self.parts.retain(|name| self.known.contains_key(name));
+        for name in self.known.keys() {
+            self.parts.set(name.clone(), self.part(name));
+        }
+        Ok(teller.all(self.parts.whole()).await?)
     }
 
     /// Reads the services that moved, and says so.
     async fn poll(&mut self, teller: &mut Teller) -> Result<(), Ended> {
         let names: Vec<_> = self.known.keys().cloned().collect();
         let moved = Box::pin(self.moved(&names)).await?;
+        self.take(moved, teller).await?;
+        Ok(teller.still().await?)
+    }
+
+    /// Says what services have come to that moved.
+    pub(super) async fn take(
+        &mut self,
+        moved: Vec<(ServiceName, Option<Instances>)>,
+        teller: &mut Teller,
+    ) -> Result<(), Ended> {
         for (name, instances) in moved {
             let Some(instances) = instances else {
                 // It is gone; the next list says so.
                 continue;
             };
             self.known.insert(name.clone(), instances);
-            let mut view = View::default();
-            self.add(&mut view, &name);
-            if let Some(key) = key_of(&name) {
-                let instances: Vec<_> = view.instances().map(|one| (**one).clone()).collect();
-                teller.service(&key, instances, Departure::Inferred).await?;
-            }
+            let part = self.part(&name);
+            let parts = &mut self.parts;
+            parts
+                .tell(teller, (name, part), Departure::Inferred)
+                .await?;
         }
-        Ok(teller.still().await?)
+        Ok(())
     }
 
     /// Which of these services moved, and to what; `None` if there is no such service any more.
@@ -115,18 +131,12 @@ impl CloudMapSource {
         Ok(moved)
     }
 
-    fn view(&self) -> View {
+    /// What a service comes to.
+    fn part(&self, name: &ServiceName) -> View {
         let mut view = View::default();
-        for name in self.known.keys() {
-            if let Some(key) = key_of(name) {
-                view.add_service(key);
-            }
-            self.add(&mut view, name);
+        if let Some(key) = key_of(name) {
+            view.add_service(key);
         }
-        view
-    }
-
-    fn add(&self, view: &mut View, name: &ServiceName) {
         let instances = self
             .known
             .get(name)
@@ -141,6 +151,7 @@ impl CloudMapSource {
                 .instance(&self.id, found, || map::object(name, instance));
             view.take(&what, made);
         }
+        view
     }
 }
 
