@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_model::{Instance, InstanceId, ServiceKey, SourceId};
-use portolan_sources::frame::{Unfit, View, foreign_name};
+use portolan_sources::frame::{Unfit, Unfits, View, foreign_id, foreign_name};
 use serde_json::Value;
 
 use super::{
@@ -33,8 +33,8 @@ pub(super) struct Cluster {
     pods: BTreeMap<Place, Value>,
     /// The slices of each Service.
     slices_of: BTreeMap<Place, BTreeSet<String>>,
-    /// The Services whose slices name a pod.
-    services_of: BTreeMap<Place, BTreeSet<String>>,
+    /// The Services whose slices name a pod, and how often they do.
+    services_of: BTreeMap<Place, BTreeMap<String, usize>>,
 }
 
 /// What a Service comes to.
@@ -42,8 +42,40 @@ pub(super) struct Cluster {
 pub(super) struct Made {
     pub(super) instances: Vec<Instance>,
     pub(super) unfit: Vec<(String, Unfit)>,
+    pub(super) unread: Unread,
     /// It is only another name for a host, and no service of ours.
     pub(super) is_external: bool,
+}
+
+/// Endpoints that are there and can't be read, so that what was said of them is not over.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    ids: BTreeSet<InstanceId>,
+    /// Nobody knows which instances they were.
+    is_any: bool,
+}
+
+impl Unread {
+    /// Whether an instance may be one of them.
+    pub(super) fn may_be(&self, id: &InstanceId) -> bool {
+        self.is_any || self.ids.contains(id)
+    }
+}
+
+impl Made {
+    /// What of it can't be used.
+    pub(super) fn unfits(&self, place: &Place) -> Unfits {
+        let mut view = View::default();
+        self.pass_over(place, &mut view);
+        view.unfits().clone()
+    }
+
+    fn pass_over(&self, place: &Place, view: &mut View) {
+        for (what, why) in &self.unfit {
+            let what = format!("{}/{} {what}", place.0, place.1);
+            view.pass_over(what.trim_end(), why);
+        }
+    }
 }
 
 /// Everything, and what was made of which Service.
@@ -51,7 +83,7 @@ pub(super) struct Made {
 pub(super) struct Everything {
     pub(super) view: View,
     pub(super) said: BTreeMap<Place, BTreeSet<(ServiceKey, InstanceId)>>,
-    pub(super) unfit: BTreeSet<Place>,
+    pub(super) unfits: BTreeMap<Place, Unfits>,
 }
 
 impl Cluster {
@@ -89,7 +121,11 @@ impl Cluster {
 
     /// How many objects of a kind there are.
     pub(super) fn count(&self, kind: Kind) -> usize {
-        self.objects(kind).count()
+        match kind {
+            Kind::Services => self.services.len(),
+            Kind::Slices => self.slices.len(),
+            Kind::Pods => self.pods.len(),
+        }
     }
 
     /// Whether nothing is left, not even of what leads from one object to another.
@@ -120,10 +156,9 @@ impl Cluster {
                     .insert(place.1.clone());
                 for pod in pods_of(&object) {
                     let pod = (place.0.clone(), pod.to_owned());
-                    self.services_of
-                        .entry(pod)
-                        .or_default()
-                        .insert(service.1.clone());
+                    let services = self.services_of.entry(pod).or_default();
+                    let named = services.entry(service.1.clone()).or_default();
+                    *named = named.saturating_add(1);
                 }
                 self.slices.insert(place, object);
                 vec![service]
@@ -169,31 +204,39 @@ impl Cluster {
     fn forget_pods(&mut self, service: &Place, slice: &Value) {
         for pod in pods_of(slice) {
             let place = (service.0.clone(), pod.to_owned());
-            let named = self
-                .slices(service)
-                .any(|other| pods_of(other).any(|name| name == pod));
-            if named {
+            let Some(services) = self.services_of.get_mut(&place) else {
                 continue;
-            }
-            if let Some(names) = self.services_of.get_mut(&place) {
-                names.remove(&service.1);
-                if names.is_empty() {
-                    self.services_of.remove(&place);
+            };
+            if let Some(named) = services.get_mut(&service.1) {
+                *named = named.saturating_sub(1);
+                if *named == 0 {
+                    services.remove(&service.1);
                 }
+            }
+            if services.is_empty() {
+                self.services_of.remove(&place);
             }
         }
     }
 
     /// The Services that name a pod.
     fn naming(&self, pod: &Place) -> Vec<Place> {
-        let names = self.services_of.get(pod).into_iter().flatten();
-        names.map(|name| (pod.0.clone(), name.clone())).collect()
+        let services = self.services_of.get(pod).into_iter().flatten();
+        services
+            .map(|(name, _)| (pod.0.clone(), name.clone()))
+            .collect()
     }
 
     fn slices(&self, service: &Place) -> impl Iterator<Item = &Value> {
         let names = self.slices_of.get(service).into_iter().flatten();
         let namespace = service.0.clone();
         names.filter_map(move |name| self.slices.get(&(namespace.clone(), name.clone())))
+    }
+
+    /// Whether a Service is there, and more than another name for a host.
+    pub(super) fn is_service(&self, place: &Place) -> bool {
+        let service = self.services.get(place);
+        service.is_some_and(|service| text(service, "/spec/type") != "ExternalName")
     }
 
     /// What a Service comes to; `None` if there is none.
@@ -209,6 +252,13 @@ impl Cluster {
         let reading = map::read(service, self.slices(place), pod, !basics.mapping.is_empty());
         let mut made = Made {
             instances: Vec::new(),
+            unread: Unread {
+                is_any: reading
+                    .unfit
+                    .iter()
+                    .any(|(_, why)| matches!(why, Unfit::NoAddress)),
+                ids: BTreeSet::new(),
+            },
             unfit: reading.unfit,
             is_external: text(service, "/spec/type") == "ExternalName",
         };
@@ -217,7 +267,16 @@ impl Cluster {
             match basics.instance(source, found, || object) {
                 Ok(Some(instance)) => made.instances.push(instance),
                 Ok(None) => {}
-                Err(why) => made.unfit.push((id, why)),
+                Err(why) => {
+                    // By an expression its id may have been another.
+                    match foreign_id(&id) {
+                        Ok(id) if basics.mapping.is_empty() => {
+                            made.unread.ids.insert(id);
+                        }
+                        Ok(_) | Err(_) => made.unread.is_any = true,
+                    }
+                    made.unfit.push((id, why));
+                }
             }
         }
         Some(made)
@@ -230,10 +289,9 @@ impl Cluster {
             let Some(made) = self.made(place, settings, source) else {
                 continue;
             };
-            for (what, why) in &made.unfit {
-                let what = format!("{}/{} {what}", place.0, place.1);
-                all.view.pass_over(what.trim_end(), why);
-                all.unfit.insert(place.clone());
+            if !made.unfit.is_empty() {
+                made.pass_over(place, &mut all.view);
+                all.unfits.insert(place.clone(), made.unfits(place));
             }
             if !made.is_external
                 && let Some(key) = key_of(place)

@@ -420,12 +420,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(json!({}))
+    }
+
+    fn with(text: Value) -> Self {
         let env = Env::virtual_time(1);
         let (mut hub, inflow) = inboxes();
         let inbox = hub.open(&source(), Turn::Fair);
         let (tell, heard) = mpsc::channel(64);
         let fed = Fed {
-            source: KubernetesSource::new(settings(json!({})), source(), env.clone()),
+            source: KubernetesSource::new(settings(text), source(), env.clone()),
             env: env.clone(),
             heard,
             closed: BTreeSet::new(),
@@ -645,6 +649,69 @@ async fn a_lost_server_changes_nothing_and_a_watch_that_is_taken_up_says_so() {
     world.tell(0, News::Open).await;
     world.tell(1, News::Open).await;
     assert_eq!(world.said(1).await, ["reset a b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_two_services_name_stays_until_neither_does() {
+    let mut world = World::with(json!({"map": {"service": "labels.tier", "version": "name"}}));
+    let services = vec![service("orders"), service("orders-headless")];
+    world.listed(0, services).await;
+    let shared = |name: &str, service: &str| slice(name, service, &[endpoint("a", "10.1.0.1")]);
+    let slices = vec![shared("s1", "orders"), shared("s2", "orders-headless")];
+    world.listed(1, slices).await;
+    assert_eq!(world.said(1).await, ["reset a"]);
+    let again = shared("s2", "orders-headless");
+    world.changed(1, Event::Put, again).await;
+    assert_eq!(world.said(1).await, [""; 0], "of two, the first is said");
+    world.changed(1, Event::Gone, shared("s1", "orders")).await;
+    assert_eq!(world.said(1).await, ["put a"], "as the other has it");
+    world
+        .changed(1, Event::Gone, shared("s2", "orders-headless"))
+        .await;
+    assert_eq!(world.said(1).await, ["remove a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_read_any_more_goes_by_inference() {
+    let mut world = World::settled().await;
+    let endpoints = [endpoint("a", "10.1.0.1"), endpoint("b", "10.1.0.2")];
+    let whole = slice("s1", "orders", &endpoints);
+    let without_ports = with(whole.clone(), "/ports", json!([]));
+    world.changed(1, Event::Put, without_ports).await;
+    assert_eq!(world.said(1).await, ["miss a", "miss b"]);
+    world.changed(1, Event::Put, whole).await;
+    assert_eq!(world.said(1).await, ["put a", "put b"]);
+    let odd = endpoint("b", "nowhere");
+    let half = slice("s1", "orders", &[endpoint("a", "10.1.0.1"), odd]);
+    world.changed(1, Event::Put, half).await;
+    assert_eq!(world.said(1).await, ["miss b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_services_that_come_or_go_are_said_at_once() {
+    let mut world = World::settled().await;
+    for event in [Event::Put, Event::Gone] {
+        let mut said = Vec::new();
+        for number in 0..50 {
+            let service = service(&format!("new-{number}"));
+            world.changed(0, event, service).await;
+            said.extend(world.said_within(Duration::from_millis(3)).await);
+        }
+        said.extend(world.said(1).await);
+        assert_eq!(said, ["reset a b"], "{event:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_no_use_leaves_departures_of_others_as_they_are() {
+    let mut world = World::settled().await;
+    let alias = with(service("alias"), "/spec/type", json!("ExternalName"));
+    world.changed(0, Event::Put, alias).await;
+    let mut said = world.said_within(Duration::from_millis(50)).await;
+    let smaller = slice("s1", "orders", &[endpoint("a", "10.1.0.1")]);
+    world.changed(1, Event::Put, smaller).await;
+    said.extend(world.said(1).await);
+    assert_eq!(said, ["remove b"]);
 }
 
 #[test]

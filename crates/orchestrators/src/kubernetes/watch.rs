@@ -1,30 +1,31 @@
 //! Keeps a cluster in step with its watchers, and says what follows from it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use portolan_catalog::{Inbox, Source, SourceRun};
-use portolan_model::{Departure, InstanceId, ServiceKey, SourceId};
+use portolan_model::{Departure, Instance, SourceId};
 use portolan_runtime::{Env, Task};
-use portolan_sources::frame::{Ended, Follow, Teller, follow};
+use portolan_sources::frame::{self, Ended, Follow, Teller, follow};
 use tokio::sync::mpsc;
 
 use super::{
     api::Api,
-    cluster::{Cluster, Everything, Kind, Made, OBJECTS_MAX, Place, key_of},
+    cluster::{Cluster, Kind, OBJECTS_MAX, Place, key_of},
     collection::Collection,
+    said::Said,
     settings::Settings,
     watcher::{Event, News, Told, Watcher, ping},
 };
 
 /// News that wait to be taken.
 const NEWS_MAX: usize = 1024;
-/// How long an endpoint that went is waited for: it may only move to another slice.
-const MOVE: Duration = Duration::from_millis(100);
+/// Services that came or went are gathered for so long, since everything is said for them.
+const GATHER: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct KubernetesSource {
@@ -39,14 +40,10 @@ pub(super) struct KubernetesSource {
 pub(super) struct World {
     cluster: Cluster,
     versions: Vec<Option<String>>,
-    /// What was said of each Service.
-    said: BTreeMap<Place, BTreeSet<(ServiceKey, InstanceId)>>,
-    /// Services of which something can't be used.
-    unfit: BTreeSet<Place>,
-    /// What of it no slice names any more, and since when.
-    missing: BTreeMap<Place, BTreeMap<(ServiceKey, InstanceId), Instant>>,
-    /// Services that changed, and when what has gone of them is settled.
-    due: BTreeMap<Place, Instant>,
+    said: Said,
+    /// Services that may have come or gone altogether, and when that is said.
+    turned: BTreeSet<Place>,
+    turns_at: Option<Instant>,
 }
 
 impl KubernetesSource {
@@ -150,11 +147,11 @@ impl KubernetesSource {
     }
 
     async fn tell_all(&mut self, teller: &mut Teller) -> Result<(), Ended> {
-        let Everything { view, said, unfit } = self.world.cluster.view(&self.settings, &self.id);
-        (self.world.said, self.world.unfit) = (said, unfit);
-        self.world.missing.clear();
-        self.world.due.clear();
-        Ok(teller.all(view).await?)
+        let mut all = self.world.cluster.view(&self.settings, &self.id);
+        self.world.said.replace(&mut all);
+        self.world.turned.clear();
+        self.world.turns_at = None;
+        Ok(teller.all(all.view).await?)
     }
 
     /// Says what is there now of these Services; what is not there any more is settled later.
@@ -164,117 +161,91 @@ impl KubernetesSource {
         teller: &mut Teller,
     ) -> Result<(), Ended> {
         let now = self.env.instant();
-        let at = now.checked_add(MOVE).unwrap_or(now);
         for place in changed {
             let made = self.world.cluster.made(&place, &self.settings, &self.id);
-            let there = self.world.note(&place, made.as_ref(), now);
-            for instance in made.unwrap_or_default().instances {
-                teller.put(instance).await?;
+            let instances = made.map(|made| made.instances).unwrap_or_default();
+            let there = instances.iter().map(place_of).collect();
+            self.world.said.note(&place, there, now);
+            for instance in instances {
+                if self.world.said.owner(&place_of(&instance)) == Some(&place) {
+                    teller.put(instance).await?;
+                }
             }
-            self.world
-                .said
-                .entry(place.clone())
-                .or_default()
-                .extend(there);
-            self.world.due.entry(place).or_insert(at);
         }
         Ok(())
     }
 
-    /// When the next Service is to be settled.
+    /// When there is something to be settled next.
     pub(super) fn settles_at(&self) -> Option<Instant> {
-        self.world.due.values().min().copied()
+        let next = self.world.said.settles_at();
+        next.into_iter().chain(self.world.turns_at).min()
     }
 
     /// Says what has gone of the Services that are due.
     pub(super) async fn settle(&mut self, teller: &mut Teller) -> Result<(), Ended> {
         let now = self.env.instant();
-        let due = self.world.due.iter().filter(|(_, at)| **at <= now);
-        let due: Vec<_> = due.map(|(place, _)| place.clone()).collect();
-        for place in due {
-            self.world.due.remove(&place);
+        while let Some(place) = self.world.said.pop_due(now) {
             self.settle_one(&place, teller).await?;
+        }
+        if self.world.turns_at.is_some_and(|at| at <= now) {
+            self.tell_turned(teller).await?;
         }
         Ok(())
     }
 
     async fn settle_one(&mut self, place: &Place, teller: &mut Teller) -> Result<(), Ended> {
         let now = self.env.instant();
-        for (key, id) in self.world.gone(place, now) {
-            teller.remove(&key, &id, Departure::Explicit).await?;
-        }
-        if let Some(next) = self.world.next_of(place) {
-            self.world.due.insert(place.clone(), next);
-        }
         let made = self.world.cluster.made(place, &self.settings, &self.id);
-        let is_known = made.as_ref().is_some_and(|made| !made.is_external);
-        if let Some(key) = key_of(place) {
-            if is_known && !teller.told().has_service(&key) {
-                teller.service(&key, [], Departure::Explicit).await?;
+        let made = made.unwrap_or_default();
+        let mut inherited = BTreeSet::new();
+        for one in self.world.said.gone(place, now) {
+            if let Some(heir) = self.world.said.owner(&one) {
+                inherited.insert(heir.clone());
+                continue;
             }
-            // Another Service may be mapped to the same name.
-            let is_used = teller.told().instances().any(|one| one.key == key);
-            if !is_known && !is_used {
-                teller.remove_service(&key, Departure::Explicit).await?;
-            }
+            let departure = if made.unread.may_be(&one.1) {
+                Departure::Inferred
+            } else {
+                Departure::Explicit
+            };
+            teller.remove(&one.0, &one.1, departure).await?;
         }
-        let is_unfit = made.is_some_and(|made| !made.unfit.is_empty());
-        // Operators are told by the count that only a whole view brings.
-        if is_unfit && !self.world.unfit.contains(place) {
-            return self.tell_all(teller).await;
+        // What another Service names as well is as that one says.
+        self.tell_changed(inherited.into_iter().collect(), teller)
+            .await?;
+        let unfits = made.unfits(place);
+        let (count, example) = self.world.said.pass_over(place, unfits);
+        teller.passed_over(count, example);
+        let is_told = key_of(place).is_some_and(|key| teller.told().has_service(&key));
+        if self.world.cluster.is_service(place) != is_told {
+            self.world.turned.insert(place.clone());
+            let at = now.checked_add(GATHER).unwrap_or(now);
+            self.world.turns_at.get_or_insert(at);
         }
         Ok(())
     }
+
+    /// Says which services came or went altogether.
+    async fn tell_turned(&mut self, teller: &mut Teller) -> Result<(), Ended> {
+        self.world.turns_at = None;
+        let (mut there, mut gone) = (Vec::new(), Vec::new());
+        for place in std::mem::take(&mut self.world.turned) {
+            let Some(key) = key_of(&place) else {
+                continue;
+            };
+            if self.world.cluster.is_service(&place) {
+                there.push(key);
+            } else if !self.world.said.is_used(&key) {
+                // Else another Service is mapped to the same name.
+                gone.push(key);
+            }
+        }
+        Ok(teller.services(there, gone).await?)
+    }
 }
 
-impl World {
-    /// Notes which instances of a Service are there, and which are missing; gives the former.
-    fn note(
-        &mut self,
-        place: &Place,
-        made: Option<&Made>,
-        now: Instant,
-    ) -> BTreeSet<(ServiceKey, InstanceId)> {
-        let instances = made.into_iter().flat_map(|made| &made.instances);
-        let there = instances.map(|one| (one.key.clone(), one.id.clone()));
-        let there: BTreeSet<_> = there.collect();
-        let said = self.said.get(place).into_iter().flatten();
-        let mut before = self.missing.remove(place).unwrap_or_default();
-        let missing: BTreeMap<_, _> = said
-            .filter(|one| !there.contains(*one))
-            .map(|one| (one.clone(), before.remove(one).unwrap_or(now)))
-            .collect();
-        if !missing.is_empty() {
-            self.missing.insert(place.clone(), missing);
-        }
-        there
-    }
-
-    /// Takes out what has been missing for long enough to be gone.
-    fn gone(&mut self, place: &Place, now: Instant) -> Vec<(ServiceKey, InstanceId)> {
-        let is_over = |since: Instant| now.saturating_duration_since(since) >= MOVE;
-        let missing = self.missing.get(place).into_iter().flatten();
-        let over = missing.filter(|(_, since)| is_over(**since));
-        let over: Vec<_> = over.map(|(one, _)| one.clone()).collect();
-        for one in &over {
-            if let Some(missing) = self.missing.get_mut(place) {
-                missing.remove(one);
-            }
-            if let Some(said) = self.said.get_mut(place) {
-                said.remove(one);
-            }
-        }
-        self.missing.retain(|_, missing| !missing.is_empty());
-        self.said
-            .retain(|other, said| other != place || !said.is_empty());
-        over
-    }
-
-    /// When the next missing instance of a Service will have been missing for long enough.
-    fn next_of(&self, place: &Place) -> Option<Instant> {
-        let since = self.missing.get(place)?.values().min()?;
-        since.checked_add(MOVE)
-    }
+fn place_of(instance: &Instance) -> frame::Place {
+    (instance.key.clone(), instance.id.clone())
 }
 
 impl Follow for KubernetesSource {

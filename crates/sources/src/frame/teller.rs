@@ -174,6 +174,29 @@ impl Teller {
         Ok(())
     }
 
+    /// These services are there, with or without instances, and those are not any more, of
+    /// which no instance is left. Everything is said once, however many they are.
+    ///
+    /// # Errors
+    /// [`InboxClosed`]: the source should end.
+    pub async fn services(
+        &mut self,
+        there: impl IntoIterator<Item = ServiceKey>,
+        gone: impl IntoIterator<Item = ServiceKey>,
+    ) -> Result<(), InboxClosed> {
+        let mut changed = false;
+        for key in gone {
+            changed |= self.told.services.remove(&key);
+        }
+        for key in there {
+            changed |= self.told.services.insert(key);
+        }
+        if changed {
+            return self.reset().await;
+        }
+        Ok(())
+    }
+
     /// So much of what is read can't be used at this time, for instance this. For sources
     /// that follow single changes; [`Self::all`] tells it of its view.
     pub fn passed_over(&self, count: u64, example: Option<&str>) {
