@@ -1,6 +1,6 @@
 //! Claims about the `cloud_map` source.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use http::{HeaderMap, StatusCode};
 use portolan_catalog::{News, Turn, inboxes};
@@ -290,22 +290,16 @@ async fn an_instance_that_two_services_have_goes_when_neither_has_it() {
     let inbox = hub.open(&id, Turn::Fair);
     let _running = env.spawn("source", follow(Fed(source, told), inbox, env.clone()));
     let mut said = Vec::new();
-    while said.len() < 4 {
-        let Ok(batch) = env
-            .timeout(std::time::Duration::from_secs(1), inflow.batch(1))
-            .await
-        else {
-            break;
-        };
-        said.extend(
-            batch
-                .into_iter()
-                .filter_map(|arrival| match arrival.saying.news {
-                    News::Said(Change::Put { instance }) => Some(format!("put {}", instance.id)),
-                    News::Said(Change::Remove { id, .. }) => Some(format!("remove {id}")),
-                    _ => None,
-                }),
-        );
+    while said.len() < 4
+        && let Ok(batch) = env.timeout(Duration::from_secs(1), inflow.batch(1)).await
+    {
+        for arrival in batch {
+            if let News::Said(Change::Put { instance }) = &arrival.saying.news {
+                said.push(format!("put {}", instance.id));
+            } else if let News::Said(Change::Remove { id, .. }) = &arrival.saying.news {
+                said.push(format!("remove {id}"));
+            }
+        }
     }
     assert_eq!(said, ["put a", "put b", "remove a", "remove b"]);
 }

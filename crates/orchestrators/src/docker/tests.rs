@@ -464,9 +464,11 @@ impl FakeDaemon {
             Change::Put { instance } => {
                 format!("put {} {}", instance.id, instance.endpoints[0].address.ip())
             }
-            Change::Remove { id, departure, .. } if departure == Departure::Explicit => {
-                format!("remove {id}")
-            }
+            Change::Remove {
+                id,
+                departure: Departure::Explicit,
+                ..
+            } => format!("remove {id}"),
             Change::Remove { id, .. } => format!("miss {id}"),
             Change::Reset { instances, .. } => {
                 let ids: Vec<_> = instances.iter().map(|one| one.id.as_str()).collect();

@@ -1,6 +1,6 @@
 //! The API server: lists in pages, watches, and what its refusals mean.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -12,10 +12,13 @@ use kube::{
 use portolan_runtime::Env;
 use portolan_sources::frame::Ended;
 use serde_json::Value;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{cluster::OBJECTS_MAX, collection::Collection, map::text, settings::Settings};
 use crate::lines::Lines;
 
+/// A call that its own limit does not end is given up this much later.
+const GRACE: Duration = Duration::from_secs(1);
 /// Objects of one page.
 const PAGE: usize = 500;
 /// The largest page.
@@ -75,9 +78,39 @@ impl Watch {
     }
 }
 
+/// A client that is being made: the program that a kubeconfig may name for credentials is
+/// run for it, and may take forever. Whoever tries again waits for the same one.
+#[derive(Default)]
+pub(super) struct Opening(Option<JoinHandle<Result<Client, kube::Error>>>);
+
+/// It is not shown what credentials it has.
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Opening").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Opening {
+    async fn client(&mut self, config: Config, env: &Env, span: Duration) -> Result<Client, Ended> {
+        let server = config.cluster_url.to_string();
+        let open = || tokio::task::spawn_blocking(move || Client::try_from(config));
+        let opening = self.0.get_or_insert_with(open);
+        let made = env.timeout(span, opening).await.map_err(|_| {
+            Ended::lost(format!(
+                "the program that the kubeconfig names for credentials did not end within {span:?}"
+            ))
+        })?;
+        self.0 = None;
+        let made = made.map_err(|error| Ended::by(&error))?;
+        made.map_err(|error| lost(&format!("{server} can't be called"), &error))
+    }
+}
+
 /// A connection to the API server of a cluster.
 pub(super) struct Api {
     client: Client,
+    /// A program is run for credentials, whenever they are over.
+    runs_program: bool,
     server: String,
     env: Env,
     timeout: Duration,
@@ -85,7 +118,11 @@ pub(super) struct Api {
 
 impl Api {
     /// Reads who we are and where the server is.
-    pub(super) async fn open(settings: &Settings, env: &Env) -> Result<Self, Ended> {
+    pub(super) async fn open(
+        settings: &Settings,
+        env: &Env,
+        opening: &mut Opening,
+    ) -> Result<Self, Ended> {
         let mut config = match settings.kubeconfig.clone() {
             Some(path) => {
                 let shown = path.display().to_string();
@@ -110,10 +147,9 @@ impl Api {
         // Pauses between tries are ours.
         config.default_retry = false;
         let server = config.cluster_url.to_string();
-        let client = Client::try_from(config);
-        let client = client.map_err(|error| lost(&format!("{server} can't be called"), &error))?;
         Ok(Self {
-            client,
+            runs_program: config.auth_info.exec.is_some(),
+            client: opening.client(config, env, settings.timeout).await?,
             server: server.trim_end_matches('/').to_owned(),
             env: env.clone(),
             timeout: settings.timeout,
@@ -220,10 +256,18 @@ impl Api {
             .header(header::USER_AGENT, "portolan")
             .body(Body::empty());
         let request = request.map_err(|error| Ended::by(&error))?;
-        let sent = self
-            .env
-            .timeout(self.timeout, self.client.send(request))
-            .await;
+        let (client, env, timeout) = (self.client.clone(), self.env.clone(), self.timeout);
+        let sending = async move { env.timeout(timeout, client.send(request)).await };
+        let sent = if self.runs_program {
+            // The client waits for the program without yielding.
+            let here = Handle::current();
+            let sending = tokio::task::spawn_blocking(move || here.block_on(sending));
+            let sent = self.env.timeout(timeout.saturating_add(GRACE), sending);
+            let sent = sent.await.map_err(|_| self.silent())?;
+            sent.map_err(|error| Ended::by(&error))?
+        } else {
+            sending.await
+        };
         let sent = sent.map_err(|_| self.silent())?;
         let response = sent.map_err(|error| lost(&self.server, &error))?;
         let (head, body) = response.into_parts();

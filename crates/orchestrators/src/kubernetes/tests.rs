@@ -7,18 +7,19 @@ use portolan_catalog::{Arrival, InboxHub, Inflow, News as Heard, Turn, inboxes};
 use portolan_model::{Change, Departure, Health, SourceId};
 use portolan_runtime::{Env, Task};
 use portolan_sources::frame::{Ended, Follow, Teller, follow};
+use portolan_testkit::Scratch;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    api::{Failure, refusal},
+    api::{Api, Failure, Opening, refusal},
     cluster::{Cluster, Kind},
     collection::Collection,
     map::NAMES,
     settings::{self, Settings},
     watch::{KubernetesSource, collections},
-    watcher::{Event, News, Told},
+    watcher::{Event, Lists, News, Next, Told},
 };
 use crate::hostile::json_of;
 
@@ -712,6 +713,58 @@ async fn a_service_of_no_use_leaves_departures_of_others_as_they_are() {
     world.changed(1, Event::Put, smaller).await;
     said.extend(world.said(1).await);
     assert_eq!(said, ["remove b"]);
+}
+
+#[test]
+fn a_server_that_forgets_at_once_is_asked_for_everything_ever_later() {
+    let mut lists = Lists::new(Env::virtual_time(1).dice());
+    let forgotten = |lists: &mut Lists| {
+        let watched = lists.pause(&Next::Watch("1".to_owned()));
+        assert_eq!(watched, Duration::ZERO, "what was listed is watched");
+        lists.watched(Duration::from_millis(20));
+        lists.pause(&Next::List)
+    };
+    let pauses: Vec<_> = (0..12).map(|_| forgotten(&mut lists)).collect();
+    assert!(pauses[0] <= Duration::from_millis(250), "{pauses:?}");
+    assert!(pauses[11] >= Duration::from_secs(15), "{pauses:?}");
+    lists.watched(Duration::from_mins(1));
+    let after_long = lists.pause(&Next::List);
+    assert!(after_long <= Duration::from_millis(250), "{after_long:?}");
+}
+
+#[tokio::test]
+async fn a_program_for_credentials_that_does_not_end_blocks_nobody() {
+    let scratch = Scratch::new();
+    let end = scratch.path().join("end");
+    let waits = format!("while [ ! -e '{}' ]; do sleep 0.02; done", end.display());
+    let text = json!({
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", waits], "interactiveMode": "Never",
+        }}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    });
+    let config = scratch.write("config", &text.to_string());
+    let settings = settings(json!({"kubeconfig": config, "timeout": "300ms"}));
+    let (env, mut opening) = (Env::system(), Opening::default());
+    for _ in 0..2 {
+        let opened = Api::open(&settings, &env, &mut opening).await;
+        let Err(Ended::Lost { reason, .. }) = opened.map(|_| ()) else {
+            panic!("it has no credentials");
+        };
+        assert!(reason.contains("did not end within 300ms"), "{reason}");
+    }
+    scratch.write("end", "");
+    let patient = Settings {
+        timeout: Duration::from_mins(1),
+        ..settings
+    };
+    let opened = Api::open(&patient, &env, &mut opening).await;
+    let Err(Ended::Lost { reason, .. }) = opened.map(|_| ()) else {
+        panic!("it said nothing");
+    };
+    assert!(reason.contains("can't be called"), "{reason}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use portolan_sources::frame::{self, Ended, Follow, Teller, follow};
 use tokio::sync::mpsc;
 
 use super::{
-    api::Api,
+    api::{Api, Opening},
     cluster::{Cluster, Kind, OBJECTS_MAX, Place, key_of},
     collection::Collection,
     said::Said,
@@ -33,6 +33,7 @@ pub(super) struct KubernetesSource {
     id: SourceId,
     env: Env,
     world: World,
+    opening: Opening,
 }
 
 /// What is known, and from which points on it is watched.
@@ -57,6 +58,7 @@ impl KubernetesSource {
             id,
             env,
             world,
+            opening: Opening::default(),
         }
     }
 
@@ -250,7 +252,7 @@ fn place_of(instance: &Instance) -> frame::Place {
 
 impl Follow for KubernetesSource {
     async fn session(&mut self, teller: &mut Teller) -> Result<Infallible, Ended> {
-        let api = Arc::new(Api::open(&self.settings, &self.env).await?);
+        let api = Arc::new(Api::open(&self.settings, &self.env, &mut self.opening).await?);
         let (told, mut heard) = mpsc::channel(NEWS_MAX);
         let _watchers = self.watchers(&api, &told);
         drop(told);

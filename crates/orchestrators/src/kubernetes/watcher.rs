@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use portolan_runtime::Env;
-use portolan_sources::frame::Ended;
+use portolan_runtime::{Dice, Env};
+use portolan_sources::frame::{Backoff, Ended};
 use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
@@ -17,8 +17,10 @@ use super::{
 const SPAN: Duration = Duration::from_mins(1);
 /// A watch whose end does not arrive is given up this much later.
 const GRACE: Duration = Duration::from_secs(10);
-/// Between two watches, or two lists, that came to nothing.
+/// Between two watches that came to nothing.
 const PACE: Duration = Duration::from_secs(1);
+/// A watch that went on for so long was a good one.
+const GOOD: Duration = Duration::from_secs(30);
 /// The server is asked this often whether it is there.
 const PING: Duration = Duration::from_secs(5);
 
@@ -56,11 +58,38 @@ pub(super) enum Event {
 pub(super) type Told = (usize, News);
 
 /// What happened to a watch.
-enum Next {
+#[derive(Debug)]
+pub(super) enum Next {
     /// Watch again from there.
     Watch(String),
     /// List again.
     List,
+}
+
+/// How soon everything is listed again. A server that forgets each point at once is asked
+/// for everything ever later.
+#[derive(Debug)]
+pub(super) struct Lists(Backoff);
+
+impl Lists {
+    pub(super) const fn new(dice: Dice) -> Self {
+        Self(Backoff::new(dice))
+    }
+
+    /// A watch went on for so long.
+    pub(super) fn watched(&mut self, span: Duration) {
+        if span >= GOOD {
+            self.0.reset();
+        }
+    }
+
+    /// The pause before what comes next.
+    pub(super) fn pause(&mut self, then: &Next) -> Duration {
+        match then {
+            Next::Watch(_) => Duration::ZERO,
+            Next::List => self.0.next(None),
+        }
+    }
 }
 
 /// Nobody listens any more, or the server is lost: it is over.
@@ -78,21 +107,22 @@ impl Watcher {
     /// Follows the collection from a point, or from its list.
     pub(super) async fn run(self, version: Option<String>) {
         let mut next = version.map_or(Next::List, Next::Watch);
+        let mut lists = Lists::new(self.env.dice());
         loop {
             let began = self.env.instant();
             let done = match next {
                 Next::List => self.list().await,
-                Next::Watch(version) => self.watch(version).await,
+                Next::Watch(version) => {
+                    let done = self.watch(version).await;
+                    lists.watched(self.env.instant().saturating_duration_since(began));
+                    done
+                }
             };
             let Ok(then) = done else {
                 return;
             };
-            let listed = matches!(then, Next::Watch(_));
+            self.env.sleep(lists.pause(&then)).await;
             next = then;
-            let took = self.env.instant().saturating_duration_since(began);
-            if took < PACE && !listed {
-                self.env.sleep(PACE).await;
-            }
         }
     }
 
