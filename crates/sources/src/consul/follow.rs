@@ -55,6 +55,9 @@ pub(super) enum Report {
     Lost(String, Option<Duration>),
 }
 
+/// What queries were answered last: it is told only when it is another.
+type Seen = BTreeMap<String, Entries>;
+
 /// A datacenter.
 #[derive(Clone)]
 pub(super) struct Datacenter {
@@ -104,7 +107,7 @@ impl Datacenter {
         }
     }
 
-    /// Says everything about services of those names, then about the queries.
+    /// Says everything: services of those names, and the queries as far as they are known.
     pub(super) async fn tell_all(
         &self,
         crew: &mut Crew,
@@ -116,8 +119,20 @@ impl Datacenter {
             let view = std::mem::take(&mut fetched.view);
             words.insert(Word::Service(name.clone()), view);
         }
+        let mut failing = Vec::new();
+        let (mut api, mut seen) = (self.api(), Seen::new());
+        for query in self.queries() {
+            match self.ask_query(&mut api, query, &mut seen).await? {
+                Report::Part(word, view) => {
+                    words.insert(word, view);
+                }
+                report => failing.push(report),
+            }
+        }
         self.tell(Report::All(words)).await?;
-        self.ask_queries(&mut self.api()).await?;
+        for report in failing {
+            self.tell(report).await?;
+        }
         Ok(fetched)
     }
 
@@ -191,11 +206,12 @@ impl Datacenter {
         let asking = async move {
             let mut dice = this.env.dice();
             let mut api = this.api();
+            let mut seen = Seen::new();
             loop {
                 let jitter = 1.0 + dice.unit_f64() / 10.0;
                 let pause = this.settings.query_interval.mul_f64(jitter);
                 this.env.sleep(pause).await;
-                if this.ask_queries(&mut api).await.is_err() {
+                if this.ask_queries(&mut api, &mut seen).await.is_err() {
                     return;
                 }
             }
@@ -212,23 +228,35 @@ impl Datacenter {
         }
     }
 
-    async fn ask_queries(&self, api: &mut Api) -> Result<(), Ended> {
+    async fn ask_queries(&self, api: &mut Api, seen: &mut Seen) -> Result<(), Ended> {
         for query in self.queries() {
-            self.ask_query(api, query).await?;
+            let report = self.ask_query(api, query, seen).await?;
+            self.tell(report).await?;
         }
         Ok(())
     }
 
-    async fn ask_query(&self, api: &mut Api, query: &str) -> Result<(), Ended> {
+    async fn ask_query(
+        &self,
+        api: &mut Api,
+        query: &str,
+        seen: &mut Seen,
+    ) -> Result<Report, Ended> {
         let word = Word::Query(query.to_owned());
-        let report = match api.query(query).await {
-            Ok(entries) => Report::Part(word, self.view(&entries)),
-            Err(Ended::Lost { reason, .. }) => {
-                Report::Failing(word, format!("prepared query `{query}`: {reason}"))
+        match api.query(query).await {
+            Ok(entries) if seen.get(query) == Some(&entries) => Ok(Report::Alive),
+            Ok(entries) => {
+                let view = self.view(&entries);
+                seen.insert(query.to_owned(), entries);
+                Ok(Report::Part(word, view))
             }
-            Err(Ended::Closed) => return Err(Ended::Closed),
-        };
-        self.tell(report).await
+            Err(Ended::Lost { reason, .. }) => {
+                seen.remove(query);
+                let reason = format!("prepared query `{query}`: {reason}");
+                Ok(Report::Failing(word, reason))
+            }
+            Err(Ended::Closed) => Err(Ended::Closed),
+        }
     }
 
     pub(super) async fn tell_gone(&self, gone: Vec<String>) -> Result<(), Ended> {

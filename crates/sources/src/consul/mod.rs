@@ -34,8 +34,10 @@
 //! Loops: instances that a Portolan has told first are marked in the metadata
 //! `portolan/origin`; those that are our own are left out.
 //!
-//! Failure: what was known stays and is marked stale; a datacenter that does not answer
-//! does not take the others down. An index that goes back begins anew; `Retry-After` is
+//! Failure: what was known stays and is marked stale; a datacenter or query that does not
+//! answer does not take the others down. Until it does, what changes elsewhere is told
+//! together, once a second; what was never heard at all keeps everything that is remembered
+//! from being taken for gone. An index that goes back begins anew; `Retry-After` is
 //! honoured.
 //!
 //! Trust: whoever may register in Consul decides where requests go.

@@ -2,6 +2,7 @@
 
 mod fake;
 mod mapping;
+mod partial;
 
 use portolan_model::{Health, NodeId, Override};
 use serde_json::json;
@@ -141,7 +142,7 @@ async fn a_datacenter_that_is_lost_does_not_take_the_other_down() {
     fake.refuse("dc2", Some((500, "No path to datacenter")));
     world.until("stale datacenter dc2").await;
     fake.put("orders", &[entry("orders", "a"), entry("orders", "b")]);
-    world.until("put b@n1.dc1").await;
+    world.until("reset a@n1.dc1 a@n1.dc2 b@n1.dc1").await;
     world.until("stale datacenter dc2").await;
     fake.refuse("dc2", None);
     world

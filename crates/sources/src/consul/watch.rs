@@ -1,6 +1,11 @@
 //! The datacenters together, and what the inbox is told of them.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{Departure, SourceId};
@@ -11,13 +16,13 @@ use super::{
     follow::{Datacenter, Report, Word},
     settings::Settings,
 };
-use crate::frame::{Ended, Follow, Parts, Provenance, Teller, follow};
+use crate::frame::{Ended, Follow, Parts, Provenance, Teller, View, follow};
 
 /// Reports that wait to be told.
 const REPORTS_MAX: usize = 256;
-/// A datacenter that was never heard is waited for this long: the catalogue may know its
-/// services from before.
-const FIRST_REPORTS: Duration = Duration::from_mins(1);
+/// While a part is in doubt, changes are told together this often: each time, everything is
+/// said and doubted again.
+const GATHERING: Duration = Duration::from_secs(1);
 
 /// A part of what is known: a datacenter, by its number, and a service or query there.
 type Key = (usize, Word);
@@ -43,6 +48,7 @@ impl Source for ConsulSource {
     fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
         let env = self.env.clone();
         let watch = Watch {
+            unheard: Unheard::of(&self.settings),
             settings: Arc::new(self.settings),
             source: self.source,
             env: self.env,
@@ -57,55 +63,64 @@ struct Watch {
     source: SourceId,
     env: Env,
     parts: Parts<Key>,
+    unheard: Unheard,
+}
+
+/// What never said what it has. The catalogue may know it from before, so nothing is said to
+/// be all until it is heard, however long that takes.
+struct Unheard {
+    datacenters: BTreeSet<usize>,
+    queries: BTreeSet<String>,
 }
 
 /// What is known of the datacenters in a session.
+#[derive(Default)]
 struct Standing {
-    heard: Vec<bool>,
     /// Those that do not answer, and why.
     lost: BTreeMap<usize, (String, Option<Duration>)>,
     /// Queries that can't be known, and why.
     failing: BTreeMap<Word, String>,
-    /// Everything was said at once.
-    is_whole: bool,
+    /// What is to be told, together.
+    gathered: BTreeMap<Key, View>,
 }
 
 impl Follow for Watch {
     async fn session(&mut self, teller: &mut Teller) -> Result<Infallible, Ended> {
-        let (sender, mut reports) = mpsc::channel(REPORTS_MAX);
+        let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let _tasks = self.start(teller, &sender);
         drop(sender);
-        let mut standing = Standing {
-            heard: vec![false; self.count()],
-            lost: BTreeMap::new(),
-            failing: BTreeMap::new(),
-            is_whole: false,
-        };
-        let env = self.env.clone();
-        let waited = env.sleep(FIRST_REPORTS);
-        tokio::pin!(waited);
-        loop {
-            let report = tokio::select! {
-                report = reports.recv() => report,
-                () = &mut waited, if !standing.is_whole => {
-                    if standing.heard.contains(&true) {
-                        teller.all(self.parts.whole()).await?;
-                        standing.is_whole = true;
-                        self.doubt(&standing, teller).await?;
-                    }
-                    waited.set(env.sleep(FIRST_REPORTS));
-                    continue;
-                }
-            };
-            let Some((index, report)) = report else {
-                return Err(Ended::lost("a defect of Portolan: nobody asks Consul"));
-            };
-            self.take(&mut standing, (index, report), teller).await?;
-        }
+        self.listen(reports, teller).await
     }
 }
 
 impl Watch {
+    async fn listen(
+        &mut self,
+        mut reports: mpsc::Receiver<(usize, Report)>,
+        teller: &mut Teller,
+    ) -> Result<Infallible, Ended> {
+        let mut standing = Standing::default();
+        let env = self.env.clone();
+        let gathering = env.sleep(GATHERING);
+        tokio::pin!(gathering);
+        loop {
+            let is_gathering = !standing.gathered.is_empty();
+            tokio::select! {
+                report = reports.recv() => {
+                    let report = report.ok_or_else(nobody)?;
+                    self.take(&mut standing, report, teller).await?;
+                }
+                () = &mut gathering, if is_gathering => {
+                    self.settle(&mut standing, &[], teller).await?;
+                    self.doubt(&standing, teller).await?;
+                }
+            }
+            if !is_gathering {
+                gathering.set(env.sleep(GATHERING));
+            }
+        }
+    }
+
     fn count(&self) -> usize {
         self.settings.datacenters.len().max(1)
     }
@@ -141,63 +156,96 @@ impl Watch {
             standing.lost.insert(index, (reason, after));
             return self.lose(standing, teller).await;
         }
-        if let Some(heard) = standing.heard.get_mut(index) {
-            *heard = true;
-        }
-        let is_back = standing.lost.remove(&index).is_some();
+        let mut is_back = standing.lost.remove(&index).is_some();
         match report {
             Report::All(words) => {
-                // Queries are told one by one.
-                self.parts.retain(|(of, word)| {
-                    *of != index || words.contains_key(word) || matches!(word, Word::Query(_))
-                });
+                self.unheard.datacenters.remove(&index);
                 self.take_all(standing, index, words, teller).await?;
             }
             Report::Failing(word, reason) => {
                 standing.failing.insert(word, reason);
             }
             Report::Part(word, view) => {
-                standing.failing.remove(&word);
-                let part = ((index, word), view);
-                let departure = Departure::Inferred;
-                self.parts.tell(teller, part, departure).await?;
+                is_back |= standing.failing.remove(&word).is_some();
+                is_back |= self.unheard.hear(&word) && self.unheard.is_empty();
+                let is_in_doubt = !standing.is_sound();
+                standing.gathered.insert((index, word), view);
+                if !is_back && !is_in_doubt {
+                    self.settle(standing, &[], teller).await?;
+                }
             }
             Report::Gone(words) => {
-                for word in words {
-                    self.parts.remove(&(index, word));
-                }
-                if standing.is_whole {
-                    teller.all(self.parts.whole()).await?;
-                }
-            }
-            Report::Alive if is_back && standing.is_sound() && standing.is_whole => {
-                teller.still().await?;
+                let gone: Vec<_> = words.into_iter().map(|word| (index, word)).collect();
+                standing.gathered.retain(|key, _| !gone.contains(key));
+                self.settle(standing, &gone, teller).await?;
             }
             Report::Alive | Report::Lost(..) => teller.still_in_part(),
+        }
+        if is_back && standing.is_sound() {
+            self.settle(standing, &[], teller).await?;
+            if self.unheard.is_empty() {
+                // Nothing of it may be new, and still it is not in doubt any more.
+                teller.all(self.parts.whole()).await?;
+            }
         }
         self.doubt(standing, teller).await
     }
 
+    /// A datacenter said everything, though its queries only as far as they can be known.
     async fn take_all(
         &mut self,
         standing: &mut Standing,
         index: usize,
-        words: BTreeMap<Word, crate::frame::View>,
+        words: BTreeMap<Word, View>,
         teller: &mut Teller,
     ) -> Result<(), Ended> {
-        standing.is_whole |= standing.heard.iter().all(|heard| *heard);
-        if standing.is_whole {
-            for (word, view) in words {
-                self.parts.set((index, word), view);
-            }
+        let is_over = |(of, word): &Key| {
+            *of == index && matches!(word, Word::Service(_)) && !words.contains_key(word)
+        };
+        let gone: Vec<_> = self
+            .parts
+            .keys()
+            .filter(|key| is_over(key))
+            .cloned()
+            .collect();
+        standing.gathered.retain(|key, _| !is_over(key));
+        for (word, view) in words {
+            standing.failing.remove(&word);
+            self.unheard.hear(&word);
+            standing.gathered.insert((index, word), view);
+        }
+        self.settle(standing, &gone, teller).await?;
+        if self.unheard.is_empty() {
             teller.all(self.parts.whole()).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells what was gathered, and that some parts are gone.
+    async fn settle(
+        &mut self,
+        standing: &mut Standing,
+        gone: &[Key],
+        teller: &mut Teller,
+    ) -> Result<(), Ended> {
+        let gathered = std::mem::take(&mut standing.gathered);
+        let is_little = standing.is_sound() && gathered.len() <= 1 && gone.is_empty();
+        if is_little || !self.unheard.is_empty() {
+            for part in gathered {
+                self.parts.tell(teller, part, Departure::Inferred).await?;
+            }
+            for (key, id) in gone.iter().flat_map(|key| self.parts.remove(key)) {
+                teller.remove(&key, &id, Departure::Inferred).await?;
+            }
             return Ok(());
         }
-        for (word, view) in words {
-            let part = ((index, word), view);
-            let departure = Departure::Inferred;
-            self.parts.tell(teller, part, departure).await?;
+        for (key, view) in gathered {
+            self.parts.set(key, view);
         }
+        for key in gone {
+            self.parts.remove(key);
+        }
+        teller.all(self.parts.whole()).await?;
         Ok(())
     }
 
@@ -218,6 +266,28 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+impl Unheard {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            datacenters: (0..settings.datacenters.len().max(1)).collect(),
+            queries: settings.queries.iter().cloned().collect(),
+        }
+    }
+
+    /// Says whether it was not heard before.
+    fn hear(&mut self, word: &Word) -> bool {
+        matches!(word, Word::Query(query) if self.queries.remove(query))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.datacenters.is_empty() && self.queries.is_empty()
+    }
+}
+
+fn nobody() -> Ended {
+    Ended::lost("a defect of Portolan: nobody asks Consul")
 }
 
 impl Standing {

@@ -28,6 +28,10 @@ struct State {
     services: BTreeMap<String, (u64, Vec<Value>)>,
     queries: BTreeMap<String, Vec<Value>>,
     refusals: BTreeMap<String, (u16, String)>,
+    /// Answers to a path instead of the right ones, for so many times.
+    odd: BTreeMap<String, (usize, u16, String)>,
+    /// What questions that any server may answer are told of services that changed.
+    lagging: BTreeMap<String, (u64, Vec<Value>)>,
     node: Option<NodeId>,
     hides_all: bool,
     token: Option<String>,
@@ -58,6 +62,13 @@ pub(super) fn without_checks(service: &str, id: &str) -> Value {
     entry
 }
 
+fn checks(entries: &[Value]) -> Vec<Value> {
+    let checks = entries
+        .iter()
+        .map(|entry| entry["Checks"].as_array().unwrap());
+    checks.flatten().cloned().collect()
+}
+
 impl Fake {
     pub(super) fn new() -> Self {
         Self {
@@ -84,15 +95,41 @@ impl Fake {
     pub(super) fn put(&self, name: &str, entries: &[Value]) {
         self.change(|state| {
             state.index += 1;
+            let before = state.services.get(name).map(|(_, entries)| entries.clone());
+            let before = checks(before.as_deref().unwrap_or_default());
             let mut entries = entries.to_vec();
             for entry in &mut entries {
                 for check in entry["Checks"].as_array_mut().unwrap().iter_mut().skip(1) {
-                    check["ModifyIndex"] = json!(state.index);
+                    // A check that is as it was keeps its index, whatever else is new.
+                    let same = before.iter().find(|old| {
+                        ["Node", "CheckID", "Status"]
+                            .iter()
+                            .all(|name| old[name] == check[name])
+                    });
+                    let index = same.map_or(json!(state.index), |old| old["ModifyIndex"].clone());
+                    check["ModifyIndex"] = index;
                 }
             }
             state
                 .services
                 .insert(name.to_owned(), (state.index, entries));
+        });
+    }
+
+    /// Changes a service; only the leader knows of it.
+    pub(super) fn put_at_leader(&self, name: &str, entries: &[Value]) {
+        let mut state = self.state.lock().unwrap();
+        let before = state.services.get(name).cloned().unwrap();
+        state.lagging.insert(name.to_owned(), before);
+        drop(state);
+        self.put(name, entries);
+    }
+
+    /// Answers to this path oddly, so many times.
+    pub(super) fn answer_oddly(&self, path: &str, times: usize, (status, body): (u16, &str)) {
+        let odd = (times, status, body.to_owned());
+        self.change(|state| {
+            state.odd.insert(path.to_owned(), odd);
         });
     }
 
@@ -121,6 +158,12 @@ impl Fake {
     pub(super) fn query(&self, name: &str, entries: &[Value]) {
         self.change(|state| {
             state.queries.insert(name.to_owned(), entries.to_vec());
+        });
+    }
+
+    pub(super) fn forget_query(&self, name: &str) {
+        self.change(|state| {
+            state.queries.remove(name);
         });
     }
 
@@ -212,7 +255,19 @@ impl Fake {
         if let Some((status, words)) = state.refusals.get(&datacenter) {
             return answer(*status, &[], words.clone());
         }
-        let (index, body) = state.shown(&path);
+        if let Some((times, status, body)) = state.odd.get_mut(&path)
+            && *times > 0
+        {
+            *times -= 1;
+            return answer(*status, &[("x-consul-index", "1")], body.clone());
+        }
+        let is_stale = query.find("stale").is_some();
+        let name = path.strip_prefix("/v1/health/service/");
+        let lagging = name.and_then(|name| state.lagging.get(name));
+        let (index, body) = match lagging.filter(|_| is_stale) {
+            Some((index, entries)) => (*index, Some(json!(entries))),
+            None => state.shown(&path),
+        };
         let Some(body) = body else {
             return answer(404, &[], "Query not found");
         };
@@ -231,14 +286,21 @@ impl State {
     /// The index and body of a path.
     fn shown(&self, path: &str) -> (u64, Option<Value>) {
         if path == "/v1/catalog/services" {
-            let names = self.services.keys().map(|name| (name.clone(), json!([])));
+            let tags = |entries: &[Value]| -> Vec<Value> {
+                let tags = entries.iter().map(|entry| &entry["Service"]["Tags"]);
+                tags.filter_map(Value::as_array)
+                    .flatten()
+                    .cloned()
+                    .collect()
+            };
+            let services = self.services.iter();
+            let names = services.map(|(name, (_, entries))| (name.clone(), json!(tags(entries))));
             return (self.index, Some(names.collect()));
         }
         if path == "/v1/health/state/any" {
-            let entries = self.services.values().flat_map(|(_, entries)| entries);
-            let mut checks: Vec<Value> = entries
-                .flat_map(|entry| entry["Checks"].as_array().unwrap().clone())
-                .collect();
+            let services = self.services.values();
+            let mut checks: Vec<Value> =
+                services.flat_map(|(_, entries)| checks(entries)).collect();
             // A node's check is there once.
             checks.sort_by_key(ToString::to_string);
             checks.dedup();
