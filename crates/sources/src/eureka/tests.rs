@@ -115,7 +115,7 @@ fn read(list: &[Value], hash: &str) -> Applications {
 }
 
 fn hash(list: &[Value]) -> String {
-    Local::of(read(list, "")).hash()
+    Local::of(read(list, ""), 0).hash()
 }
 
 fn settings(server: &Server) -> Value {
@@ -228,6 +228,41 @@ async fn one_that_can_not_be_read_does_not_take_the_others_down() {
     assert!(example.contains("host.example"), "{example}");
 }
 
+#[tokio::test]
+async fn the_next_peer_is_asked_when_one_answers_nonsense() {
+    let odd = Server::start(&Env::system(), |_request: Request| async {
+        answer(200, &[], "<html>")
+    });
+    let server = Eureka::new(&[info("a", "UP")]).start();
+    let urls = [&odd, &server].map(|server| format!("{}/eureka", server.url));
+    let mut world = World::of(&KIND, &json!({"urls": urls}));
+    world.until("reset a").await;
+}
+
+#[tokio::test]
+async fn one_that_can_not_be_read_does_not_end_the_deltas() {
+    let mut odd = info("odd", "DOWN");
+    odd["port"] = json!({"$": "many", "@enabled": "true"});
+    let eureka = Eureka::new(&[odd.clone(), info("a", "UP")]);
+    eureka.state(|state| state.hash = Some("DOWN_1_UP_1_".to_owned()));
+    let server = eureka.start();
+    let mut world = World::of(&KIND, &settings(&server));
+    world.until("reset a").await;
+    let b = info("b", "UP");
+    eureka.state(|state| {
+        state.hash = Some("DOWN_1_UP_2_".to_owned());
+        state.all.push(b.clone());
+        state.delta = vec![with_action(b, "ADDED"), with_action(odd, "MODIFIED")];
+    });
+    world.until("put b").await;
+    assert_eq!(eureka.asked_for_all(), 1);
+    // One more that can't be read, or one that was missed: everything is asked for.
+    eureka.state(|state| state.hash = Some("DOWN_2_UP_2_".to_owned()));
+    while eureka.asked_for_all() < 2 {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn read_info(info: &Value) -> InstanceInfo {
     let text = json!({"instance": info}).to_string();
     read_instance(Format::Json, text.as_bytes()).unwrap()
@@ -276,7 +311,7 @@ fn expressions_see_what_is_there() {
 
 #[test]
 fn a_delta_is_taken_in_only_if_the_hash_agrees() {
-    let mut local = Local::of(read(&[info("a", "UP")], ""));
+    let mut local = Local::of(read(&[info("a", "UP")], ""), 0);
     let same = read(&[with_action(info("a", "UP"), "ADDED")], "UP_1_");
     assert_eq!(local.take(same).unwrap().len(), 1);
     let more = read(&[with_action(info("b", "UP"), "ADDED")], "UP_2_");

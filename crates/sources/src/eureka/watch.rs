@@ -118,7 +118,7 @@ impl Watch {
         }
         let provenance = self.provenance(begun, &answer)?;
         let (read, unread) = self.read(&answer)?;
-        self.local = Local::of(read);
+        self.local = Local::of(read, unread.len());
         let local = &self.local;
         self.parts.retain(|key| local.get(key).is_some());
         for (key, info) in self.local.iter() {
@@ -238,8 +238,14 @@ impl Watch {
         made.inspect_err(|_| self.servers.next_server())
     }
 
-    /// Reads an answer, and why instances in it can't be read.
-    fn read(&self, answer: &Answer) -> Result<(Applications, Vec<Unreadable>), Ended> {
+    /// Reads an answer, and why instances in it can't be read. If it is none, the next server
+    /// may know better.
+    fn read(&mut self, answer: &Answer) -> Result<(Applications, Vec<Unreadable>), Ended> {
+        let read = self.try_to_read(answer);
+        read.inspect_err(|_| self.servers.next_server())
+    }
+
+    fn try_to_read(&self, answer: &Answer) -> Result<(Applications, Vec<Unreadable>), Ended> {
         let lost = |why: String| {
             let url = self.servers.url().map(ToString::to_string);
             Ended::lost(format!("{}: {why}", url.unwrap_or_default()))

@@ -108,6 +108,19 @@ async fn a_failure_keeps_what_was_known() {
 }
 
 #[tokio::test]
+async fn the_next_server_is_asked_when_one_answers_nonsense() {
+    let (odd, sound) = (Site::default(), Site::default());
+    sound.put(&json!([item("a")]));
+    let servers = [odd.start(), sound.start()];
+    for nonsense in ["<html>", "{\"not\": \"a list\"}"] {
+        odd.0.lock().unwrap().body = nonsense.to_owned();
+        let urls = servers.each_ref().map(|server| server.url.clone());
+        let mut world = World::of(&KIND, &json!({"urls": urls, "interval": "100ms"}));
+        world.until("reset a").await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_read_up_to_its_limit() {
     let site = Site::default();
     let list = json!([item("a")]);

@@ -93,8 +93,8 @@ impl Watch {
             self.servers.next_server();
             return Err(refused);
         }
-        let url = self.servers.url();
-        let provenance = begun.of_answer(&answer.headers, url)?;
+        let provenance = begun.of_answer(&answer.headers, self.servers.url());
+        let provenance = provenance.inspect_err(|_| self.servers.next_server())?;
         let document = serde_json::from_slice(&answer.body)
             .map_err(|error| self.lost(&format!("the answer is no JSON: {error}")))?;
         let view = map::view(&self.settings, &self.source, &provenance, document);
@@ -155,7 +155,10 @@ impl Watch {
         url.map(ToString::to_string).unwrap_or_default()
     }
 
-    fn lost(&self, why: &str) -> Ended {
-        Ended::lost(format!("{}: {why}", self.server()))
+    /// The answer is of no use: the next server may know better.
+    fn lost(&mut self, why: &str) -> Ended {
+        let server = self.server();
+        self.servers.next_server();
+        Ended::lost(format!("{server}: {why}"))
     }
 }
