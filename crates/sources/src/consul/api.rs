@@ -1,6 +1,13 @@
 //! Calls to Consul that may block until something changes.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::{HeaderMap, StatusCode};
 use portolan_model::ByteSize;
@@ -51,6 +58,10 @@ impl Cursor {
     }
 }
 
+/// The server of a datacenter that answered last, for all who ask there.
+#[derive(Clone, Default)]
+pub(super) struct Good(Arc<AtomicUsize>);
+
 /// One who asks, one question at a time.
 pub(super) struct Api {
     settings: Arc<Settings>,
@@ -58,6 +69,10 @@ pub(super) struct Api {
     env: Env,
     datacenter: Option<String>,
     begun: Provenance,
+    /// Where whoever asks next begins.
+    good: Good,
+    /// Any server may answer, not only the leader.
+    is_stale_allowed: bool,
 }
 
 impl Api {
@@ -66,14 +81,26 @@ impl Api {
         datacenter: Option<&str>,
         begun: &Provenance,
         env: &Env,
+        good: &Good,
     ) -> Self {
+        let mut servers = Servers::new(settings.servers.clone(), ANSWER_MAX, env.clone());
+        for _ in 0..good.0.load(Relaxed) {
+            servers.next_server();
+        }
         Self {
+            servers,
+            good: good.clone(),
+            is_stale_allowed: settings.is_stale_allowed,
             settings: Arc::clone(settings),
-            servers: Servers::new(settings.servers.clone(), ANSWER_MAX, env.clone()),
             env: env.clone(),
             datacenter: datacenter.map(str::to_owned),
             begun: begun.clone(),
         }
+    }
+
+    /// Whether any server may answer, if the settings allow it, or only the leader.
+    pub(super) fn allow_stale(&mut self, is_allowed: bool) {
+        self.is_stale_allowed = is_allowed && self.settings.is_stale_allowed;
     }
 
     /// Asks for a path; blocks for up to `wait` while there is nothing new after the cursor.
@@ -143,10 +170,15 @@ impl Api {
         })
     }
 
-    /// Reads an answer.
-    pub(super) fn read<T: serde::de::DeserializeOwned>(&self, answer: &Answer) -> Result<T, Ended> {
+    /// Reads an answer. If it is none, the next server may know better.
+    pub(super) fn read<T: serde::de::DeserializeOwned>(
+        &mut self,
+        answer: &Answer,
+    ) -> Result<T, Ended> {
         serde_json::from_slice(&answer.body).map_err(|error| {
             let server = self.server();
+            self.servers.next_server();
+            self.remember();
             Ended::lost(format!(
                 "{server} answered something else than Consul would: {error}"
             ))
@@ -176,7 +208,10 @@ impl Api {
         let mut tries = self.settings.servers.urls.len();
         loop {
             let failed = match self.servers.ask(Call::get(target), within).await {
-                Ok(answer) if answer.status == StatusCode::OK => return Ok(answer),
+                Ok(answer) if answer.status == StatusCode::OK => {
+                    self.remember();
+                    return Ok(answer);
+                }
                 Ok(answer) => {
                     let refused = self.refused(&answer);
                     self.servers.next_server();
@@ -189,6 +224,12 @@ impl Api {
                 return Err(failed);
             }
         }
+    }
+
+    fn remember(&self) {
+        let urls = &self.settings.servers.urls;
+        let current = urls.iter().position(|url| Some(url) == self.servers.url());
+        self.good.0.store(current.unwrap_or(0), Relaxed);
     }
 
     fn refused(&self, answer: &Answer) -> Ended {
@@ -217,7 +258,7 @@ impl Api {
 
     fn target(&self, path: &str) -> String {
         let mut target = format!("{path}?");
-        if self.settings.is_stale_allowed {
+        if self.is_stale_allowed {
             target.push_str("stale&");
         }
         if let Some(datacenter) = &self.datacenter {

@@ -1,7 +1,8 @@
 //! A few who fetch services, whatever their number: nobody asks for thousands at once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
     sync::Arc,
     time::Duration,
 };
@@ -9,8 +10,12 @@ use std::{
 use portolan_runtime::Task;
 use tokio::sync::{Mutex, mpsc};
 
-use super::{api::Cursor, follow::Datacenter, map::Entries};
-use crate::frame::{Ended, View};
+use super::{
+    api::{Api, Asked, Cursor},
+    follow::Datacenter,
+    map::Entries,
+};
+use crate::frame::{Backoff, Ended, View};
 
 /// Services that are asked for at a time.
 const FETCHES_MAX: usize = 8;
@@ -25,7 +30,15 @@ pub(super) struct Fetched {
     pub(super) nodes: BTreeSet<String>,
     /// No check tells when it changes.
     pub(super) is_unchecked: bool,
+    /// A fingerprint of the answer.
+    pub(super) print: u64,
 }
+
+/// A service that can't be fetched is tried again for this long, so that one answer does not
+/// throw the others away.
+const TRYING: Duration = Duration::from_secs(5);
+/// How a Consul without a leader says so.
+const NO_LEADER: &str = "No cluster leader";
 
 /// What one of them came back with.
 type Back = (String, Result<Fetched, Ended>);
@@ -91,7 +104,7 @@ async fn work(
     loop {
         let job = waiting.lock().await.recv().await;
         let Some(name) = job else { return };
-        let asked = api.service(&name, Cursor::default(), Duration::ZERO).await;
+        let asked = persist(&datacenter, &mut api, &name).await;
         let back = asked.map(|(asked, entries)| {
             let entries = entries.unwrap_or_default();
             Fetched {
@@ -99,12 +112,58 @@ async fn work(
                 cursor: asked.cursor,
                 nodes: entries.nodes(),
                 is_unchecked: entries.is_unchecked(),
+                print: print(&asked),
             }
         });
         if done.send((name, back)).await.is_err() {
             return;
         }
     }
+}
+
+/// Asks until it is answered, or it lasts too long.
+async fn persist(
+    datacenter: &Datacenter,
+    api: &mut Api,
+    name: &str,
+) -> Result<(Asked, Option<Entries>), Ended> {
+    let env = &datacenter.env;
+    let begun = env.instant();
+    let mut backoff = Backoff::new(env.dice());
+    loop {
+        let asked = ask(api, name).await;
+        let Err(Ended::Lost { after, .. }) = &asked else {
+            return asked;
+        };
+        let pause = backoff.next(*after);
+        let waited = env.instant().saturating_duration_since(begun);
+        if waited.saturating_add(pause) > TRYING {
+            return asked;
+        }
+        env.sleep(pause).await;
+    }
+}
+
+/// Asks the leader: another server may not know yet of what there was a sign. Without a
+/// leader there are no changes, and any server will do.
+async fn ask(api: &mut Api, name: &str) -> Result<(Asked, Option<Entries>), Ended> {
+    api.allow_stale(false);
+    let asked = api.service(name, Cursor::default(), Duration::ZERO).await;
+    match &asked {
+        Err(Ended::Lost { reason, .. }) if reason.contains(NO_LEADER) => {
+            api.allow_stale(true);
+            api.service(name, Cursor::default(), Duration::ZERO).await
+        }
+        _ => asked,
+    }
+}
+
+fn print(asked: &Asked) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    asked.answer.body.hash(&mut hasher);
+    let server = asked.provenance.server();
+    server.map(|node| node.as_str()).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn no_crew() -> Ended {

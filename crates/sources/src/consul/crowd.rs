@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
     convert::Infallible,
     hash::{Hash, Hasher},
+    ops::Bound,
     time::Duration,
 };
 
@@ -22,15 +23,24 @@ use crate::frame::Ended;
 const SIGNS_MAX: usize = 4;
 /// The least rest between two looks at all checks.
 const REST: Duration = Duration::from_millis(20);
-/// How often services are looked at that no check tells about.
+/// How often all services are looked at, whether or not there was a sign: an instance that
+/// is registered anew with another address, port or weight changes no check.
 const SWEEP: Duration = Duration::from_mins(1);
+/// The rest between two steps of a look at all services.
+const STEP: Duration = Duration::from_secs(1);
+/// A look at all services has this many steps at most, so that it takes a minute at most.
+const STEPS_MAX: usize = 60;
+/// The least services of a step.
+const STEP_MIN: usize = 32;
 
 /// A sign that something may have changed.
 enum Sign {
     /// These services, and those on these nodes.
     Checks(BTreeSet<String>, BTreeSet<String>),
-    /// All names as they are now, or none if they are as they were.
-    Names(Option<BTreeSet<String>>),
+    /// All names as they are now, and those whose tags are others.
+    Names(BTreeSet<String>, BTreeSet<String>),
+    /// Nothing is new about any service.
+    Alive,
     Lost(Ended),
 }
 
@@ -46,6 +56,15 @@ struct Looks {
 struct Known {
     on_nodes: BTreeMap<String, BTreeSet<String>>,
     unchecked: BTreeSet<String>,
+    prints: BTreeMap<String, u64>,
+}
+
+/// A look at all services, some at a time.
+#[derive(Debug, Default)]
+struct Round {
+    /// The one that was looked at last.
+    last: String,
+    left: usize,
 }
 
 impl Datacenter {
@@ -67,8 +86,9 @@ impl Datacenter {
         let (signs, mut seen) = mpsc::channel(SIGNS_MAX);
         let _names = self.start_names(names.go_on(self), signs.clone());
         let _looking = self.start_looking(looked, signs);
-        let sweep = self.env.sleep(SWEEP);
-        tokio::pin!(sweep);
+        let mut round = Round::default();
+        let (sweep, step) = (self.env.sleep(SWEEP), self.env.sleep(STEP));
+        tokio::pin!(sweep, step);
         loop {
             let mut changed = BTreeSet::new();
             tokio::select! {
@@ -77,20 +97,30 @@ impl Datacenter {
                         changed.extend(services);
                         changed.extend(known.on(&nodes));
                     }
-                    Some(Sign::Names(Some(next))) => {
+                    Some(Sign::Names(next, retagged)) => {
                         let gone = wanted.difference(&next).cloned().collect();
                         self.tell_gone(gone).await?;
                         changed.extend(next.difference(&wanted).cloned());
                         changed.extend(known.unchecked.iter().cloned());
+                        changed.extend(retagged);
                         wanted = next;
+                        // It may be one of those that no check tells about.
+                        if round.begin(&wanted) {
+                            step.set(self.env.sleep(STEP));
+                        }
                     }
-                    Some(Sign::Names(None)) => self.tell(Report::Alive).await?,
+                    Some(Sign::Alive) => self.tell(Report::Alive).await?,
                     Some(Sign::Lost(ended)) => return Err(ended),
                     None => return Err(Ended::lost("nobody looks at Consul's checks")),
                 },
                 () = &mut sweep => {
                     changed.extend(known.unchecked.iter().cloned());
+                    round.begin(&wanted);
                     sweep.set(self.env.sleep(SWEEP));
+                }
+                () = &mut step, if round.left > 0 => {
+                    changed.extend(round.step(&wanted));
+                    step.set(self.env.sleep(STEP));
                 }
             }
             if wanted.len() <= FOLLOWED_MAX {
@@ -108,7 +138,8 @@ impl Datacenter {
         changed: &BTreeSet<String>,
         known: &mut Known,
     ) -> Result<(), Ended> {
-        let fetched = crew.fetch(changed).await?;
+        let mut fetched = crew.fetch(changed).await?;
+        fetched.retain(|name, fetched| known.prints.get(name) != Some(&fetched.print));
         known.take(&fetched);
         for (name, fetched) in fetched {
             let word = Word::Service(name);
@@ -122,7 +153,8 @@ impl Datacenter {
         self.env.spawn("consul names", async move {
             loop {
                 let sign = match names.next().await {
-                    Ok(names) => Sign::Names(names),
+                    Ok(Some(wanted)) => Sign::Names(wanted, names.take_retagged()),
+                    Ok(None) => Sign::Alive,
                     Err(ended) => Sign::Lost(ended),
                 };
                 let is_over = matches!(sign, Sign::Lost(_));
@@ -219,6 +251,7 @@ impl Known {
     fn take(&mut self, fetched: &BTreeMap<String, Fetched>) {
         for (name, fetched) in fetched {
             self.on_nodes.insert(name.clone(), fetched.nodes.clone());
+            self.prints.insert(name.clone(), fetched.print);
             if fetched.is_unchecked {
                 self.unchecked.insert(name.clone());
             } else {
@@ -230,6 +263,7 @@ impl Known {
     fn forget_all_but(&mut self, wanted: &BTreeSet<String>) {
         self.on_nodes.retain(|name, _| wanted.contains(name));
         self.unchecked.retain(|name| wanted.contains(name));
+        self.prints.retain(|name, _| wanted.contains(name));
     }
 
     /// Services on those nodes.
@@ -237,6 +271,30 @@ impl Known {
         let services = self.on_nodes.iter();
         let on = services.filter(|(_, of)| !nodes.is_empty() && !of.is_disjoint(nodes));
         on.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Round {
+    /// All are looked at from now on. Says whether nothing was under way.
+    fn begin(&mut self, wanted: &BTreeSet<String>) -> bool {
+        let was_over = self.left == 0;
+        self.left = wanted.len();
+        was_over
+    }
+
+    /// The next ones, those after the last one first.
+    fn step(&mut self, wanted: &BTreeSet<String>) -> BTreeSet<String> {
+        let count = wanted.len().div_ceil(STEPS_MAX).max(STEP_MIN);
+        let count = count.min(self.left).min(wanted.len());
+        self.left = self.left.saturating_sub(count);
+        let after = (Bound::Excluded(self.last.as_str()), Bound::Unbounded);
+        let next = wanted.range::<str, _>(after).chain(wanted).take(count);
+        let next: Vec<_> = next.cloned().collect();
+        if next.is_empty() {
+            self.left = 0;
+        }
+        self.last = next.last().cloned().unwrap_or_default();
+        next.into_iter().collect()
     }
 }
 
@@ -252,6 +310,29 @@ mod tests {
             status: "passing".to_owned(),
             modify_index: index,
             ..Check::default()
+        }
+    }
+
+    #[test]
+    fn a_round_comes_to_all_of_them_once() {
+        let names = |count: usize| (0..count).map(|number| format!("s{number}"));
+        for count in [0, 1, 31, 33, 5000] {
+            let wanted: BTreeSet<_> = names(count).collect();
+            let mut round = Round {
+                last: "s3".to_owned(),
+                left: 0,
+            };
+            assert!(round.begin(&wanted));
+            let mut seen = BTreeSet::new();
+            let mut steps = 0;
+            while round.left > 0 {
+                for name in round.step(&wanted) {
+                    assert!(seen.insert(name), "twice");
+                }
+                steps += 1;
+            }
+            assert_eq!(seen, wanted);
+            assert!(steps <= STEPS_MAX, "{steps} steps");
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
-    api::{Api, Cursor},
+    api::{Api, Cursor, Good},
     crew::{Crew, Fetched},
     map::Entries,
     settings::Settings,
@@ -68,6 +68,7 @@ pub(super) struct Datacenter {
     pub(super) name: Option<String>,
     pub(super) index: usize,
     pub(super) provenance: Provenance,
+    pub(super) good: Good,
     pub(super) reports: mpsc::Sender<(usize, Report)>,
 }
 
@@ -269,7 +270,13 @@ impl Datacenter {
 
     pub(super) fn api(&self) -> Api {
         let name = self.name.as_deref();
-        Api::new(&self.settings, name, &self.provenance, &self.env)
+        Api::new(
+            &self.settings,
+            name,
+            &self.provenance,
+            &self.env,
+            &self.good,
+        )
     }
 
     pub(super) fn view(&self, entries: &Entries) -> View {
@@ -289,6 +296,9 @@ pub(super) struct Names {
     api: Api,
     settings: Arc<Settings>,
     cursor: Cursor,
+    tags: BTreeMap<String, Value>,
+    /// Those whose tags became others.
+    retagged: BTreeSet<String>,
 }
 
 impl Names {
@@ -297,16 +307,24 @@ impl Names {
             api: datacenter.api(),
             settings: Arc::clone(&datacenter.settings),
             cursor: Cursor::default(),
+            tags: BTreeMap::new(),
+            retagged: BTreeSet::new(),
         }
     }
 
     /// The same, for a task of its own.
     pub(super) fn go_on(&self, datacenter: &Datacenter) -> Self {
-        let cursor = self.cursor;
         Self {
-            cursor,
+            cursor: self.cursor,
+            tags: self.tags.clone(),
             ..Self::new(datacenter)
         }
+    }
+
+    /// Those whose tags became others since this was asked last. They are seen at once,
+    /// though no check tells about them.
+    pub(super) fn take_retagged(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.retagged)
     }
 
     /// The names as they are.
@@ -332,6 +350,10 @@ impl Names {
         if found.keys().all(|name| name == CONSUL) {
             self.api.check_rights(&asked)?;
         }
+        let known = |name: &String, tags: &Value| self.tags.get(name).is_none_or(|old| old == tags);
+        let others = found.iter().filter(|(name, tags)| !known(name, tags));
+        self.retagged.extend(others.map(|(name, _)| name.clone()));
+        self.tags.clone_from(&found);
         if !self.settings.services.is_empty() {
             return Ok(Some(self.settings.services.clone()));
         }

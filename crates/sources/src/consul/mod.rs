@@ -24,9 +24,13 @@
 //!
 //! How it follows: the names of services by one blocking query, and each service by one of
 //! its own up to 64 of them. Where there are more, two blocking queries, for the names and
-//! for all checks, tell which services changed, and only those are asked for, 8 at a time;
-//! services without checks are looked at whenever any service was registered, and every
-//! minute.
+//! for all checks, tell which services changed, and only those are asked for, 8 at a time,
+//! of the leader, since another server may lag behind what was told; while there is none,
+//! any server will do. An instance that is registered anew with another address, port or
+//! weight changes no check: whenever any service was registered, and every minute, all
+//! services are looked at, 32 or a sixtieth of them a second. Those without checks, and
+//! those with other tags, are looked at at once. A service that is not answered for is
+//! asked for again for 5s before it is an outage.
 //!
 //! Departures are inferred, since Consul does not say why an instance is gone: the guard
 //! holds what goes in crowds.

@@ -1,5 +1,6 @@
 //! Claims about the `consul` source.
 
+mod crowd;
 mod fake;
 mod mapping;
 mod partial;

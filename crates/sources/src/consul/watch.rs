@@ -13,6 +13,7 @@ use portolan_runtime::{Env, Task};
 use tokio::sync::mpsc;
 
 use super::{
+    api::Good,
     follow::{Datacenter, Report, Word},
     settings::Settings,
 };
@@ -49,6 +50,7 @@ impl Source for ConsulSource {
         let env = self.env.clone();
         let watch = Watch {
             unheard: Unheard::of(&self.settings),
+            goods: BTreeMap::new(),
             settings: Arc::new(self.settings),
             source: self.source,
             env: self.env,
@@ -64,6 +66,8 @@ struct Watch {
     env: Env,
     parts: Parts<Key>,
     unheard: Unheard,
+    /// Where each datacenter is asked first, from one session to the next.
+    goods: BTreeMap<usize, Good>,
 }
 
 /// What never said what it has. The catalogue may know it from before, so nothing is said to
@@ -125,7 +129,7 @@ impl Watch {
         self.settings.datacenters.len().max(1)
     }
 
-    fn start(&self, teller: &Teller, sender: &mpsc::Sender<(usize, Report)>) -> Vec<Task> {
+    fn start(&mut self, teller: &Teller, sender: &mpsc::Sender<(usize, Report)>) -> Vec<Task> {
         let names = self.settings.datacenters.iter();
         let mut names: Vec<_> = names.cloned().map(Some).collect();
         if names.is_empty() {
@@ -139,6 +143,7 @@ impl Watch {
                 name,
                 index,
                 provenance: Provenance::new(teller),
+                good: self.goods.entry(index).or_default().clone(),
                 reports: sender.clone(),
             };
             self.env.spawn("consul datacenter", datacenter.run())
@@ -168,10 +173,11 @@ impl Watch {
             Report::Part(word, view) => {
                 is_back |= standing.failing.remove(&word).is_some();
                 is_back |= self.unheard.hear(&word) && self.unheard.is_empty();
-                let is_in_doubt = !standing.is_sound();
-                standing.gathered.insert((index, word), view);
-                if !is_back && !is_in_doubt {
-                    self.settle(standing, &[], teller).await?;
+                let part = ((index, word), view);
+                if is_back || !standing.is_sound() {
+                    standing.gathered.extend([part]);
+                } else {
+                    self.parts.tell(teller, part, Departure::Inferred).await?;
                 }
             }
             Report::Gone(words) => {
@@ -182,11 +188,8 @@ impl Watch {
             Report::Alive | Report::Lost(..) => teller.still_in_part(),
         }
         if is_back && standing.is_sound() {
+            // Nothing may be new, and still it is not in doubt any more.
             self.settle(standing, &[], teller).await?;
-            if self.unheard.is_empty() {
-                // Nothing of it may be new, and still it is not in doubt any more.
-                teller.all(self.parts.whole()).await?;
-            }
         }
         self.doubt(standing, teller).await
     }
@@ -214,14 +217,11 @@ impl Watch {
             self.unheard.hear(&word);
             standing.gathered.insert((index, word), view);
         }
-        self.settle(standing, &gone, teller).await?;
-        if self.unheard.is_empty() {
-            teller.all(self.parts.whole()).await?;
-        }
-        Ok(())
+        self.settle(standing, &gone, teller).await
     }
 
-    /// Tells what was gathered, and that some parts are gone.
+    /// Tells what was gathered, and that some parts are gone: all at once, unless that would
+    /// say that something unheard is not there.
     async fn settle(
         &mut self,
         standing: &mut Standing,
@@ -229,8 +229,7 @@ impl Watch {
         teller: &mut Teller,
     ) -> Result<(), Ended> {
         let gathered = std::mem::take(&mut standing.gathered);
-        let is_little = standing.is_sound() && gathered.len() <= 1 && gone.is_empty();
-        if is_little || !self.unheard.is_empty() {
+        if !self.unheard.is_empty() {
             for part in gathered {
                 self.parts.tell(teller, part, Departure::Inferred).await?;
             }

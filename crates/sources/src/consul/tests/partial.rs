@@ -49,6 +49,19 @@ async fn a_query_that_is_back_as_it_was_ends_the_doubt() {
 }
 
 #[tokio::test]
+async fn the_next_server_is_asked_when_one_answers_nonsense() {
+    let (odd, sound) = (Fake::new(), Fake::new());
+    for path in ["/v1/catalog/services", "/v1/health/service/orders"] {
+        odd.answer_oddly(path, 1000, (200, "<html>"));
+    }
+    sound.put("orders", &[entry("orders", "a")]);
+    let servers = [odd.start(), sound.start()];
+    let urls = servers.each_ref().map(|server| server.url.clone());
+    let mut world = World::of(&KIND, &json!({"urls": urls}));
+    world.until("reset a@n1").await;
+}
+
+#[tokio::test]
 async fn nothing_is_all_while_a_datacenter_was_never_heard() {
     let fake = Fake::new();
     fake.put("orders", &[entry("orders", "a")]);
