@@ -162,7 +162,7 @@ fn print(asked: &Asked) -> u64 {
     let mut hasher = DefaultHasher::new();
     asked.answer.body.hash(&mut hasher);
     let server = asked.provenance.server();
-    server.map(|node| node.as_str()).hash(&mut hasher);
+    server.map(portolan_model::NodeId::as_str).hash(&mut hasher);
     hasher.finish()
 }
 

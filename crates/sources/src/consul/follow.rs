@@ -127,7 +127,11 @@ impl Datacenter {
                 Report::Part(word, view) => {
                     words.insert(word, view);
                 }
-                report => failing.push(report),
+                report @ (Report::All(_)
+                | Report::Gone(_)
+                | Report::Failing(..)
+                | Report::Alive
+                | Report::Lost(..)) => failing.push(report),
             }
         }
         self.tell(Report::All(words)).await?;

@@ -62,6 +62,11 @@ pub(super) fn without_checks(service: &str, id: &str) -> Value {
     entry
 }
 
+fn is_same(one: &Value, other: &Value) -> bool {
+    let names = ["Node", "CheckID", "Status"];
+    names.iter().all(|name| one[name] == other[name])
+}
+
 fn checks(entries: &[Value]) -> Vec<Value> {
     let checks = entries
         .iter()
@@ -101,11 +106,7 @@ impl Fake {
             for entry in &mut entries {
                 for check in entry["Checks"].as_array_mut().unwrap().iter_mut().skip(1) {
                     // A check that is as it was keeps its index, whatever else is new.
-                    let same = before.iter().find(|old| {
-                        ["Node", "CheckID", "Status"]
-                            .iter()
-                            .all(|name| old[name] == check[name])
-                    });
+                    let same = before.iter().find(|old| is_same(old, check));
                     let index = same.map_or(json!(state.index), |old| old["ModifyIndex"].clone());
                     check["ModifyIndex"] = index;
                 }
