@@ -37,11 +37,6 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Whether an entry is known.
-    pub(crate) fn has(&self, path: &str) -> bool {
-        self.good.contains_key(path) || self.bad.contains_key(path)
-    }
-
     /// The paths of the entries that are known and begin so.
     pub(crate) fn below(&self, prefix: &str) -> BTreeSet<String> {
         let good = self.good.range(prefix.to_owned()..).map(|(path, _)| path);
@@ -220,11 +215,11 @@ mod tests {
         held.take("/a", Err(Unfit::NoPort));
         held.take("/b", Err(Unfit::NoPort));
         assert_eq!(ids(&held), ["a"]);
-        assert!(held.has("/b"));
+        assert_eq!(held.below("/b").len(), 1);
         held.take("/a", good("a2"));
         assert_eq!(ids(&held), ["a2"]);
         held.take("/a", Ok(None));
-        assert!(ids(&held).is_empty() && !held.has("/a"));
+        assert!(ids(&held).is_empty() && held.below("/a").is_empty());
     }
 
     #[test]

@@ -169,10 +169,8 @@ impl Zookeeper {
         }
         if dirty.base {
             let names: BTreeSet<_> = self.names_of_services(session).await?.into_iter().collect();
-            let gone = self.services.keys().filter(|name| !names.contains(*name));
-            dirty.gone_services.extend(gone.cloned());
-            let is_new = |name: &String| !self.services.contains_key(name);
-            dirty.services.extend(names.into_iter().filter(is_new));
+            let known = self.services.keys().cloned().collect();
+            dirty.names_found(names, &known);
         }
         self.look_at_services(session, &mut dirty).await?;
         let (there, gone): (Vec<_>, Vec<_>) = dirty
@@ -237,27 +235,22 @@ impl Zookeeper {
         session: &mut Session,
         dirty: &mut Dirty,
     ) -> Result<(), Ended> {
-        let services: Vec<_> = dirty.services.iter().cloned().collect();
-        if !self.single || services.is_empty() {
+        if !self.single {
             return Ok(());
         }
-        let (known, nodes) = self.nodes_of(session, services.clone()).await?;
-        dirty.services.retain(|name| known.contains(name));
-        let now: BTreeSet<_> = nodes.into_iter().collect();
-        for service in services {
-            let folder = format!("{}/", self.settings.tree.service(&service));
+        dirty.doubt_deletions();
+        let services: Vec<_> = dirty.services.iter().cloned().collect();
+        let mut known = BTreeSet::new();
+        for service in &services {
+            let folder = format!("{}/", self.settings.tree.service(service));
             for path in self.held.below(&folder) {
                 let node = path.strip_prefix(&folder).unwrap_or_default();
-                let place = (service.clone(), node.to_owned());
-                if !now.contains(&place) {
-                    dirty.instances.insert(place, false);
-                }
+                known.insert((service.clone(), node.to_owned()));
             }
         }
-        let new = now
-            .into_iter()
-            .filter(|place| !self.held.has(&self.path_of(place)));
-        dirty.instances.extend(new.map(|place| (place, true)));
+        let (there, nodes) = self.nodes_of(session, services).await?;
+        dirty.services_found(there);
+        dirty.nodes_found(&nodes.into_iter().collect(), &known);
         Ok(())
     }
 
