@@ -176,6 +176,8 @@ fn settings_that_make_no_sense_are_found() {
         paths(&json!({"servers": [], "base": "/a//b"})),
         ["/servers", "/layout", "/base"]
     );
+    let colon = json!({"servers": ["a:1"], "layout": "dubbo", "username": "a:b", "password": "c"});
+    assert_eq!(paths(&colon), ["/username"]);
 }
 
 #[test]
