@@ -37,6 +37,15 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Whether more entries than so many are known.
+    pub(crate) fn has_more_than(&self, most: usize) -> bool {
+        // Counted one by one only where an entry may be in both.
+        let bad = self.bad.keys();
+        let more = || bad.filter(|path| !self.good.contains_key(*path)).count();
+        self.good.len().saturating_add(self.bad.len()) > most
+            && self.good.len().saturating_add(more()) > most
+    }
+
     /// The paths of the entries that are known and begin so.
     pub(crate) fn below(&self, prefix: &str) -> BTreeSet<String> {
         let good = self.good.range(prefix.to_owned()..).map(|(path, _)| path);
@@ -229,6 +238,8 @@ mod tests {
             held.take(path, good(path));
         }
         held.take("/a/3", Err(Unfit::NoPort));
+        held.take("/b/1", Err(Unfit::NoPort));
+        assert!(held.has_more_than(4) && !held.has_more_than(5));
         let below: Vec<_> = held.below("/a/").into_iter().collect();
         assert_eq!(below, ["/a/1", "/a/2", "/a/3"]);
         held.forget_below("/a/");

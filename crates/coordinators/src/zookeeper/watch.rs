@@ -29,6 +29,8 @@ use crate::held::{Entry, Held};
 const CALM: Duration = Duration::from_millis(200);
 /// How long they may wait for that.
 const UNTOLD_MAX: Duration = Duration::from_secs(2);
+/// Most services below the base, and most nodes of their instances.
+const NODES_MAX: usize = 200_000;
 
 #[derive(Debug)]
 pub(super) struct Zookeeper {
@@ -47,6 +49,8 @@ pub(super) struct Zookeeper {
     untold_since: Option<Instant>,
     /// Services, which may be empty, by name.
     services: BTreeMap<String, Option<ServiceKey>>,
+    /// Most services, and most nodes of their instances.
+    pub(super) nodes_max: usize,
 }
 
 impl Zookeeper {
@@ -65,6 +69,7 @@ impl Zookeeper {
             staying: BTreeSet::new(),
             untold_since: None,
             services: BTreeMap::new(),
+            nodes_max: NODES_MAX,
         }
     }
 
@@ -200,6 +205,9 @@ impl Zookeeper {
         for name in dirty.services {
             let key = self.settings.basics.service(&name);
             is_new |= self.services.insert(name, key).is_none();
+        }
+        if self.services.len() > self.nodes_max || self.held.has_more_than(self.nodes_max) {
+            return Err(self.too_many());
         }
         if is_new && self.untold_since.is_none() {
             self.untold_since = Some(self.env.instant());
