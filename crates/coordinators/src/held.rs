@@ -37,9 +37,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Whether an entry is known.
-    pub(crate) fn has(&self, path: &str) -> bool {
-        self.good.contains_key(path) || self.bad.contains_key(path)
+    /// Whether more entries than so many are known.
+    pub(crate) fn has_more_than(&self, most: usize) -> bool {
+        // Counted one by one only where an entry may be in both.
+        let bad = self.bad.keys();
+        let more = || bad.filter(|path| !self.good.contains_key(*path)).count();
+        self.good.len().saturating_add(self.bad.len()) > most
+            && self.good.len().saturating_add(more()) > most
     }
 
     /// The paths of the entries that are known and begin so.
@@ -220,11 +224,11 @@ mod tests {
         held.take("/a", Err(Unfit::NoPort));
         held.take("/b", Err(Unfit::NoPort));
         assert_eq!(ids(&held), ["a"]);
-        assert!(held.has("/b"));
+        assert_eq!(held.below("/b").len(), 1);
         held.take("/a", good("a2"));
         assert_eq!(ids(&held), ["a2"]);
         held.take("/a", Ok(None));
-        assert!(ids(&held).is_empty() && !held.has("/a"));
+        assert!(ids(&held).is_empty() && held.below("/a").is_empty());
     }
 
     #[test]
@@ -234,6 +238,8 @@ mod tests {
             held.take(path, good(path));
         }
         held.take("/a/3", Err(Unfit::NoPort));
+        held.take("/b/1", Err(Unfit::NoPort));
+        assert!(held.has_more_than(4) && !held.has_more_than(5));
         let below: Vec<_> = held.below("/a/").into_iter().collect();
         assert_eq!(below, ["/a/1", "/a/2", "/a/3"]);
         held.forget_below("/a/");

@@ -292,12 +292,18 @@ fn entry(key: &str, value: &str, mod_revision: i64) -> KeyValue {
 }
 
 async fn world(fake: &Arc<Fake>) -> (World, Task) {
+    world_of(fake, usize::MAX).await
+}
+
+/// A source that takes so many keys at most.
+async fn world_of(fake: &Arc<Fake>, keys_max: usize) -> (World, Task) {
     let env = Env::system();
     let serving = Arc::clone(fake);
     let (url, task) = server(&env, move |heard| Arc::clone(&serving).serve(heard)).await;
     let settings = settings_of(&json!({"url": url.to_string(), "prefix": "s"})).unwrap();
     let id = SourceId::new("etcd:one");
-    let source = Etcd::new(settings, id.clone(), env.clone());
+    let mut source = Etcd::new(settings, id.clone(), env.clone());
+    source.keys_max = keys_max;
     (World::new(&env, &id, source), task)
 }
 
@@ -418,4 +424,24 @@ async fn another_cluster_is_read_anew() {
     });
     world.until("a b").await;
     assert!(!world.was_empty());
+}
+
+#[tokio::test]
+async fn events_do_not_add_more_keys_than_a_list_may_have() {
+    let fake = fake(&["a"]);
+    let puts = ["b", "c", "d"].map(|id| Event {
+        kind: 0,
+        kv: Some(fake.put(&format!("s/orders/{id}"), "10.0.0.2:80")),
+        prev_kv: None,
+    });
+    // By the time that they are listed, they are gone.
+    fake.keys
+        .lock()
+        .unwrap()
+        .retain(|key, _| key == "s/orders/a");
+    fake.tell(events(&fake, puts.to_vec()));
+    let (mut world, _server) = world_of(&fake, 3).await;
+    world.until("a b c d").await;
+    world.until("a").await;
+    assert_eq!(fake.lists.load(Relaxed), 2);
 }

@@ -50,6 +50,8 @@ pub(super) struct Etcd {
     current: usize,
     cursor: Option<Cursor>,
     held: Held,
+    /// Most keys under the prefix.
+    pub(super) keys_max: usize,
 }
 
 /// Up to where everything was said.
@@ -75,6 +77,7 @@ impl Etcd {
             current: 0,
             cursor: None,
             held: Held::default(),
+            keys_max: KEYS_MAX,
         }
     }
 
@@ -151,9 +154,8 @@ impl Etcd {
                 self.held.take(&path, made);
                 seen.insert(path);
             }
-            if seen.len() > KEYS_MAX {
-                let message = format!("there are more than {KEYS_MAX} keys under the prefix");
-                return Err(Ended::lost(message));
+            if seen.len() > self.keys_max {
+                return Err(self.too_many());
             }
             match answer.kvs.last().filter(|_| answer.more) {
                 Some(last) => request.key = [&*last.key, &[0]].concat().into(),
@@ -242,10 +244,20 @@ impl Etcd {
         let changes = answer.events.iter().filter_map(|event| self.change(event));
         let changes = changes.collect();
         self.held.change(changes, teller).await?;
+        if self.held.has_more_than(self.keys_max) {
+            // Listed until there are fewer.
+            self.cursor = None;
+            return Err(self.too_many());
+        }
         if let (Some(cursor), Some(last), true) = (self.cursor.as_mut(), last, is_whole) {
             cursor.revision = cursor.revision.max(last);
         }
         Ok(None)
+    }
+
+    fn too_many(&self) -> Ended {
+        let most = self.keys_max;
+        Ended::lost(format!("there are more than {most} keys under the prefix"))
     }
 
     fn change(&self, event: &Event) -> Option<(String, Entry)> {

@@ -105,6 +105,11 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
         refresh: fields.span("refresh", REFRESH, REFRESH_BOUNDS),
         basics: Basics::read(&mut fields, NAMES),
     };
+    if settings.speech == Speech::Http && settings.grpc_port.is_some() {
+        let message = "there is a `grpc_port`, but `protocol` is `http`";
+        let problem = Problem::new("/grpc_port", message);
+        fields.problem(problem.with_help("leave one of them out"));
+    }
     for (index, url) in settings.servers.urls.iter().enumerate() {
         if settings.speech == Speech::Grpc && settings.grpc_url(url).is_none() {
             let message = "there is no port 1000 above this one for gRPC";

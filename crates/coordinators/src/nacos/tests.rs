@@ -195,6 +195,10 @@ fn settings_that_make_no_sense_are_found() {
         "/urls/0",
     ];
     assert_eq!(paths, expected);
+    let unused = json!({"url": "http://a:1", "protocol": "http", "grpc_port": 9848});
+    let problems = settings_of(&unused).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].path, "/grpc_port");
     let good = settings(&json!({"username": "u", "password": "hush", "groups": ["A", "B"]}));
     assert!(!format!("{good:?}").contains("hush"));
     assert_eq!(

@@ -46,6 +46,39 @@ impl Dirty {
         }
         dirty
     }
+
+    /// Takes the services that there are now, against those that were known.
+    pub(super) fn names_found(&mut self, now: BTreeSet<String>, known: &BTreeSet<String>) {
+        self.gone_services.extend(known.difference(&now).cloned());
+        let new = now.into_iter().filter(|name| !known.contains(name));
+        self.services.extend(new);
+    }
+
+    /// Has everything that was deleted looked at again. It may be there again, and where a
+    /// watch tells one thing and is gone, no other event says so.
+    pub(super) fn doubt_deletions(&mut self) {
+        self.services.append(&mut self.gone_services);
+        for is_there in self.instances.values_mut() {
+            *is_there = true;
+        }
+    }
+
+    /// Takes which of the services are there.
+    pub(super) fn services_found(&mut self, there: Vec<String>) {
+        self.gone_services.append(&mut self.services);
+        self.services.extend(there);
+        let services = &self.services;
+        self.gone_services.retain(|name| !services.contains(name));
+    }
+
+    /// Takes the nodes that services have now, against those of them that were known.
+    pub(super) fn nodes_found(&mut self, now: &BTreeSet<Place>, known: &BTreeSet<Place>) {
+        let gone = known.difference(now).map(|place| (place, false));
+        let new = now.difference(known).map(|place| (place, true));
+        let changes = gone.chain(new);
+        self.instances
+            .extend(changes.map(|(place, is_there)| (place.clone(), is_there)));
+    }
 }
 
 #[cfg(test)]
@@ -89,5 +122,52 @@ mod tests {
             [("a", "1", false), ("a", "2", true), ("b", "1", false)]
         );
         assert!(Dirty::of(&tree, vec![event(Happening::Children, "/s")]).base);
+    }
+
+    #[test]
+    fn a_node_that_was_deleted_and_made_again_is_read() {
+        let tree = Tree::new("", "/s", Layout::Spring);
+        let place = |node: &str| ("a".to_owned(), node.to_owned());
+        let known = BTreeSet::from([place("1"), place("2"), place("3")]);
+        let events = vec![
+            event(Happening::Deleted, "/s/a/1"),
+            event(Happening::Deleted, "/s/a/2"),
+            event(Happening::Children, "/s/a"),
+        ];
+        let mut dirty = Dirty::of(&tree, events);
+        let now = BTreeSet::from([place("1"), place("3"), place("4")]);
+        dirty.doubt_deletions();
+        dirty.nodes_found(&now, &known);
+        let nodes: Vec<_> = dirty.instances.iter().collect();
+        let nodes: Vec<_> = nodes.iter().map(|(place, is)| (&*place.1, **is)).collect();
+        assert_eq!(nodes, [("1", true), ("2", false), ("4", true)]);
+    }
+
+    #[test]
+    fn a_node_whose_deletion_is_heard_of_late_is_read() {
+        let tree = Tree::new("", "/s", Layout::Spring);
+        let mut dirty = Dirty::of(&tree, vec![event(Happening::Deleted, "/s/a/1")]);
+        dirty.doubt_deletions();
+        let place = ("a".to_owned(), "1".to_owned());
+        assert_eq!(dirty.instances, BTreeMap::from([(place, true)]));
+    }
+
+    #[test]
+    fn a_service_that_was_deleted_and_made_again_is_looked_at() {
+        let tree = Tree::new("", "/s", Layout::Spring);
+        let known = BTreeSet::from(["a", "b", "c"].map(str::to_owned));
+        let events = vec![
+            event(Happening::Deleted, "/s/a"),
+            event(Happening::Deleted, "/s/b"),
+            event(Happening::Children, "/s"),
+        ];
+        let mut dirty = Dirty::of(&tree, events);
+        let now = ["a", "c", "d"].map(str::to_owned);
+        dirty.names_found(BTreeSet::from(now), &known);
+        dirty.doubt_deletions();
+        dirty.services_found(vec!["a".to_owned(), "d".to_owned()]);
+        let names = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&dirty.services), ["a", "d"]);
+        assert_eq!(names(&dirty.gone_services), ["b"]);
     }
 }

@@ -38,6 +38,8 @@
 //! Trust: whoever can write below the base decides where requests go.
 
 mod dirty;
+#[cfg(test)]
+mod fake;
 mod jute;
 mod map;
 mod read;

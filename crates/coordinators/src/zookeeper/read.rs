@@ -11,9 +11,6 @@ use super::{
 };
 use crate::held::Made;
 
-/// Most nodes below the base.
-const NODES_MAX: usize = 200_000;
-
 /// A node that was read.
 pub(super) struct Node {
     pub(super) made: Made,
@@ -74,13 +71,17 @@ impl Zookeeper {
                     Err(refusal) => return Err(refused(path, refusal)),
                 }
             }
-            if nodes.len() > NODES_MAX {
-                let message = format!("there are more than {NODES_MAX} nodes below the base");
-                return Err(Ended::lost(message));
+            if nodes.len() > self.nodes_max || known.len() > self.nodes_max {
+                return Err(self.too_many());
             }
             rest = self.wait_for(session, missing).await?;
         }
         Ok((known, nodes))
+    }
+
+    pub(super) fn too_many(&self) -> Ended {
+        let most = self.nodes_max;
+        Ended::lost(format!("there are more than {most} nodes below the base"))
     }
 
     /// Arms watches for services that are not there; gives those that are by now.

@@ -1,6 +1,10 @@
 //! One connection to one server: requests in order, answers in order, events in between.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use portolan_runtime::Env;
@@ -27,6 +31,8 @@ pub(super) struct Session {
     number: i32,
     /// A third of the time that a session lasts without a sign of life.
     third: Duration,
+    /// When the server last heard of us.
+    sent: Instant,
     env: Env,
 }
 
@@ -70,12 +76,22 @@ impl Session {
         timeout: Duration,
         env: &Env,
     ) -> Result<Self, SessionError> {
+        let socket = dial(url, tls, env).await?;
+        Self::over(socket, timeout, env).await
+    }
+
+    async fn over(
+        socket: Box<dyn Socket>,
+        timeout: Duration,
+        env: &Env,
+    ) -> Result<Self, SessionError> {
         let mut session = Self {
-            socket: dial(url, tls, env).await?,
+            socket,
             read: BytesMut::new(),
             events: VecDeque::new(),
             number: 0,
             third: timeout.checked_div(3).unwrap_or_default(),
+            sent: env.instant(),
             env: env.clone(),
         };
         let asked = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
@@ -130,6 +146,10 @@ impl Session {
         &mut self,
         within: Option<Duration>,
     ) -> Result<Vec<Event>, SessionError> {
+        // Where there is always something to hear, nobody would wait long enough to say it.
+        if self.env.instant().saturating_duration_since(self.sent) >= self.third {
+            self.send(&Ask::Ping.written(0)).await?;
+        }
         if self.events.is_empty() {
             let env = self.env.clone();
             match env
@@ -219,6 +239,90 @@ impl Session {
         let env = self.env.clone();
         let sending = env.timeout(within, self.socket.write_all(bytes));
         let sent = sending.await.map_err(|_| SessionError::Silent)?;
-        sent.map_err(SessionError::Broken)
+        sent.map_err(SessionError::Broken)?;
+        self.sent = self.env.instant();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    /// How long the server lets a session live without a word.
+    const GRANTED: Duration = Duration::from_secs(3);
+
+    fn framed(body: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(body.len()).unwrap().to_be_bytes();
+        [&size, body].concat()
+    }
+
+    fn created(path: &str) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.put_i32(jute::EVENT);
+        body.put_i64(-1);
+        body.put_i32(0);
+        body.put_i32(1);
+        body.put_i32(3);
+        body.put_u32(u32::try_from(path.len()).unwrap());
+        body.put_slice(path.as_bytes());
+        framed(&body)
+    }
+
+    fn granted() -> Vec<u8> {
+        let mut body = Vec::new();
+        body.put_i32(0);
+        body.put_i32(i32::try_from(GRANTED.as_millis()).unwrap());
+        body.put_i64(1);
+        body.put_u32(16);
+        body.put_slice(&[0; 16]);
+        framed(&body)
+    }
+
+    /// Speaks of something twice a second, and hangs up as a server does: after a session's
+    /// time without a word. Gives how many words there were.
+    async fn busy(mut socket: tokio::io::DuplexStream, env: Env, for_so_long: Duration) -> usize {
+        let mut word = BytesMut::new();
+        socket.read_buf(&mut word).await.unwrap();
+        socket.write_all(&granted()).await.unwrap();
+        let begun = env.instant();
+        let (mut heard_at, mut words) = (begun, 0_usize);
+        loop {
+            let next = env.timeout(Duration::from_millis(500), socket.read_buf(&mut word));
+            match next.await {
+                Ok(Ok(0) | Err(_)) => return words,
+                Ok(Ok(_)) => {
+                    heard_at = env.instant();
+                    words = words.saturating_add(1);
+                    continue;
+                }
+                Err(_elapsed) => {}
+            }
+            let now = env.instant();
+            let for_all = now.saturating_duration_since(begun);
+            if now.saturating_duration_since(heard_at) > GRANTED || for_all > for_so_long {
+                return words;
+            }
+            socket.write_all(&created("/s/a")).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_server_hears_that_we_are_there() {
+        let env = Env::virtual_time(1);
+        let (ours, theirs) = tokio::io::duplex(4096);
+        let for_so_long = Duration::from_secs(30);
+        let server = busy(theirs, env.clone(), for_so_long);
+        let client = async {
+            let begun = env.instant();
+            let mut session = Session::over(Box::new(ours), GRANTED, &env).await.unwrap();
+            while session.events(None).await.is_ok() {}
+            env.instant().saturating_duration_since(begun)
+        };
+        let (words, lasted) = tokio::join!(server, client);
+        assert!(lasted > for_so_long, "it lasted {lasted:?}");
+        assert!((10..=40).contains(&words), "{words} words in {lasted:?}");
     }
 }

@@ -87,10 +87,18 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
         fields.problem(problem.with_help(format!("write `layout: spring`; known are {known}")));
     }
     let tree = tree(&mut fields, layout);
+    let login = Login::read(&mut fields);
+    if login
+        .as_ref()
+        .is_some_and(|login| login.username.contains(':'))
+    {
+        let message = "there is a colon in it, and what follows would be the password's";
+        fields.refuse("username", message);
+    }
     let settings = Settings {
         servers,
         tls: tls(&mut fields),
-        login: Login::read(&mut fields),
+        login,
         session: fields.span("session_timeout", SESSION, SESSION_BOUNDS),
         layout: layout.unwrap_or_default(),
         tree,

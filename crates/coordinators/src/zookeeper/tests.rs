@@ -7,6 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
+    fake::{
+        Do::{Create, Delete},
+        Fake,
+    },
     map,
     settings::{Settings, read as settings_of},
 };
@@ -176,6 +180,8 @@ fn settings_that_make_no_sense_are_found() {
         paths(&json!({"servers": [], "base": "/a//b"})),
         ["/servers", "/layout", "/base"]
     );
+    let colon = json!({"servers": ["a:1"], "layout": "dubbo", "username": "a:b", "password": "c"});
+    assert_eq!(paths(&colon), ["/username"]);
 }
 
 #[test]
@@ -194,4 +200,63 @@ proptest! {
             let _any = made(layout, &node, &data);
         }
     }
+}
+
+#[tokio::test]
+async fn a_node_that_is_deleted_and_made_again_at_once_stays() {
+    let nodes = ["/s", "/s/orders", "/s/orders/a", "/s/orders/b", "/s/users"];
+    let fake = Fake::of(&nodes);
+    let (mut world, _server) = fake.world("single", usize::MAX).await;
+    world.until("a b").await;
+    // While an answer is waited for, so that all that it does is heard at once.
+    fake.does_before_list("/s/users", &[Delete("/s/orders/a"), Create("/s/orders/a")]);
+    fake.does(&[Create("/s/users/y")]);
+    world.until("a b y").await;
+    fake.does(&[Create("/s/users/z")]);
+    world.until("a b y z").await;
+    // It is watched, too.
+    fake.does(&[Delete("/s/orders/a")]);
+    world.until("b y z").await;
+}
+
+#[tokio::test]
+async fn a_node_whose_deletion_is_heard_of_after_the_list_stays() {
+    let fake = Fake::of(&["/s", "/s/orders", "/s/orders/a"]);
+    let (mut world, _server) = fake.world("single", usize::MAX).await;
+    world.until("a").await;
+    fake.does_before_list("/s/orders", &[Delete("/s/orders/a"), Create("/s/orders/a")]);
+    fake.does(&[Create("/s/orders/b")]);
+    world.until("a b").await;
+    fake.does(&[Create("/s/users"), Create("/s/users/z")]);
+    world.until("a b z").await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_deleted_and_made_again_at_once_is_watched() {
+    let fake = Fake::of(&["/s", "/s/orders", "/s/users", "/s/users/y"]);
+    let (mut world, _server) = fake.world("single", usize::MAX).await;
+    world.until("y").await;
+    fake.does(&[Delete("/s/orders"), Create("/s/orders")]);
+    fake.does(&[Create("/s/users/z")]);
+    world.until("y z").await;
+    fake.does(&[Create("/s/orders/b")]);
+    world.until("b y z").await;
+}
+
+#[tokio::test]
+async fn events_do_not_add_more_nodes_than_a_list_may_have() {
+    let fake = Fake::of(&["/s", "/s/orders", "/s/orders/a"]);
+    let (mut world, _server) = fake.world("recursive", 3).await;
+    world.until("a").await;
+    fake.does(&["/s/orders/b", "/s/orders/c", "/s/orders/d"].map(Create));
+    let ended = async {
+        while fake.sessions() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let env = portolan_runtime::Env::system();
+    let ended = env.timeout(std::time::Duration::from_secs(20), ended).await;
+    assert!(ended.is_ok(), "it takes more nodes than it should");
+    fake.does(&["/s/orders/b", "/s/orders/c"].map(Delete));
+    world.until("a d").await;
 }

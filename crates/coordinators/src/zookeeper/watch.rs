@@ -29,6 +29,8 @@ use crate::held::{Entry, Held};
 const CALM: Duration = Duration::from_millis(200);
 /// How long they may wait for that.
 const UNTOLD_MAX: Duration = Duration::from_secs(2);
+/// Most services below the base, and most nodes of their instances.
+const NODES_MAX: usize = 200_000;
 
 #[derive(Debug)]
 pub(super) struct Zookeeper {
@@ -47,6 +49,8 @@ pub(super) struct Zookeeper {
     untold_since: Option<Instant>,
     /// Services, which may be empty, by name.
     services: BTreeMap<String, Option<ServiceKey>>,
+    /// Most services, and most nodes of their instances.
+    pub(super) nodes_max: usize,
 }
 
 impl Zookeeper {
@@ -65,6 +69,7 @@ impl Zookeeper {
             staying: BTreeSet::new(),
             untold_since: None,
             services: BTreeMap::new(),
+            nodes_max: NODES_MAX,
         }
     }
 
@@ -169,10 +174,8 @@ impl Zookeeper {
         }
         if dirty.base {
             let names: BTreeSet<_> = self.names_of_services(session).await?.into_iter().collect();
-            let gone = self.services.keys().filter(|name| !names.contains(*name));
-            dirty.gone_services.extend(gone.cloned());
-            let is_new = |name: &String| !self.services.contains_key(name);
-            dirty.services.extend(names.into_iter().filter(is_new));
+            let known = self.services.keys().cloned().collect();
+            dirty.names_found(names, &known);
         }
         self.look_at_services(session, &mut dirty).await?;
         let (there, gone): (Vec<_>, Vec<_>) = dirty
@@ -202,6 +205,9 @@ impl Zookeeper {
         for name in dirty.services {
             let key = self.settings.basics.service(&name);
             is_new |= self.services.insert(name, key).is_none();
+        }
+        if self.services.len() > self.nodes_max || self.held.has_more_than(self.nodes_max) {
+            return Err(self.too_many());
         }
         if is_new && self.untold_since.is_none() {
             self.untold_since = Some(self.env.instant());
@@ -237,27 +243,22 @@ impl Zookeeper {
         session: &mut Session,
         dirty: &mut Dirty,
     ) -> Result<(), Ended> {
-        let services: Vec<_> = dirty.services.iter().cloned().collect();
-        if !self.single || services.is_empty() {
+        if !self.single {
             return Ok(());
         }
-        let (known, nodes) = self.nodes_of(session, services.clone()).await?;
-        dirty.services.retain(|name| known.contains(name));
-        let now: BTreeSet<_> = nodes.into_iter().collect();
-        for service in services {
-            let folder = format!("{}/", self.settings.tree.service(&service));
+        dirty.doubt_deletions();
+        let services: Vec<_> = dirty.services.iter().cloned().collect();
+        let mut known = BTreeSet::new();
+        for service in &services {
+            let folder = format!("{}/", self.settings.tree.service(service));
             for path in self.held.below(&folder) {
                 let node = path.strip_prefix(&folder).unwrap_or_default();
-                let place = (service.clone(), node.to_owned());
-                if !now.contains(&place) {
-                    dirty.instances.insert(place, false);
-                }
+                known.insert((service.clone(), node.to_owned()));
             }
         }
-        let new = now
-            .into_iter()
-            .filter(|place| !self.held.has(&self.path_of(place)));
-        dirty.instances.extend(new.map(|place| (place, true)));
+        let (there, nodes) = self.nodes_of(session, services).await?;
+        dirty.services_found(there);
+        dirty.nodes_found(&nodes.into_iter().collect(), &known);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -149,11 +150,49 @@ impl View {
     }
 
     pub(super) fn of_service(&self, key: &ServiceKey) -> Vec<Place> {
-        let places = self.instances.keys();
-        let of_service = places.skip_while(|place| place.0 < *key);
-        of_service
-            .take_while(|place| place.0 == *key)
-            .cloned()
-            .collect()
+        // The least of all ids.
+        let least = InstanceId::parse("!").map(|id| (key.clone(), id));
+        let from = least.map_or(Bound::Unbounded, Bound::Included);
+        let places = self.instances.range((from, Bound::Unbounded));
+        let places = places.map(|(place, _)| place);
+        let of_service = places.take_while(|place| place.0 == *key);
+        of_service.cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_model::{Name, SourceId};
+
+    use super::*;
+    use crate::frame::Found;
+
+    #[test]
+    fn the_instances_of_a_service_are_found_among_others() {
+        let mut view = View::default();
+        let ids = ["!", "!!", "A", "~"];
+        for (service, id) in ["a", "ab", "b"]
+            .into_iter()
+            .flat_map(|service| ids.map(|id| (service, id)))
+        {
+            let found = Found {
+                service: service.to_owned(),
+                id: id.to_owned(),
+                address: "10.0.0.1".parse().ok(),
+                ports: vec![(String::new(), 80)],
+                ..Found::default()
+            };
+            let namespace = Name::parse("default").unwrap();
+            let made = found.into_instance(&namespace, &SourceId::new("test"));
+            view.add(made.unwrap());
+        }
+        let of = |service: &str| view.of_service(&ServiceKey::parse(service).unwrap());
+        for service in ["a", "ab", "b"] {
+            let found = of(service);
+            assert!(found.iter().all(|place| place.0.to_string() == service));
+            let found: Vec<_> = found.iter().map(|place| place.1.as_str()).collect();
+            assert_eq!(found, ids);
+        }
+        assert!(of("aa").is_empty() && of("c").is_empty());
     }
 }

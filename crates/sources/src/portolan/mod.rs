@@ -19,6 +19,9 @@
 //! Portolan's guard has judged that already. What is missing after a restart, or when the
 //! watch begins anew, is gone by inference, which our own guard may hold.
 //!
+//! An instance that can't be read is passed over and told, and keeps what it said before.
+//! Where `namespaces` or `map` make one instance of two, it is gone when both are.
+//!
 //! Loops: instances are marked with the Portolan that had them first, in the metadata
 //! `portolan/origin`; those that are our own are left out, and a Portolan that is told to
 //! read itself says so and takes nothing.
@@ -30,6 +33,7 @@
 //! Trust: the other Portolan decides where requests for its services go. Keep it to
 //! namespaces that are its own with `namespaces` or `only`.
 
+mod claims;
 mod events;
 mod map;
 mod settings;

@@ -217,6 +217,66 @@ async fn namespaces_are_mapped_and_others_left_out() {
     world.until("left theirs").await;
 }
 
+/// The instance in one of their namespaces, at a port.
+fn of_namespace(namespace: &str, port: u16) -> Value {
+    let mut view = view("a");
+    view["namespace"] = json!(namespace);
+    view["endpoints"] = json!({"web": format!("10.0.0.1:{port}")});
+    view
+}
+
+#[tokio::test]
+async fn an_instance_that_two_namespaces_have_stays_while_one_does() {
+    let events = [
+        reset(),
+        put(&of_namespace("us", 82)),
+        put(&of_namespace("eu", 81)),
+        synced(7),
+    ];
+    let other = Other::new(2, &events);
+    let server = other.start();
+    let settings = json!({"url": server.url, "namespaces": {"eu": "default", "us": "default"}});
+    let mut world = World::of(&KIND, &settings);
+    let port = |change| instances(change)[0].endpoints[0].address.port();
+    assert_eq!(port(world.until("reset a").await), 81);
+    let gone = |namespace: &str| {
+        let gone = json!({"service": "orders", "namespace": namespace, "id": "a"});
+        format!("event: remove\ndata: {gone}\n\n")
+    };
+    other.say(gone("eu") + &synced(8));
+    assert_eq!(port(world.until("put a").await), 82);
+    let mut after = view("b");
+    after["namespace"] = json!("eu");
+    other.say(put(&of_namespace("eu", 81)) + &gone("us") + &put(&after) + &synced(9));
+    assert_eq!(port(world.until("put a").await), 81);
+    world.until("put b").await;
+    assert_eq!(world.besides(), [""; 0]);
+    other.say(gone("eu") + &synced(10));
+    world.until("left a").await;
+}
+
+#[tokio::test]
+async fn an_instance_that_can_not_be_read_any_more_keeps_what_it_said() {
+    let other = Other::new(2, &[reset(), put(&view("a")), synced(7)]);
+    let server = other.start();
+    let mut world = World::of(&KIND, &settings(&server));
+    world.until("reset a").await;
+    let mut spoilt = view("a");
+    spoilt["endpoints"] = json!({});
+    other.say(put(&spoilt) + &put(&view("b")) + &synced(8));
+    world.until("put b").await;
+    let unfit = world.unfit().unwrap_or_default();
+    assert!(unfit.starts_with("default/orders/a: "), "{unfit}");
+    other.say(reset() + &put(&spoilt) + &put(&view("c")) + &synced(9));
+    world.until("reset a c").await;
+    assert_eq!(world.besides(), [""; 0]);
+    other.say(put(&view("a")) + &gone("c") + &synced(10));
+    world.until("left c").await;
+    assert_eq!(world.unfit(), None);
+    other.say(put(&spoilt) + &gone("a") + &synced(11));
+    world.until("left a").await;
+}
+
 #[tokio::test]
 async fn a_refusal_is_told_with_what_to_do() {
     let other = Other::new(2, &[]);

@@ -1,20 +1,21 @@
 //! Follows the native watch of another Portolan.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_dialects::native::{Gone, InstanceView};
-use portolan_model::{ByteSize, Departure, InstanceId, NodeId, ServiceKey, SourceId};
+use portolan_model::{ByteSize, Departure, NodeId, SourceId};
 use portolan_runtime::Env;
 use portolan_wire::call::{Answer, Call, Stream};
 
 use super::{
+    claims::{Claims, Theirs},
     events::{Event, Events},
     map,
     settings::Settings,
 };
-use crate::frame::{Ended, Follow, Provenance, Servers, Teller, View, follow};
+use crate::frame::{Ended, Follow, Place, Provenance, Servers, Teller, follow};
 
 /// How long the answer may take to begin.
 const BEGIN: Duration = Duration::from_secs(10);
@@ -22,9 +23,6 @@ const BEGIN: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(45);
 /// The largest refusal that is read.
 const REFUSAL_MAX: ByteSize = ByteSize::from_bytes(64 << 10);
-
-/// How they call an instance: namespace, service, id.
-type Theirs = (String, String, String);
 
 #[derive(Debug)]
 pub(super) struct PortolanSource {
@@ -57,8 +55,7 @@ struct Watch {
     env: Env,
     servers: Servers,
     cursor: Option<Cursor>,
-    /// Where we put what they speak of.
-    places: BTreeMap<Theirs, (ServiceKey, InstanceId)>,
+    claims: Claims,
 }
 
 /// Up to where everything is known, and whose revision that is.
@@ -72,8 +69,8 @@ struct Cursor {
 struct Session {
     stream: Stream,
     provenance: Provenance,
-    /// Everything, while it is being told.
-    whole: Option<View>,
+    /// What was named so far, while everything is being told.
+    whole: Option<BTreeSet<Theirs>>,
 }
 
 impl Watch {
@@ -90,7 +87,7 @@ impl Watch {
             env,
             servers,
             cursor: None,
-            places: BTreeMap::new(),
+            claims: Claims::default(),
         }
     }
 
@@ -151,8 +148,7 @@ impl Watch {
         match event.name.as_str() {
             "reset" => {
                 self.cursor = None;
-                self.places.clear();
-                session.whole = Some(View::default());
+                session.whole = Some(BTreeSet::new());
             }
             "put" => {
                 let view: InstanceView = self.read(&event)?;
@@ -164,7 +160,9 @@ impl Watch {
             }
             "synced" => {
                 if let Some(whole) = session.whole.take() {
-                    teller.all(whole).await?;
+                    self.claims.keep(&whole);
+                    teller.all(self.claims.view()).await?;
+                    self.tell_unfit(teller);
                 }
                 let node = session.provenance.server().cloned();
                 self.cursor = event.id.map(|id| Cursor { node, id });
@@ -183,46 +181,52 @@ impl Watch {
     ) -> Result<(), Ended> {
         let theirs = theirs(&view.namespace, &view.service, &view.id);
         let made = map::instance(&self.settings, &self.source, &session.provenance, view);
-        let place = match &made {
-            Ok(Some(instance)) => Some((instance.key.clone(), instance.id.clone())),
-            Ok(None) | Err(_) => None,
-        };
-        let before = self.places.remove(&theirs);
-        if let Some(place) = &place {
-            self.places.insert(theirs, place.clone());
-        }
         if let Some(whole) = &mut session.whole {
-            whole.take(&format!("{}/{}", view.service, view.id), made);
+            whole.insert(theirs.clone());
+            self.claims.take(theirs, made);
             return Ok(());
         }
-        match made {
-            Ok(Some(instance)) => teller.put(instance).await?,
-            Ok(None) => {}
-            Err(why) => {
-                let (service, id) = (&*view.service, &*view.id);
-                tracing::debug!(source = %self.source, service, instance = id, reason = %why, "instance passed over");
-            }
-        }
-        if let Some((key, id)) = before.filter(|before| Some(before) != place.as_ref()) {
-            teller.remove(&key, &id, Departure::Explicit).await?;
-        }
-        Ok(())
+        let touched = self.claims.take(theirs, made);
+        self.tell(touched, teller).await
     }
 
-    /// Their guard has judged already: what they say is gone is gone.
     async fn remove(
         &mut self,
-        session: &Session,
+        session: &mut Session,
         gone: &Gone,
         teller: &mut Teller,
     ) -> Result<(), Ended> {
         let theirs = theirs(&gone.namespace, &gone.service, &gone.id);
-        let place = self.places.remove(&theirs);
-        // Within a whole view nothing can go: what is not in it is not there.
-        if let Some((key, id)) = place.filter(|_| session.whole.is_none()) {
+        if let Some(whole) = &mut session.whole {
+            // What is not in a whole view is not there.
+            whole.remove(&theirs);
+            return Ok(());
+        }
+        let touched = self.claims.forget(&theirs);
+        self.tell(touched, teller).await
+    }
+
+    /// Says what is at these places now. Their guard has judged already: what they say is
+    /// gone is gone.
+    async fn tell(&self, touched: BTreeSet<Place>, teller: &mut Teller) -> Result<(), Ended> {
+        let mut gone = Vec::new();
+        for place in touched {
+            // New ones first, so that the guard can tell a move from an outage.
+            match self.claims.at(&place) {
+                Some(instance) => teller.put(instance.clone()).await?,
+                None => gone.push(place),
+            }
+        }
+        for (key, id) in gone {
             teller.remove(&key, &id, Departure::Explicit).await?;
         }
+        self.tell_unfit(teller);
         Ok(())
+    }
+
+    fn tell_unfit(&self, teller: &Teller) {
+        let (count, example) = self.claims.unfit();
+        teller.passed_over(count, example.as_deref());
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, event: &Event) -> Result<T, Ended> {
