@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks import figures, machine, parts, peers, processes, registries, registry
 
 # Operations in one transaction of etcd; its limit is 128.
 BATCH = 100
 WRITERS = 4
+FAMILY = "known"
 SETTLE_SECONDS = 3.0
 VIEW_SECONDS = 300.0
 SOURCES = ("etcd", "consul")
@@ -28,8 +30,8 @@ class Foreign:
 
     title: str
     source: dict
-    fill: Callable[[int, int], None]
-    """Registers so many services of so many instances each."""
+    fill: Callable[[int], None]
+    """Registers so many instances of the family."""
     writer: Callable[[], Callable[[str, str, int, str], None]]
     """Makes a connection of its own: service, instance, port and a label."""
 
@@ -38,7 +40,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("sources", help="following registries of others")
     parser.add_argument("--sources", default=",".join(SOURCES), help=f"of {','.join(SOURCES)}")
     parser.add_argument("--services", type=int, default=5_000)
-    parser.add_argument("--instances", type=int, default=10, help="of each service")
     parser.add_argument("--rate", type=float, default=500, help="changes/s of the busy phase")
     parser.add_argument("--seconds", type=float, default=20, help="of the idle and the busy phase")
     parser.add_argument("--trials", type=int, default=200, help="writes that are timed a phase")
@@ -48,14 +49,15 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     os.sched_setaffinity(0, {peers.LOAD_CORE})
     machine.print_heading("sources")
-    total = arguments.services * arguments.instances
+    total = arguments.services * registries.INSTANCES
     print(f"Portolan {peers.version(peers.PEERS['portolan'])}; {arguments.services} services, {total} instances.\n")
     rows = []
     for name in arguments.sources.split(","):
         parts.say(f"filling {name}")
         foreign = {"etcd": start_etcd, "consul": start_consul}[name]()
-        foreign.fill(arguments.services, arguments.instances)
+        foreign.fill(total)
         rows += measure(foreign, arguments, total)
+        parts.say("\n".join(" | ".join(row) for row in rows))
         for server in reversed(list(processes.running)):
             server.stop()
     head = [
@@ -80,7 +82,7 @@ def measure(foreign: Foreign, arguments: argparse.Namespace, total: int) -> list
     idle_cpu = cpu_share(server, arguments.seconds)
     idle = Trial(foreign, fleet, ports["PLAIN"]).times(arguments.trials)
     rows = [row(f"{foreign.title}, idle", f"{view:.1f}", idle_cpu, server, idle, 0.0)]
-    churn = Churn(foreign, arguments)
+    churn = Churn(foreign, total, arguments.rate)
     busy_cpu = cpu_share(server, arguments.seconds)
     busy = Trial(foreign, fleet, ports["PLAIN"]).times(arguments.trials)
     rows.append(row(f"{foreign.title}, busy", "", busy_cpu, server, busy, churn.stop()))
@@ -164,23 +166,21 @@ class Trial:
 class Churn:
     """Changes labels of instances at a rate, on threads of its own."""
 
-    def __init__(self, foreign: Foreign, arguments: argparse.Namespace) -> None:
+    def __init__(self, foreign: Foreign, total: int, rate: float) -> None:
         self._ended = threading.Event()
         self._done = itertools.count()
         self._begin = time.monotonic()
-        pause = WRITERS / arguments.rate
-        target = (foreign, arguments.services, arguments.instances, pause)
+        target = (foreign, total, WRITERS / rate)
         self._threads = [threading.Thread(target=self._run, args=target) for _ in range(WRITERS)]
         for thread in self._threads:
             thread.start()
 
-    def _run(self, foreign: Foreign, services: int, instances: int, pause: float) -> None:
+    def _run(self, foreign: Foreign, total: int, pause: float) -> None:
         write = foreign.writer()
         due = time.monotonic()
         while not self._ended.is_set():
-            service, instance = random.randrange(services), random.randrange(instances)
-            port = port_of(service, instance)
-            write(f"s{service}", f"s{service}-{instance}", port, str(next(self._done)))
+            name = registries.Name(FAMILY, random.randrange(total))
+            write(name.service, name.instance, name.port, str(next(self._done)))
             due += pause
             self._ended.wait(max(0.0, due - time.monotonic()))
 
@@ -192,10 +192,6 @@ class Churn:
         return next(self._done) / (time.monotonic() - self._begin)
 
 
-def port_of(service: int, instance: int) -> int:
-    return 10_000 + (service * 16 + instance) % 50_000
-
-
 def start_etcd() -> Foreign:
     [etcd] = registries.start_etcd()
     port = etcd.ports["CLIENT"]
@@ -204,13 +200,10 @@ def start_etcd() -> Foreign:
         value = {"Op": 0, "Addr": f"127.0.0.1:{port}", "Metadata": {"n": label}}
         return {"key": text(f"services/{service}/{instance}"), "value": text(json.dumps(value))}
 
-    def fill(services: int, instances: int) -> None:
+    def fill(total: int) -> None:
         connection = registry.Connection(port)
-        keys = (
-            body(f"s{service}", f"s{service}-{instance}", port_of(service, instance), "")
-            for service in range(services)
-            for instance in range(instances)
-        )
+        names = (registries.Name(FAMILY, number) for number in range(total))
+        keys = (body(name.service, name.instance, name.port, "") for name in names)
         while batch := list(itertools.islice(keys, BATCH)):
             operations = [{"requestPut": one} for one in batch]
             ask(connection, "POST", "/v3/kv/txn", {"success": operations})
@@ -233,18 +226,12 @@ def start_consul() -> Foreign:
         body = {"ID": instance, "Name": service, "Address": "127.0.0.1", "Port": port, "Meta": {"n": label}}
         ask(connection, "PUT", "/v1/agent/service/register", body)
 
-    def fill(services: int, instances: int) -> None:
-        connection = registry.Connection(port)
-        for service in range(services):
-            for instance in range(instances):
-                name = f"s{service}-{instance}"
-                register(connection, f"s{service}", name, port_of(service, instance), "")
-
     def writer() -> Callable[[str, str, int, str], None]:
         connection = registry.Connection(port)
         return lambda *what: register(connection, *what)
 
     source = {"consul": {"url": f"http://127.0.0.1:{port}"}}
+    fill = partial(registries.consul(port).fill, FAMILY)
     return Foreign("our Consul front", source, fill, writer)
 
 
