@@ -3,6 +3,7 @@
 //! Only this crate reads a clock, draws chance and spawns tasks. Everything else
 //! asks an [`Env`], so that a test can put in its own time and replay a seed.
 
+mod backoff;
 mod dice;
 pub mod drain;
 mod env;
@@ -10,6 +11,7 @@ pub mod sockets;
 mod task;
 mod ticker;
 
+pub use backoff::{Backoff, PAUSE_MAX};
 pub use dice::Dice;
 pub use env::{Elapsed, Env};
 pub use task::Task;

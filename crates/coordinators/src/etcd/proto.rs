@@ -140,7 +140,10 @@ pub(crate) fn read_anything(input: &[u8]) {
     fn same<M: prost::Message + Default + PartialEq>(input: &[u8]) {
         if let Ok(message) = M::decode(input) {
             let again = M::decode(message.encode_to_vec().as_slice());
-            assert!(again.is_ok_and(|again| again == message), "a message changed");
+            assert!(
+                again.is_ok_and(|again| again == message),
+                "a message changed"
+            );
         }
     }
     same::<RangeResponse>(input);

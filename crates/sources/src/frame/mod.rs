@@ -4,7 +4,6 @@
 //! what the outside says into instances, [`follow`] keeps a source alive over outages,
 //! [`Teller`] says what changed and nothing else, [`Servers`] calls servers over HTTP.
 
-mod backoff;
 mod basics;
 mod fields;
 mod follow;
@@ -18,7 +17,8 @@ mod teller;
 mod tests;
 mod view;
 
-pub use backoff::{Backoff, PAUSE_MAX};
+pub use portolan_runtime::{Backoff, PAUSE_MAX};
+
 pub use basics::{Basics, address_of};
 pub use fields::Fields;
 pub use follow::{Ended, Follow, follow};

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use portolan_catalog::{Arrival, InboxHub, Inflow, News, Turn, inboxes};
 use portolan_model::{Change, Departure, Health, Instance, Name, Override, ServiceKey, SourceId};
-use portolan_runtime::{Dice, Env, Task};
+use portolan_runtime::{Env, Task};
 use serde_json::{Value, json};
 
 use super::*;
@@ -179,23 +179,6 @@ async fn a_server_that_is_not_there_is_told_at_once_and_tried_again() {
         world.said_within(60).await,
         ["stale refused", "stale refused", "reset a"]
     );
-}
-
-#[test]
-fn pauses_grow_to_their_limit_and_begin_anew() {
-    let mut backoff = Backoff::new(Dice::new(7));
-    let pauses: Vec<_> = (0..12).map(|_| backoff.next(None)).collect();
-    assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX));
-    assert!(pauses[0] <= Duration::from_millis(250));
-    assert!(pauses[11] >= PAUSE_MAX / 2);
-    backoff.reset();
-    assert!(backoff.next(None) <= Duration::from_millis(250));
-    assert_eq!(
-        backoff.next(Some(Duration::from_mins(1))),
-        Duration::from_mins(1)
-    );
-    let asked_too_much = backoff.next(Some(Duration::from_hours(9)));
-    assert_eq!(asked_too_much, Duration::from_mins(5));
 }
 
 #[test]

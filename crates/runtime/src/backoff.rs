@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portolan_runtime::Dice;
+use crate::Dice;
 
 /// The first pause.
 const FIRST: Duration = Duration::from_millis(250);
@@ -44,5 +44,27 @@ impl Backoff {
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_begin_anew() {
+        let mut backoff = Backoff::new(Dice::new(7));
+        let pauses: Vec<_> = (0..12).map(|_| backoff.next(None)).collect();
+        assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX));
+        assert!(pauses[0] <= Duration::from_millis(250));
+        assert!(pauses[11] >= PAUSE_MAX / 2);
+        backoff.reset();
+        assert!(backoff.next(None) <= Duration::from_millis(250));
+        assert_eq!(
+            backoff.next(Some(Duration::from_mins(1))),
+            Duration::from_mins(1)
+        );
+        let asked_too_much = backoff.next(Some(Duration::from_hours(9)));
+        assert_eq!(asked_too_much, Duration::from_mins(5));
     }
 }
