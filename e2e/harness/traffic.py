@@ -27,17 +27,28 @@ class Load:
         return self
 
     def __exit__(self, *_unused) -> None:
+        self._settle()
         self._over.set()
         for client in self._clients:
             client.join(10)
 
     def check(self, what: str) -> None:
         """Says what became of all requests; none may have failed or gone astray."""
+        self._settle()
         total = sum(self.answered.values())
         print(f"\n{what}: {total} requests, {len(self.failed)} failed, {len(self.misrouted)} misrouted")
         assert not self.failed, self.failed[:5]
         assert not self.misrouted, self.misrouted[:5]
         assert total > 100, total
+
+    def _settle(self) -> None:
+        """What was over at once has to have been seen by some requests."""
+        end = time.monotonic() + 10
+        while not self._over.is_set() and self._seen() <= 100 and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _seen(self) -> int:
+        return sum(self.answered.values()) + len(self.failed)
 
     def _ask(self, port: int, path: str, pause: float) -> None:
         client = None

@@ -7,6 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use portolan_runtime::{Env, drain::DrainWatch};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::Notify,
 };
 use tokio_rustls::server::TlsStream;
 
@@ -36,6 +38,9 @@ use crate::tls::{ServerTls, names_of};
 
 /// The smallest head buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
+/// Who connected just before a drain began may ask within this time: the request is on its
+/// way, and nobody could know.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// Requests of one HTTP/2 connection at a time, watches among them: each may hold a body.
 const REQUESTS_AT_ONCE: u32 = 32;
 
@@ -98,7 +103,7 @@ impl Connection {
         let greeted = self.env.timeout(limits.head_timeout, greeting(&mut stream));
         let greeted = tokio::select! {
             greeted = greeted => greeted,
-            () = drain.draining() => return,
+            () = self.over_for_strangers(&mut drain) => return,
         };
         let Ok(Ok(unread)) = greeted else { return };
         let is_http2 = unread == PREFACE;
@@ -127,9 +132,16 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let limits = &self.settings.limits;
-        let service = service_fn(|request| async {
-            Ok::<_, Never>(self.answer(request, names.as_ref()).await)
+        let asked = Notify::new();
+        let service = service_fn(|request| {
+            asked.notify_one();
+            async { Ok::<_, Never>(self.answer(request, names.as_ref()).await) }
         });
+        let over = async {
+            drain.draining().await;
+            // Whoever has asked once knows that connections end.
+            let _silent = self.env.timeout(FIRST_REQUEST, asked.notified()).await;
+        };
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -140,11 +152,17 @@ impl Connection {
         );
         tokio::select! {
             served = connection.as_mut() => served,
-            () = drain.draining() => {
+            () = over => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         }
+    }
+
+    /// Resolves when a drain is over for those who have not asked for anything yet.
+    async fn over_for_strangers(&self, drain: &mut DrainWatch) {
+        drain.draining().await;
+        self.env.sleep(FIRST_REQUEST).await;
     }
 
     /// Many requests at a time; without any for too long the connection is closed.

@@ -6,7 +6,10 @@ use http::StatusCode;
 use portolan_model::route::{Protocol, UpstreamTls, Verify};
 use portolan_runtime::{Task, drain::Drain};
 use portolan_testkit::{Authority, Issued, Scratch, Validity};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::*;
 use crate::{
@@ -56,7 +59,7 @@ fn echo() -> Arc<dyn Handler> {
 
 /// Sends bytes and reads until the server closes.
 async fn talk(address: SocketAddr, text: &str) -> String {
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // A reset after the answer is an end, too.
@@ -113,9 +116,7 @@ async fn a_connection_over_the_limit_is_closed_at_once() {
         ..Limits::default()
     };
     let server = server(limits, echo());
-    let mut first = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
+    let mut first = TcpStream::connect(server.address).await.unwrap();
     first
         .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
@@ -178,9 +179,7 @@ async fn a_drain_lets_the_answer_under_way_come_to_its_end() {
 
 /// Speaks HTTP/2; the task is its connection.
 async fn http2(server: &Server) -> (h2::client::SendRequest<bytes::Bytes>, Task) {
-    let stream = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
+    let stream = TcpStream::connect(server.address).await.unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     let task = server.env.spawn("client", async {
         // How it ends is the tests' matter.
@@ -255,6 +254,26 @@ async fn http2_without_requests_is_closed_and_with_one_it_is_not() {
     open.send_replace(true);
     assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
     stays.await;
+}
+
+#[tokio::test]
+async fn who_connected_before_a_drain_is_answered_once() {
+    let server = server(Limits::default(), echo());
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut begun = TcpStream::connect(server.address).await.unwrap();
+    begun.write_all(&request.as_bytes()[..8]).await.unwrap();
+    // Connections are accepted in their order, so the first two are as well.
+    let last = request.replace("localhost", "localhost\r\nconnection: close");
+    assert!(talk(server.address, &last).await.contains("200 OK"));
+    server.drain.start();
+    silent.write_all(request.as_bytes()).await.unwrap();
+    begun.write_all(&request.as_bytes()[8..]).await.unwrap();
+    for stream in [&mut silent, &mut begun] {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -390,9 +409,7 @@ async fn a_client_over_its_own_limit_is_closed_and_others_are_not() {
         ..Limits::default()
     };
     let server = server(limits, echo());
-    let mut first = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
+    let mut first = TcpStream::connect(server.address).await.unwrap();
     let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
     first.write_all(request.as_bytes()).await.unwrap();
     assert_eq!(first.read_u8().await.unwrap(), b'H');
