@@ -1,11 +1,17 @@
 //! What the control plane gives to a successor, takes from a predecessor, and keeps in the
 //! store meanwhile.
 
+use std::time::Duration;
+
 use portolan_config::Plan;
 use portolan_runtime::sockets::Sockets;
 
 use super::Control;
 use crate::store;
+
+/// How long a hand-over waits for answers that have begun: longer than whoever connected just
+/// before has to ask.
+const SETTLING: Duration = Duration::from_millis(800);
 
 impl Control {
     /// Reads tokens from the store, if there is one: without, those of the configuration count.
@@ -19,12 +25,25 @@ impl Control {
         }
     }
 
-    /// Stops accepting and gives away what is only in memory: from now on, the registry
-    /// takes no writes, so that none is lost that was answered.
-    pub(crate) async fn stop_and_export(&mut self) -> Vec<u8> {
+    /// Takes no more connections, and lets those that are there have their answers while the
+    /// registry and the ledger still take writes. Whoever watches is not waited for long.
+    pub(crate) async fn stop_accepting(&mut self) {
         for listener in self.listeners() {
             listener.stop_accepting();
         }
+        let env = self.env.clone();
+        let listeners = self.listeners();
+        let ended = async {
+            for listener in listeners {
+                listener.ended().await;
+            }
+        };
+        let _watched = env.timeout(SETTLING, ended).await;
+    }
+
+    /// Gives away what is only in memory: from now on, the registry takes no writes, so that
+    /// none is lost that was answered.
+    pub(crate) async fn export(&mut self) -> Vec<u8> {
         let handed = self.registry.export().await.unwrap_or_default();
         // The successor opens the store: two processes can't.
         let _ended = self.registry.attach(None).await;

@@ -227,8 +227,9 @@ impl Program {
         tracing::info!(version, "handing over");
         let handed = async {
             visit.offer(&self.sockets, &self.lock).await?;
+            self.control.stop_accepting().await;
             self.gateway.stop_accepting();
-            let state = self.control.stop_and_export().await;
+            let state = self.control.export().await;
             visit.hand_over(&state).await
         };
         match handed.await {
