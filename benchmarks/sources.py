@@ -134,7 +134,7 @@ def cpu_share(server: processes.Server, seconds: float) -> float:
 
 
 class Trial:
-    """Moves an instance between two backends, and asks for it until it has moved."""
+    """Registers instances of new services, and asks for each until it answers."""
 
     def __init__(self, foreign: Foreign, fleet: registry.Fleet, gateway: int) -> None:
         self._write = foreign.writer()
@@ -153,14 +153,15 @@ class Trial:
         time.sleep(random.uniform(0.001, 0.015))
         port, name = self._sides[number % 2]
         begin = time.perf_counter()
-        self._write(self._service, f"{self._service}-1", port, str(number))
+        service = f"{self._service}-{number}"
+        self._write(service, f"{service}-1", port, str(number))
         while True:
-            status, fields, _ = self._client.ask("GET", f"/{self._service}/")
+            status, fields, _ = self._client.ask("GET", f"/{service}/")
             elapsed = time.perf_counter() - begin
             if status == 200 and fields.get("x-instance") == name:
                 return elapsed
             if elapsed > 30:
-                raise processes.ServerFailed(f"{self._service} is not routed to {name}: {status}")
+                raise processes.ServerFailed(f"{service} is not routed to {name}: {status}")
 
 
 class Churn:
