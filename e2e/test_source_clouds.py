@@ -102,7 +102,13 @@ def origins_of(gateway, path: str, requests: int = 30) -> set:
 
 
 def serves(gateway, names: set, path: str, seconds: float = 15) -> None:
-    until(lambda: origins_of(gateway, path) == names, f"{names} at {path}", seconds)
+    seen = []
+    try:
+        until(lambda: seen.append(origins_of(gateway, path)) or seen[-1] == names, f"{names} at {path}", seconds)
+    except AssertionError as error:
+        _, sources = gateway.admin("GET", "/v1/sources")
+        _, guard = gateway.admin("GET", "/v1/guard")
+        raise AssertionError(f"{error}; {seen[-1]} was seen; sources: {sources}; guard: {guard}") from error
 
 
 def members(gateway, service: str) -> dict:

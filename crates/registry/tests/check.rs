@@ -38,7 +38,10 @@ use tokio::{
 };
 
 /// Keeps what it hears.
-struct Listener(mpsc::UnboundedSender<(Subject, Option<Verdict>)>);
+struct Listener {
+    heard: mpsc::UnboundedSender<(Subject, Option<Verdict>)>,
+    states: Checks,
+}
 
 impl Bench for Listener {
     fn hear<'a>(
@@ -47,7 +50,13 @@ impl Bench for Listener {
         _: SocketAddr,
         verdict: Option<Verdict>,
     ) -> Hearing<'a> {
-        self.0.send((subject.clone(), verdict)).unwrap();
+        // Whoever is woken by the verdict looks at the checks, and comes again only with the
+        // next one.
+        let shown = self.states.of(subject);
+        if let Some(verdict) = &verdict {
+            assert!(shown.iter().any(|state| state.health == verdict.health));
+        }
+        self.heard.send((subject.clone(), verdict)).unwrap();
         Box::pin(async {})
     }
 }
@@ -75,7 +84,10 @@ fn probed_by(env: Env, errands: Arc<dyn Errands>) -> Probed {
         registry: world.registry.clone(),
         orders: world.orders.take().unwrap(),
         checks: checks.subscribe(),
-        bench: Arc::new(Listener(sender)),
+        bench: Arc::new(Listener {
+            heard: sender,
+            states: world.checks.clone(),
+        }),
         errands,
         reports: world.reports.take().unwrap(),
     });

@@ -329,6 +329,8 @@ impl Prober {
         else {
             return;
         };
+        // Whoever is woken by the change looks at the board, and comes again only with the next.
+        self.show();
         if is_foreign {
             self.bench.hear(&subject, home, verdict).await;
         } else {
