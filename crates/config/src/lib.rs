@@ -38,8 +38,9 @@ pub use reference::reference_markdown;
 pub use schema::schema;
 pub use settings::{
     Access, AccessLog, Admin, Automatic, CONNECTIONS_PER_CLIENT, Checks, ClientTimeouts,
-    ControlLimits, ControlTls, DeclaredToken, Front, Gateway, Limits, Listener, ListenerTls,
-    LogFormat, LogPath, Protocols, ProxyHeader, REQUESTS_PER_CLIENT, Registry, Security, Status,
+    ControlLimits, ControlTls, DeclaredToken, Dns, DnsRate, DnsZones, Front, Gateway, Limits,
+    Listener, ListenerTls, LogFormat, LogPath, Protocols, ProxyHeader, REQUESTS_PER_CLIENT,
+    Registry, Security, Status,
 };
 pub use substitute::SCALAR_BYTES_MAX;
 pub use tree::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};

@@ -5,6 +5,7 @@
 
 mod check;
 mod control;
+mod dns;
 mod listener;
 mod plug;
 mod route;

@@ -6,6 +6,7 @@
 mod foreign;
 mod gates;
 mod listener;
+mod names;
 mod ports;
 mod probing;
 mod signed;
@@ -33,6 +34,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use foreign::Fronts;
 use gates::Gates;
 use listener::{Listener, Wanted};
+use names::Names;
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
 use signed::Signed;
@@ -94,6 +96,7 @@ pub(crate) struct Control {
     admin: Listener,
     status: Listener,
     fronts: Fronts,
+    names: Names,
     gates: Gates,
     probing: Probing,
     /// Where the gateway serves services by name; none if it does not.
@@ -135,6 +138,7 @@ impl Control {
         let (kept, around) = ((&registry, &ledger), (&env, &gates, &node));
         let checks = (&found, &probing);
         let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
+        let names = Names::new(&env, &view, &plan, fronts.consul());
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -162,6 +166,7 @@ impl Control {
             admin: Listener::new("admin", signed(&gates, admin, &node), env.clone()),
             status: Listener::new("status", status, env.clone()),
             fronts,
+            names,
             gates,
             _tasks: tasks,
             env,
@@ -233,6 +238,12 @@ impl Control {
             }
         }
         self.fronts.follow(&plan.registry, sockets);
+        self.serve_names(plan, sockets);
+    }
+
+    /// Answers DNS from now on, when there is something to answer.
+    pub(crate) fn serve_names(&mut self, plan: &Plan, sockets: &mut Sockets) {
+        self.names.follow(plan, sockets);
     }
 
     /// Says where the gateway serves services by their names; none if it does not.
@@ -279,6 +290,7 @@ impl Control {
     /// Ends watches and lets the answers that have begun come to their end.
     pub(crate) async fn close(&mut self) {
         self.drain.start();
+        self.names.stop_accepting();
         for listener in self.listeners() {
             listener.stop_accepting();
         }
@@ -297,6 +309,11 @@ impl Control {
     /// Where the admin API is.
     pub(crate) fn admin_address(&self) -> Option<std::net::SocketAddr> {
         self.admin.address()
+    }
+
+    /// Where DNS is answered, if it is.
+    pub(crate) fn dns_address(&self) -> Option<std::net::SocketAddr> {
+        self.names.address()
     }
 
     /// Where clients of Eureka are served, if they are.
