@@ -1,6 +1,7 @@
 //! The whole reader, from text to plan and findings.
 
 mod access;
+mod dns;
 mod hostile;
 mod objects;
 mod plugs;
