@@ -3,6 +3,13 @@
 //! A bounded ring of entries, one a revision. Each holds the events as they were
 //! taken in and, to go back in time, what every touched instance looked like before.
 //! Like the catalogue it is immutable to readers and shares its chunks.
+//!
+//! Behind the ring lies the [`Past`]: what processes before this one stored of theirs.
+
+mod line;
+mod past;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,6 +17,12 @@ use std::{
 };
 
 use portolan_model::{Change, Event, Instance, InstanceId, Revision, ServiceKey, Timestamp};
+
+use self::past::Standing;
+pub use self::{
+    line::{LINE_BYTES_MAX, Line},
+    past::{BadLine, Past},
+};
 
 /// Most entries that are remembered.
 pub const JOURNAL_ENTRIES_MAX: usize = 8_192;
@@ -36,6 +49,18 @@ pub struct Journal {
     weight: usize,
     /// All that happened after this revision is known.
     oldest: Revision,
+    /// Where the ring began; it has forgotten something if `oldest` is later.
+    began: Revision,
+    resumed: Option<Resumed>,
+}
+
+/// Where this process took up what lay behind it.
+#[derive(Clone, Debug)]
+struct Resumed {
+    past: Arc<Past>,
+    /// The catalogue had become what it was before by this revision.
+    at: Revision,
+    since: Timestamp,
 }
 
 /// One step of the catalogue.
@@ -53,6 +78,7 @@ pub(crate) struct Undo {
     pub(crate) key: ServiceKey,
     pub(crate) id: InstanceId,
     pub(crate) before: Option<Arc<Instance>>,
+    pub(crate) after: Option<Arc<Instance>>,
 }
 
 /// An instance of the merged catalogue as it was before a step that touched it.
@@ -73,7 +99,23 @@ impl Journal {
             entries: 0,
             weight: 0,
             oldest,
+            began: oldest,
+            resumed: None,
         }
+    }
+
+    /// Takes up what processes before this one stored. By the revision `at` the catalogue has
+    /// become again what it was at their end.
+    pub(crate) fn resume(&mut self, past: Arc<Past>, at: Revision, now: Timestamp) {
+        if past.newest() >= self.oldest {
+            // Another process went on while this one began: only one of them is told of.
+            *self = Self::new(at);
+        }
+        self.resumed = Some(Resumed {
+            past,
+            at,
+            since: now,
+        });
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
@@ -99,16 +141,63 @@ impl Journal {
             self.entries -= 1;
             self.weight -= entry.weight();
             self.oldest = entry.revision;
+            self.resumed.take_if(|resumed| resumed.at < entry.revision);
         }
         if first.is_empty() {
             chunks.pop_front();
         }
     }
 
-    /// The oldest revision that [`Self::since`] can start from.
+    /// The oldest revision of this process that [`Self::since`] can start from.
     #[must_use]
     pub const fn oldest(&self) -> Revision {
         self.oldest
+    }
+
+    /// The oldest revision of which it is known what instances were, in this process or before.
+    #[must_use]
+    pub fn earliest(&self) -> Revision {
+        let resumed = self.resumed.as_ref();
+        resumed.map_or(self.oldest, |resumed| resumed.past.oldest())
+    }
+
+    /// The oldest revision that [`Self::told_since`] can start from.
+    #[must_use]
+    pub fn told_from(&self) -> Revision {
+        let resumed = self.resumed.as_ref().filter(|_| self.oldest == self.began);
+        resumed.map_or(self.oldest, |resumed| resumed.past.told_from())
+    }
+
+    /// Every event after `revision`, oldest first, those of processes before this one included.
+    ///
+    /// # Errors
+    /// [`Forgotten`] if the journal does not reach back that far.
+    pub fn told_since(&self, revision: Revision) -> Result<Vec<Event>, Forgotten> {
+        if revision >= self.oldest {
+            return self.since(revision);
+        }
+        let oldest = self.told_from();
+        let Some(resumed) = self.resumed.as_ref().filter(|_| revision >= oldest) else {
+            return Err(Forgotten {
+                wanted: revision,
+                oldest,
+            });
+        };
+        let mut events = resumed.past.told_since(revision);
+        events.extend(self.since(self.oldest)?);
+        Ok(events)
+    }
+
+    /// What is to be stored of every entry after `revision`, oldest first.
+    ///
+    /// # Errors
+    /// [`Forgotten`] if the journal does not reach back that far: [`Line::gap`] says so to
+    /// whoever reads them.
+    pub fn lines_since(&self, revision: Revision) -> Result<impl Iterator<Item = Line>, Forgotten> {
+        self.check(revision)?;
+        let mut entries: Vec<_> = self.newest_first(revision).collect();
+        entries.reverse();
+        Ok(entries.into_iter().map(Line::of))
     }
 
     /// Every event after `revision`, oldest first.
@@ -147,12 +236,20 @@ impl Journal {
         Ok(touched)
     }
 
-    /// The revision that the catalogue had at a time; `None` if that is forgotten.
+    /// The revision that the catalogue had at a time, in this process or before; `None` if
+    /// that is forgotten.
     #[must_use]
     pub fn revision_at(&self, time: Timestamp) -> Option<Revision> {
         let entries = self.newest_first(self.oldest);
         let mut earlier = entries.skip_while(|entry| entry.at > time);
-        earlier.next().map(|entry| entry.revision)
+        if let Some(entry) = earlier.next() {
+            return Some(entry.revision);
+        }
+        let resumed = self.resumed.as_ref()?;
+        if resumed.since <= time {
+            return Some(resumed.at);
+        }
+        resumed.past.revision_at(time)
     }
 
     /// What the instances of a service were at `revision`, given what they are `today`.
@@ -162,21 +259,36 @@ impl Journal {
         today: &[Arc<Instance>],
         revision: Revision,
     ) -> Result<Vec<Arc<Instance>>, Forgotten> {
-        self.check(revision)?;
+        let past = self.past_of(revision)?;
+        let until = past.map_or(revision, |resumed| resumed.at);
         let mut instances: BTreeMap<_, _> = today
             .iter()
-            .map(|instance| (&instance.id, instance))
+            .map(|instance| (instance.id.clone(), Arc::clone(instance)))
             .collect();
         let undo = self
-            .newest_first(revision)
+            .newest_first(until)
             .flat_map(|entry| entry.undo.iter().rev());
         for undo in undo.filter(|undo| undo.key == *key) {
             match &undo.before {
-                Some(before) => instances.insert(&undo.id, before),
+                Some(before) => instances.insert(undo.id.clone(), Arc::clone(before)),
                 None => instances.remove(&undo.id),
             };
         }
-        Ok(instances.into_values().map(Arc::clone).collect())
+        if let Some(Resumed { past, .. }) = past {
+            past.rewind(key, &mut instances, revision);
+        }
+        Ok(instances.into_values().collect())
+    }
+
+    /// What is behind this process, if it is needed to go back that far.
+    fn past_of(&self, wanted: Revision) -> Result<Option<&Resumed>, Forgotten> {
+        if wanted >= self.oldest {
+            return Ok(None);
+        }
+        let oldest = self.earliest();
+        let reaches = wanted >= oldest;
+        let resumed = self.resumed.as_ref().filter(|_| reaches);
+        resumed.map(Some).ok_or(Forgotten { wanted, oldest })
     }
 
     fn check(&self, wanted: Revision) -> Result<(), Forgotten> {
@@ -195,6 +307,17 @@ impl Journal {
             .flat_map(|chunk| chunk.iter().rev())
             .map(Arc::as_ref)
             .take_while(move |entry| entry.revision > after)
+    }
+}
+
+impl Undo {
+    /// What became of the instance.
+    fn standing(&self) -> Standing {
+        match &self.after {
+            None => Standing::Gone,
+            Some(after) if after.state.stale => Standing::Stale,
+            Some(_) => Standing::There,
+        }
     }
 }
 

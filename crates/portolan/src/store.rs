@@ -9,7 +9,9 @@ use portolan_admin::{Backed, BackingUp, Backup};
 use portolan_model::Name;
 use portolan_registry::Stored;
 use portolan_runtime::Env;
-use portolan_store::{Condition, Embedded, Facts, Ledger, Settings, Start, StoreError};
+use portolan_store::{
+    Condition, Embedded, Facts, JournalLine, Ledger, Settings, Start, StoreError,
+};
 use tokio::sync::watch;
 
 use crate::load::chain;
@@ -28,6 +30,8 @@ pub(crate) struct Store {
     embedded: watch::Sender<Option<Embedded>>,
     /// How it is; [`Condition::Failed`] while it is not open.
     condition: watch::Sender<Condition>,
+    /// What the journal held when the store was opened, until it is taken up.
+    lines: Option<Vec<JournalLine>>,
 }
 
 impl Store {
@@ -38,6 +42,7 @@ impl Store {
             folder,
             embedded: watch::Sender::new(None),
             condition: watch::Sender::new(Condition::Failed),
+            lines: None,
         }
     }
 
@@ -81,12 +86,18 @@ impl Store {
         if let Start::Recovered { revision } = start {
             tracing::info!(%revision, "the last process was cut off; all that was acknowledged is there");
         }
-        let loaded = embedded.load().await?;
+        let mut loaded = embedded.load().await?;
+        self.lines = Some(std::mem::take(&mut loaded.journal));
         let telling = tell(embedded.condition(), self.condition.clone());
         self.env.spawn("store-condition", telling).detach();
         let facts = Arc::new(embedded.clone());
         self.embedded.send_replace(Some(embedded));
         Ok(Stored { facts, loaded })
+    }
+
+    /// What the journal held when the store was opened, once.
+    pub(crate) fn take_lines(&mut self) -> Option<Vec<JournalLine>> {
+        self.lines.take()
     }
 
     /// Commits what waits and lets go of the file.

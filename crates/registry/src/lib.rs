@@ -13,6 +13,7 @@ mod keeper;
 mod per_instance;
 mod reader;
 mod registry;
+mod settling;
 mod succession;
 pub mod watch;
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use portolan_model::{Change, Instance, Origin, SourceId};
+use portolan_model::{Change, Instance, Origin, RevisionClock, SourceId, Timestamp};
 
 use super::{Fold, Step, share::owned_by};
+use crate::Past;
 
 /// Why a source is stale that has not spoken to this process yet.
 const REASON: &str = "not heard from since the program started; this is what it said before";
@@ -42,5 +43,16 @@ impl Fold {
         if is_unheard {
             self.stale(step, origin, REASON.into());
         }
+    }
+
+    /// Takes up the journals of processes before this one. Revisions go on above theirs.
+    pub(super) fn recall(&mut self, now: Timestamp, past: Arc<Past>) {
+        if past.newest() >= self.catalog.revision {
+            let reached = self.clock.next(now).max(past.newest());
+            self.clock = RevisionClock::new(reached);
+            self.catalog.revision = self.clock.next(now);
+        }
+        let at = self.catalog.revision;
+        self.catalog.journal.resume(past, at, now);
     }
 }

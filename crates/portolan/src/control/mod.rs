@@ -37,7 +37,7 @@ use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
 use signed::Signed;
 
-use crate::{memory::Memory, store::Store};
+use crate::{history::History, memory::Memory, store::Store};
 
 /// The source that our own instances are of.
 const REGISTRY: &str = "registry";
@@ -102,6 +102,7 @@ pub(crate) struct Control {
     /// Ends watches.
     drain: Drain,
     memory: Memory,
+    history: History,
     _tasks: Vec<Task>,
 }
 
@@ -122,9 +123,11 @@ impl Control {
         } = parts;
         let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
         let memory = Memory::new(&env, &view, hub.recollection(), store.opened());
+        let history = History::new(&env, &view, hub.recollection(), store.opened());
         let inbox = hub.open(&SourceId::new(REGISTRY), Turn::First);
         let kept = (inbox, Arc::clone(&reader));
         let (registry, desk, orders) = registry(&env, &plan, witness, kept, stored);
+        let registry = registry.with_journal(history.stored());
         let (watches, watching) = Hub::new(&*reader);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let probing = Probing::new(&plan);
@@ -175,15 +178,21 @@ impl Control {
             reloads,
             drain,
             memory,
+            history,
         }
     }
 
-    /// Begins to keep what sources say, and waits until the catalogue has what they said
-    /// before. Their inboxes must be open.
+    /// Begins to keep what sources say and what happens, and waits until the catalogue has what
+    /// there was before. The sources' inboxes must be open.
     pub(crate) async fn remember(&mut self) {
         self.memory.begin();
         if self.store.ledger().is_some() {
             self.memory.wait().await;
+        }
+        if let Some(lines) = self.store.take_lines() {
+            // A registry that has ended ends with the program.
+            let _adopted = self.registry.caught_up().await;
+            self.history.begin(lines, &SourceId::new(REGISTRY)).await;
         }
     }
 

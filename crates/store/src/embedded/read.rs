@@ -60,6 +60,15 @@ fn tail(transaction: &ReadTransaction) -> Result<Vec<JournalLine>, Error> {
     Ok(lines)
 }
 
+/// The bytes of all lines of the journal.
+pub(super) fn journal_bytes(transaction: &ReadTransaction) -> Result<u64, Error> {
+    let mut bytes = 0;
+    for row in transaction.open_table(JOURNAL)?.iter()? {
+        bytes += row?.1.value().1.len() as u64;
+    }
+    Ok(bytes)
+}
+
 pub(super) fn revision(transaction: &ReadTransaction) -> Result<Revision, Error> {
     let found = transaction.open_table(META)?.get(REVISION)?;
     Ok(found.map_or(Revision::FIRST, |raw| Revision::from_u64(raw.value())))

@@ -24,7 +24,7 @@ pub(super) fn events(parts: &Parts, query: &Query<'_>) -> Result<Response, Refus
     let journal = catalog.journal();
     let after = query::revision(query, "after")?;
     let mut events = journal
-        .since(after.unwrap_or(journal.oldest()))
+        .told_since(after.unwrap_or(journal.told_from()))
         .map_err(Refusal::from)?;
     let is_cut = after.is_some() && cut(&mut events, limit);
     if after.is_none() {

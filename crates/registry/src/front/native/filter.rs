@@ -157,7 +157,7 @@ pub(super) fn moment(query: &Query<'_>, catalog: &Catalog) -> Result<Revision, R
         .map_err(|error| Refusal::malformed(format!("`at` is a revision or a time: {error}")))?;
     let known = catalog.journal().revision_at(time);
     known.ok_or_else(|| {
-        let oldest = catalog.journal().oldest();
+        let oldest = catalog.journal().earliest();
         let detail = format!("what was at {time} is forgotten; the journal goes back to {oldest}");
         Refusal::forgotten(detail)
     })

@@ -142,6 +142,37 @@ fn the_journal_keeps_so_many_lines_and_forgets_the_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_journal_keeps_so_many_bytes_over_a_restart() {
+    let (scratch, env) = (Scratch::new(), Env::virtual_time(1));
+    let mut settings = Settings::of(scratch.path().join("store"));
+    let of = |revision, bytes| {
+        let mut batch = Batch::new();
+        batch.write(JournalLine {
+            text: vec![b'x'; bytes].into(),
+            ..line(revision, 1)
+        });
+        batch
+    };
+    settings.journal.bytes = ByteSize::from_bytes(100);
+    let kept = async |store: &Embedded| {
+        let lines = store.load().await.unwrap().journal;
+        let revisions = lines.iter().map(|line| line.revision.as_u64());
+        revisions.collect::<Vec<_>>()
+    };
+    let (store, _) = Embedded::open(&env, settings.clone()).unwrap();
+    for revision in 1..=4 {
+        store.commit(of(revision, 25)).await.unwrap();
+    }
+    // One that is written again counts once.
+    store.commit(of(4, 25)).await.unwrap();
+    assert_eq!(kept(&store).await, [1, 2, 3, 4]);
+    store.close().await;
+    let (store, _) = Embedded::open(&env, settings).unwrap();
+    store.commit(of(5, 1)).await.unwrap();
+    assert_eq!(kept(&store).await, [2, 3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stricter_retention_takes_effect_a_little_at_a_time() {
     let (scratch, env) = (Scratch::new(), Env::virtual_time(1));
     let mut settings = Settings::of(scratch.path().join("store"));
@@ -154,6 +185,7 @@ async fn a_stricter_retention_takes_effect_a_little_at_a_time() {
     store.close().await;
     settings.journal = Retention {
         lines: 10,
+        bytes: ByteSize::from_bytes(1 << 20),
         age: Duration::from_secs(1),
     };
     let (store, _) = Embedded::open(&env, settings).unwrap();
