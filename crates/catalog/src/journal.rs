@@ -4,7 +4,8 @@
 //! taken in and, to go back in time, what every touched instance looked like before.
 //! Like the catalogue it is immutable to readers and shares its chunks.
 //!
-//! Behind the ring lies the [`Past`]: what processes before this one stored of theirs.
+//! Behind the ring lies the [`Past`]: what was stored, of this process and of those before
+//! it. It is read when somebody asks for it, so that no memory is held for it.
 
 mod line;
 mod past;
@@ -25,7 +26,7 @@ pub use self::{
 };
 
 /// Most entries that are remembered.
-pub const JOURNAL_ENTRIES_MAX: usize = 8_192;
+pub const JOURNAL_ENTRIES_MAX: usize = 2_048;
 /// Most services and instances that all entries together may mention.
 pub const JOURNAL_WEIGHT_MAX: usize = 65_536;
 /// Entries that are copied when a shared journal is written to.
@@ -49,18 +50,6 @@ pub struct Journal {
     weight: usize,
     /// All that happened after this revision is known.
     oldest: Revision,
-    /// Where the ring began; it has forgotten something if `oldest` is later.
-    began: Revision,
-    resumed: Option<Resumed>,
-}
-
-/// Where this process took up what lay behind it.
-#[derive(Clone, Debug)]
-struct Resumed {
-    past: Arc<Past>,
-    /// The catalogue had become what it was before by this revision.
-    at: Revision,
-    since: Timestamp,
 }
 
 /// One step of the catalogue.
@@ -99,23 +88,7 @@ impl Journal {
             entries: 0,
             weight: 0,
             oldest,
-            began: oldest,
-            resumed: None,
         }
-    }
-
-    /// Takes up what processes before this one stored. By the revision `at` the catalogue has
-    /// become again what it was at their end.
-    pub(crate) fn resume(&mut self, past: Arc<Past>, at: Revision, now: Timestamp) {
-        if past.newest() >= self.oldest {
-            // Another process went on while this one began: only one of them is told of.
-            *self = Self::new(at);
-        }
-        self.resumed = Some(Resumed {
-            past,
-            at,
-            since: now,
-        });
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
@@ -141,51 +114,46 @@ impl Journal {
             self.entries -= 1;
             self.weight -= entry.weight();
             self.oldest = entry.revision;
-            self.resumed.take_if(|resumed| resumed.at < entry.revision);
         }
         if first.is_empty() {
             chunks.pop_front();
         }
     }
 
-    /// The oldest revision of this process that [`Self::since`] can start from.
+    /// The oldest revision that [`Self::since`] can start from.
     #[must_use]
     pub const fn oldest(&self) -> Revision {
         self.oldest
     }
 
-    /// The oldest revision of which it is known what instances were, in this process or before.
-    #[must_use]
-    pub fn earliest(&self) -> Revision {
-        let resumed = self.resumed.as_ref();
-        resumed.map_or(self.oldest, |resumed| resumed.past.oldest())
-    }
-
-    /// The oldest revision that [`Self::told_since`] can start from.
-    #[must_use]
-    pub fn told_from(&self) -> Revision {
-        let resumed = self.resumed.as_ref().filter(|_| self.oldest == self.began);
-        resumed.map_or(self.oldest, |resumed| resumed.past.told_from())
-    }
-
-    /// Every event after `revision`, oldest first, those of processes before this one included.
+    /// Every event after `revision`, oldest first, with the help of what was stored.
     ///
     /// # Errors
-    /// [`Forgotten`] if the journal does not reach back that far.
-    pub fn told_since(&self, revision: Revision) -> Result<Vec<Event>, Forgotten> {
-        if revision >= self.oldest {
+    /// [`Forgotten`] if neither reaches back that far.
+    pub fn told_since(
+        &self,
+        revision: Revision,
+        past: Option<&Past>,
+    ) -> Result<Vec<Event>, Forgotten> {
+        let past = past.filter(|past| self.follows(past) && revision < self.oldest);
+        let Some(past) = past else {
             return self.since(revision);
-        }
-        let oldest = self.told_from();
-        let Some(resumed) = self.resumed.as_ref().filter(|_| revision >= oldest) else {
+        };
+        if revision < past.told_from() {
             return Err(Forgotten {
                 wanted: revision,
-                oldest,
+                oldest: past.told_from(),
             });
-        };
-        let mut events = resumed.past.told_since(revision);
-        events.extend(self.since(self.oldest)?);
+        }
+        let until = self.oldest.max(past.began());
+        let mut events = past.told_between(revision, until);
+        events.extend(self.since(until)?);
         Ok(events)
+    }
+
+    /// Whether nothing is missing between what was stored and the ring.
+    fn follows(&self, past: &Past) -> bool {
+        past.newest() >= self.oldest
     }
 
     /// What is to be stored of every entry after `revision`, oldest first.
@@ -236,35 +204,34 @@ impl Journal {
         Ok(touched)
     }
 
-    /// The revision that the catalogue had at a time, in this process or before; `None` if
-    /// that is forgotten.
+    /// The revision that the catalogue had at a time; `None` if that is forgotten.
     #[must_use]
     pub fn revision_at(&self, time: Timestamp) -> Option<Revision> {
         let entries = self.newest_first(self.oldest);
         let mut earlier = entries.skip_while(|entry| entry.at > time);
-        if let Some(entry) = earlier.next() {
-            return Some(entry.revision);
-        }
-        let resumed = self.resumed.as_ref()?;
-        if resumed.since <= time {
-            return Some(resumed.at);
-        }
-        resumed.past.revision_at(time)
+        earlier.next().map(|entry| entry.revision)
     }
 
-    /// What the instances of a service were at `revision`, given what they are `today`.
+    /// What the instances of a service were at `revision`, given what they are `today` and
+    /// what was stored.
     pub(crate) fn rewind(
         &self,
         key: &ServiceKey,
         today: &[Arc<Instance>],
         revision: Revision,
+        past: Option<&Past>,
     ) -> Result<Vec<Arc<Instance>>, Forgotten> {
-        let past = self.past_of(revision)?;
-        let until = past.map_or(revision, |resumed| resumed.at);
+        let past = past.filter(|past| self.follows(past) && revision < self.oldest);
+        let oldest = past.map_or(self.oldest, Past::oldest);
+        if revision < oldest {
+            let wanted = revision;
+            return Err(Forgotten { wanted, oldest });
+        }
         let mut instances: BTreeMap<_, _> = today
             .iter()
             .map(|instance| (instance.id.clone(), Arc::clone(instance)))
             .collect();
+        let until = past.map_or(revision, |past| self.oldest.max(past.began()));
         let undo = self
             .newest_first(until)
             .flat_map(|entry| entry.undo.iter().rev());
@@ -274,21 +241,10 @@ impl Journal {
                 None => instances.remove(&undo.id),
             };
         }
-        if let Some(Resumed { past, .. }) = past {
-            past.rewind(key, &mut instances, revision);
+        if let Some(past) = past {
+            past.rewind(key, &mut instances, (until, revision));
         }
         Ok(instances.into_values().collect())
-    }
-
-    /// What is behind this process, if it is needed to go back that far.
-    fn past_of(&self, wanted: Revision) -> Result<Option<&Resumed>, Forgotten> {
-        if wanted >= self.oldest {
-            return Ok(None);
-        }
-        let oldest = self.earliest();
-        let reaches = wanted >= oldest;
-        let resumed = self.resumed.as_ref().filter(|_| reaches);
-        resumed.map(Some).ok_or(Forgotten { wanted, oldest })
     }
 
     fn check(&self, wanted: Revision) -> Result<(), Forgotten> {

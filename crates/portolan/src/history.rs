@@ -4,17 +4,18 @@
 //! commit; while a commit is under way the next group gathers. Heartbeats make no entry, and so
 //! no write. Whoever changed something that is stored is answered after its entry is.
 //!
-//! At the start, when the catalogue has become again what it was, the journal takes up what
-//! processes before this one wrote.
+//! What is stored is read when somebody looks further back than memory reaches.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use portolan_catalog::{BadLine, Line, Past, Recollection};
+use portolan_catalog::{Line, Past, Recollection};
 use portolan_model::{Revision, SourceId};
+use portolan_registry::{Archive, Reading};
 use portolan_runtime::Env;
 use portolan_snapshot::View;
 use portolan_store::{Batch, Condition, Embedded, Facts, JournalLine, StoreError};
 use tokio::sync::{
+    Mutex,
     broadcast::{self, error::RecvError},
     watch,
 };
@@ -28,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Nobody waits for entries to be stored.
 const NOT_AWAITED: Revision = Revision::from_u64(u64::MAX);
 
-/// The journal's way to the store and back.
+/// The journal's way to the store.
 pub(crate) struct History {
     env: Env,
     recollection: Recollection,
@@ -81,27 +82,29 @@ impl History {
         self.stored.clone()
     }
 
-    /// Takes up what was stored, and begins to write, once: the catalogue must have become again
-    /// what it was, and the inbox of `source` be open.
-    pub(crate) async fn begin(&mut self, lines: Vec<JournalLine>, source: &SourceId) {
+    /// What was stored, for whoever looks back.
+    pub(crate) fn archive(&self, view: &View, store: watch::Receiver<Option<Embedded>>) -> Stored {
+        Stored {
+            view: view.clone(),
+            store,
+            stored: self.stored(),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// Begins to write, once: the catalogue must have become again what it was, and the inbox
+    /// of `source` be open. `journaled` is the last revision that was stored before, the first of all
+    /// if there is none.
+    pub(crate) async fn begin(&mut self, journaled: Revision, source: &SourceId) {
         let Some(mut recorder) = self.recorder.take() else {
             return;
         };
-        let read = tokio::task::spawn_blocking(move || read(lines)).await;
-        match read {
-            Ok(Ok(Some(past))) => {
-                // A fold that is gone ends with the program.
-                let _gone = self.recollection.recall(source, Arc::new(past)).await;
-            }
-            Ok(Err(error)) => tracing::error!(
-                error = chain(&error),
-                "the stored journal can't be read; history begins anew"
-            ),
-            // A panic was told where it happened.
-            Ok(Ok(None)) | Err(_) => {}
-        }
+        // A fold that is gone ends with the program.
+        let _gone = self.recollection.recall(source, journaled).await;
         recorder.written = recorder.view.snapshot().revision();
         recorder.start = Some(Line::start(recorder.written, self.env.now()));
+        // Whoever looks back from now on waits for that line.
+        recorder.stored.send_replace(Revision::FIRST);
         self.env.spawn("history", recorder.run()).detach();
     }
 
@@ -116,16 +119,48 @@ impl History {
     }
 }
 
-fn read(lines: Vec<JournalLine>) -> Result<Option<Past>, BadLine> {
+/// Reads what is stored.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    view: View,
+    store: watch::Receiver<Option<Embedded>>,
+    stored: watch::Receiver<Revision>,
+    /// Taken by the one who reads.
+    turn: Mutex<()>,
+}
+
+impl Archive for Stored {
+    fn past(&self) -> Reading<'_> {
+        Box::pin(async {
+            let _turn = self.turn.lock().await;
+            let published = self.view.snapshot().revision();
+            let mut stored = self.stored.clone();
+            // A recorder that is gone stores nothing more.
+            let _gone = stored.wait_for(|stored| *stored >= published).await.is_ok();
+            let store = self.store.borrow().clone()?;
+            match read(&store).await {
+                Ok(past) => past.map(Arc::new),
+                Err(error) => {
+                    tracing::error!(error = chain(&*error), "the stored journal can't be read");
+                    None
+                }
+            }
+        })
+    }
+}
+
+async fn read(store: &Embedded) -> Result<Option<Past>, Box<dyn Error + Send + Sync>> {
+    let lines = store.journal().await?.into_iter();
     let lines: Vec<_> = lines
-        .into_iter()
         .map(|line| Line {
             revision: line.revision,
             at: line.at,
             text: line.text.into(),
         })
         .collect();
-    Past::read(&lines)
+    // It takes the processor for a while.
+    let read = tokio::task::spawn_blocking(move || Past::read(&lines)).await?;
+    Ok(read?)
 }
 
 impl Recorder {

@@ -6,12 +6,10 @@ use std::{
 };
 
 use portolan_admin::{Backed, BackingUp, Backup};
-use portolan_model::Name;
+use portolan_model::{Name, Revision};
 use portolan_registry::Stored;
 use portolan_runtime::Env;
-use portolan_store::{
-    Condition, Embedded, Facts, JournalLine, Ledger, Settings, Start, StoreError,
-};
+use portolan_store::{Condition, Embedded, Facts, Ledger, Settings, Start, StoreError};
 use tokio::sync::watch;
 
 use crate::load::chain;
@@ -30,8 +28,8 @@ pub(crate) struct Store {
     embedded: watch::Sender<Option<Embedded>>,
     /// How it is; [`Condition::Failed`] while it is not open.
     condition: watch::Sender<Condition>,
-    /// What the journal held when the store was opened, until it is taken up.
-    lines: Option<Vec<JournalLine>>,
+    /// How far the journal went when the store was opened, until it is taken up.
+    journaled: Option<Revision>,
 }
 
 impl Store {
@@ -42,7 +40,7 @@ impl Store {
             folder,
             embedded: watch::Sender::new(None),
             condition: watch::Sender::new(Condition::Failed),
-            lines: None,
+            journaled: None,
         }
     }
 
@@ -86,8 +84,8 @@ impl Store {
         if let Start::Recovered { revision } = start {
             tracing::info!(%revision, "the last process was cut off; all that was acknowledged is there");
         }
-        let mut loaded = embedded.load().await?;
-        self.lines = Some(std::mem::take(&mut loaded.journal));
+        let loaded = embedded.load().await?;
+        self.journaled = Some(loaded.journaled);
         let telling = tell(embedded.condition(), self.condition.clone());
         self.env.spawn("store-condition", telling).detach();
         let facts = Arc::new(embedded.clone());
@@ -95,9 +93,9 @@ impl Store {
         Ok(Stored { facts, loaded })
     }
 
-    /// What the journal held when the store was opened, once.
-    pub(crate) fn take_lines(&mut self) -> Option<Vec<JournalLine>> {
-        self.lines.take()
+    /// How far the journal went when the store was opened, once.
+    pub(crate) fn take_journaled(&mut self) -> Option<Revision> {
+        self.journaled.take()
     }
 
     /// Commits what waits and lets go of the file.

@@ -4,6 +4,7 @@
 //! to callers, the [`check`] module probes whoever has a check, [`watch`] follows the
 //! merged catalogue, and each [`front`] is a protocol.
 
+mod archive;
 pub mod check;
 mod command;
 pub mod core;
@@ -17,6 +18,7 @@ mod settling;
 mod succession;
 pub mod watch;
 
+pub use archive::{Archive, Reading};
 pub use desk::Desk;
 pub use keeper::Stored;
 pub use per_instance::{Keepable, PerInstance};

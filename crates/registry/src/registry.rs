@@ -16,7 +16,7 @@ use portolan_store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Desk, Reader, Stored,
+    Archive, Desk, Reader, Stored,
     command::{Asked, Command, Reply},
     core::{Answer, Bounds, CheckOrder, Input, Recheck, Refusal, Report, RulingRecord, Subject},
 };
@@ -36,6 +36,7 @@ pub struct Registry {
     inbox: Weak<Inbox>,
     /// Until which revision the journal is stored, if it is.
     pub(crate) journal: Option<watch::Receiver<Revision>>,
+    pub(crate) archive: Option<Arc<dyn Archive>>,
 }
 
 /// What a registry is made of.
@@ -115,6 +116,7 @@ impl Registry {
             reader,
             inbox: desk.inbox(),
             journal: None,
+            archive: None,
         };
         (registry, desk, orders_out)
     }

@@ -1,10 +1,13 @@
 //! When callers are answered: once what they did is visible and would survive a crash.
 
+use std::sync::Arc;
+
+use portolan_catalog::Past;
 use portolan_model::Revision;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Registry, RegistryError,
+    Archive, Registry, RegistryError,
     command::{Command, Reply},
     core::Answer,
 };
@@ -13,9 +16,19 @@ impl Registry {
     /// Answers what is stored only once the journal is, too. The watch tells until which
     /// revision that is; whoever stores it must not leave it behind for good.
     #[must_use]
-    pub fn with_journal(mut self, stored: watch::Receiver<Revision>) -> Self {
+    pub fn with_journal(
+        mut self,
+        stored: watch::Receiver<Revision>,
+        archive: Arc<dyn Archive>,
+    ) -> Self {
         self.journal = Some(stored);
+        self.archive = Some(archive);
         self
+    }
+
+    /// What was stored of the journal; none if nothing is.
+    pub(crate) async fn past(&self) -> Option<Arc<Past>> {
+        self.archive.as_ref()?.past().await
     }
 
     /// Resolves when all that the registry has taken in by now is visible.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use portolan_model::{Change, Instance, Origin, RevisionClock, SourceId, Timestamp};
+use portolan_model::{Change, Instance, Origin, Revision, RevisionClock, SourceId, Timestamp};
 
 use super::{Fold, Step, share::owned_by};
-use crate::Past;
+use crate::Journal;
 
 /// Why a source is stale that has not spoken to this process yet.
 const REASON: &str = "not heard from since the program started; this is what it said before";
@@ -45,14 +45,14 @@ impl Fold {
         }
     }
 
-    /// Takes up the journals of processes before this one. Revisions go on above theirs.
-    pub(super) fn recall(&mut self, now: Timestamp, past: Arc<Past>) {
-        if past.newest() >= self.catalog.revision {
-            let reached = self.clock.next(now).max(past.newest());
+    /// Goes on where the journals of processes before this one end: above their revisions.
+    pub(super) fn recall(&mut self, now: Timestamp, newest: Revision) {
+        if newest >= self.catalog.revision {
+            let reached = self.clock.next(now).max(newest);
             self.clock = RevisionClock::new(reached);
             self.catalog.revision = self.clock.next(now);
         }
-        let at = self.catalog.revision;
-        self.catalog.journal.resume(past, at, now);
+        // How this process came to know what the one before it knew is no part of history.
+        self.catalog.journal = Journal::new(self.catalog.revision);
     }
 }

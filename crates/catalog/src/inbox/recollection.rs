@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use portolan_model::{Instance, SourceId};
+use portolan_model::{Instance, Revision, SourceId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Arrival, Kind, Message, Parcel, Ticket};
-use crate::{News, Past, Saying};
+use crate::{News, Saying};
 
 /// Tells the fold what sources said to a process before this one; cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,11 +24,11 @@ impl Recollection {
         self.tell(source, News::Remembered(instances))
     }
 
-    /// Hands over what journals before this process's hold, once the catalogue has become again
+    /// Says how far journals before this process's go, once the catalogue has become again
     /// what it was at their end. It goes by an inbox that is open, that of `source`.
     #[must_use = "the catalogue has it when the ticket resolves"]
-    pub fn recall(&self, source: &SourceId, past: Arc<Past>) -> Ticket {
-        self.tell(source, News::Recalled(past))
+    pub fn recall(&self, source: &SourceId, newest: Revision) -> Ticket {
+        self.tell(source, News::Recalled(newest))
     }
 
     fn tell(&self, source: &SourceId, news: News) -> Ticket {

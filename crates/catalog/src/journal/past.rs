@@ -1,8 +1,7 @@
-//! What processes before this one stored of their journals.
+//! What was stored of the journal, by this process and those before it.
 //!
-//! It is read once and only looked at. Going back through it begins with what this process
-//! took up from them: whatever the last one had touched is put right first, because what is
-//! kept of sources may be a second older than the journal.
+//! Going back through it over the beginning of a process, whatever the one before had touched
+//! is put right first: what is kept of sources may be a second older than the journal.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -41,14 +40,16 @@ pub(super) enum Standing {
 /// How the instances that a process touched stood at its end.
 type Standings = HashMap<ServiceKey, HashMap<InstanceId, Standing>>;
 
-/// What lies behind this process, to go back through.
+/// What was stored, to go back through.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Past {
     entries: Vec<Step>,
-    /// How the last process ended.
+    /// How what the last process touched stands.
     ended: Standings,
     oldest: Revision,
     told_from: Revision,
+    /// Where the last process began.
+    began: Revision,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ impl Past {
             ended: Standings::new(),
             oldest: first.revision,
             told_from: first.revision,
+            began: first.revision,
         };
         for line in lines {
             let text = serde_json::from_slice(&line.text).map_err(|source| BadLine {
@@ -99,7 +101,10 @@ impl Past {
                 (self.oldest, self.told_from) = (line.revision, line.revision);
                 (Vec::new(), WayBack::Undo(Vec::new()))
             }
-            Text::Start => (Vec::new(), WayBack::Ended(std::mem::take(&mut self.ended))),
+            Text::Start => {
+                self.began = line.revision;
+                (Vec::new(), WayBack::Ended(std::mem::take(&mut self.ended)))
+            }
             Text::Step { said, undo } => {
                 if said.is_none() {
                     self.told_from = line.revision;
@@ -139,23 +144,33 @@ impl Past {
         self.oldest
     }
 
+    /// Where the last process began: what it did before that, to become what the one before
+    /// it was, is not stored.
+    pub(super) const fn began(&self) -> Revision {
+        self.began
+    }
+
     /// All that was said after this revision is known.
-    pub(super) const fn told_from(&self) -> Revision {
+    #[must_use]
+    pub const fn told_from(&self) -> Revision {
         self.told_from
     }
 
-    pub(super) fn told_since(&self, revision: Revision) -> Vec<Event> {
-        let from = self
+    /// What was said after one revision, and until another.
+    pub(super) fn told_between(&self, after: Revision, until: Revision) -> Vec<Event> {
+        let later = self
             .entries
-            .partition_point(|entry| entry.revision <= revision);
-        let entries = self.entries.get(from..).unwrap_or_default();
-        entries
             .iter()
+            .skip_while(|entry| entry.revision <= after);
+        let between = later.take_while(|entry| entry.revision <= until);
+        between
             .flat_map(|entry| entry.events.iter().cloned())
             .collect()
     }
 
-    pub(super) fn revision_at(&self, time: Timestamp) -> Option<Revision> {
+    /// The revision that the catalogue had at a time; `None` if that is forgotten.
+    #[must_use]
+    pub fn revision_at(&self, time: Timestamp) -> Option<Revision> {
         let mut earlier = self
             .entries
             .iter()
@@ -164,17 +179,17 @@ impl Past {
         earlier.next().map(|entry| entry.revision)
     }
 
-    /// Turns what the instances of a service were when they were taken up into what they were
-    /// at `revision`.
+    /// Turns what the instances of a service were at one revision into what they were at an
+    /// earlier one.
     pub(super) fn rewind(
         &self,
         key: &ServiceKey,
         instances: &mut BTreeMap<InstanceId, Arc<Instance>>,
-        revision: Revision,
+        (from, to): (Revision, Revision),
     ) {
-        put_right(&self.ended, key, instances);
         let entries = self.entries.iter().rev();
-        for entry in entries.take_while(|entry| entry.revision > revision) {
+        let entries = entries.skip_while(|entry| entry.revision > from);
+        for entry in entries.take_while(|entry| entry.revision > to) {
             match &entry.way_back {
                 WayBack::Ended(ended) => put_right(ended, key, instances),
                 WayBack::Undo(undo) => {

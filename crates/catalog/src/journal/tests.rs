@@ -88,8 +88,8 @@ impl Process {
         let kept = kept.iter().map(|(id, version)| instance(id, version));
         next.news(now, News::Remembered(kept.collect()));
         let lines = self.stored();
-        let past = Past::read(&lines).unwrap().unwrap();
-        next.news(now, News::Recalled(Arc::new(past)));
+        let newest = lines.last().unwrap().revision;
+        next.news(now, News::Recalled(newest));
         next.began = next.fold.catalog().revision();
         next.lines = lines;
         next.lines.push(Line::start(next.began, at(now)));
@@ -120,9 +120,14 @@ impl Process {
         self.lines.iter().cloned().chain(new).collect()
     }
 
+    fn past(&self) -> Past {
+        Past::read(&self.stored()).unwrap().unwrap()
+    }
+
     /// Ids and versions at a revision; who is stale has a tilde.
     fn at(&self, revision: Revision) -> Result<String, Forgotten> {
-        let instances = self.catalog().instances_at(&key(), revision)?;
+        let catalog = self.catalog();
+        let instances = catalog.instances_before(&key(), revision, Some(&self.past()))?;
         let shown = instances.iter().map(|instance| {
             let stale = if instance.state.stale { "~" } else { "" };
             let version = instance.version.as_deref().unwrap_or_default();
@@ -165,6 +170,36 @@ fn history_goes_on_over_restarts() {
 }
 
 #[test]
+fn what_is_not_in_memory_any_more_is_in_the_store() {
+    let mut one = Process::first(0);
+    let first = one.news(1, put("a", "1")).revision;
+    let mut lines = one.stored();
+    let mut revisions = Vec::new();
+    for number in 0..=JOURNAL_ENTRIES_MAX {
+        let known = one.catalog().revision();
+        revisions.push(one.news(2, put("b", &number.to_string())).revision);
+        lines.extend(one.catalog().journal().lines_since(known).unwrap());
+    }
+    let catalog = one.catalog();
+    assert_eq!(catalog.journal().oldest(), revisions[0]);
+    assert!(catalog.instances_at(&key(), first).is_err());
+    let past = Past::read(&lines).unwrap().unwrap();
+    for (revision, count) in [(first, 1), (revisions[0], 2), (revisions[9], 2)] {
+        let found = catalog.instances_before(&key(), revision, Some(&past));
+        assert_eq!(found.unwrap().len(), count);
+    }
+    let told = catalog.journal().told_since(first, Some(&past)).unwrap();
+    assert_eq!(told.len(), revisions.len());
+    // A store that has fallen behind is of no help.
+    let behind = Past::read(&lines[..2]).unwrap().unwrap();
+    assert!(
+        catalog
+            .instances_before(&key(), first, Some(&behind))
+            .is_err()
+    );
+}
+
+#[test]
 fn revisions_go_on_above_those_that_were_stored() {
     let mut one = Process::first(1_000);
     let last = one.news(1_001, put("a", "1")).revision;
@@ -180,16 +215,13 @@ fn times_before_the_restart_are_known() {
     let first = one.news(1, put("a", "1")).revision;
     let second = one.news(5, put("a", "2")).revision;
     let two = one.next(&[("a", "2")], 10);
-    let catalog = two.catalog();
-    let revision_at = |seconds| catalog.journal().revision_at(at(seconds));
+    let past = two.past();
+    let revision_at = |seconds| past.revision_at(at(seconds));
     assert_eq!(revision_at(1), Some(first));
     assert_eq!(revision_at(4), Some(first));
     assert_eq!(revision_at(9), Some(second));
     assert!(revision_at(11) > Some(second));
-    assert_eq!(
-        catalog.journal().revision_at(Timestamp::from_millis(1)),
-        None
-    );
+    assert_eq!(past.revision_at(Timestamp::from_millis(1)), None);
 }
 
 #[test]
@@ -200,7 +232,8 @@ fn what_was_said_before_the_restart_is_told() {
     let mut two = one.next(&[("a", "1"), ("b", "1")], 10);
     let third = two.news(11, put("c", "1")).revision;
     let catalog = two.catalog();
-    let told = catalog.journal().told_since(first).unwrap();
+    let past = two.past();
+    let told = catalog.journal().told_since(first, Some(&past)).unwrap();
     assert_eq!(told.first().map(|event| event.revision), Some(second));
     assert_eq!(told.last().map(|event| event.revision), Some(third));
     assert!(told.is_sorted_by_key(|event| event.revision));
@@ -209,7 +242,8 @@ fn what_was_said_before_the_restart_is_told() {
         own.is_err(),
         "watches of this process do not resume from it"
     );
-    assert!(catalog.journal().told_since(Revision::FIRST).is_err());
+    let told = catalog.journal().told_since(Revision::FIRST, Some(&past));
+    assert!(told.is_err());
 }
 
 #[test]
@@ -224,7 +258,10 @@ fn a_gap_forgets_what_was_before_it() {
     assert_eq!((past.oldest(), past.newest()), (after, after));
     let mut two = Process::first(10);
     two.news(10, News::Remembered(vec![instance("a", "1")]));
-    two.news(10, News::Recalled(Arc::new(past)));
+    two.news(10, News::Recalled(past.newest()));
+    lines.push(Line::start(two.catalog().revision(), at(10)));
+    two.lines = lines;
+    two.began = two.catalog().revision();
     assert_eq!(two.at(after).unwrap(), "a1");
     for forgotten in [first, second] {
         assert!(two.at(forgotten).is_err());

@@ -127,7 +127,8 @@ impl Control {
         let inbox = hub.open(&SourceId::new(REGISTRY), Turn::First);
         let kept = (inbox, Arc::clone(&reader));
         let (registry, desk, orders) = registry(&env, &plan, witness, kept, stored);
-        let registry = registry.with_journal(history.stored());
+        let archive = Arc::new(history.archive(&view, store.opened()));
+        let registry = registry.with_journal(history.stored(), archive);
         let (watches, watching) = Hub::new(&*reader);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let probing = Probing::new(&plan);
@@ -189,10 +190,11 @@ impl Control {
         if self.store.ledger().is_some() {
             self.memory.wait().await;
         }
-        if let Some(lines) = self.store.take_lines() {
+        if let Some(journaled) = self.store.take_journaled() {
             // A registry that has ended ends with the program.
             let _adopted = self.registry.caught_up().await;
-            self.history.begin(lines, &SourceId::new(REGISTRY)).await;
+            let source = SourceId::new(REGISTRY);
+            self.history.begin(journaled, &source).await;
         }
     }
 

@@ -45,8 +45,8 @@ use queue::{Done, Job, Moment, Queue, Work};
 use slot::Slot;
 
 use crate::{
-    Batch, Condition, Facts, JOURNAL_TAIL_MAX, Later, Ledger, LedgerKey, Loaded, Outcome, Page,
-    Record, Span, StoreError, Transaction, ledger,
+    Batch, Condition, Facts, JOURNAL_TAIL_MAX, JournalLine, Later, Ledger, LedgerKey, Loaded,
+    Outcome, Page, Record, Span, StoreError, Transaction, ledger,
 };
 
 /// How much of the journal is kept; the stricter of the two counts.
@@ -227,6 +227,13 @@ impl Facts for Embedded {
     fn load(&self) -> Later<Loaded> {
         let path = self.0.path.clone();
         self.read_with(move |transaction| read::load(transaction, &path))
+    }
+
+    fn journal(&self) -> Later<Vec<JournalLine>> {
+        let path = self.0.path.clone();
+        self.read_with(move |transaction| {
+            read::tail(transaction).map_err(|error| StoreError::of_engine(&path, error))
+        })
     }
 
     fn condition(&self) -> watch::Receiver<Condition> {
