@@ -114,7 +114,7 @@ def test_history_goes_on_after_a_restart(start, programs, way):
         expected.append({"a": "v2", "c": f"v{len(steps) - 1}"})
         assert steps == sorted(steps), "revisions never go back"
     status, answer = gateway.admin("GET", f"{SERVICE}/instances?at=1")
-    assert (status, answer["cause"]) == (410, "forgotten"), answer
+    assert (status, answer["cause"]) == (410, "history_forgotten"), answer
 
 
 def test_the_journal_of_what_was_answered_survives_kill_9(start, programs):
