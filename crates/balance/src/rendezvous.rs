@@ -127,9 +127,9 @@ mod tests {
         let first = choice(&pool, &gauges, 7, &[]).unwrap();
         assert_eq!(choice(&pool, &gauges, 7, &[slots[first]]), Some(1 - first));
         assert_eq!(choice(&pool, &gauges, 7, &slots), None);
-        slots
-            .iter()
-            .for_each(|slot| gauges.eject(*slot, Duration::from_secs(1), 0));
+        for slot in &slots {
+            gauges.eject(*slot, Duration::from_secs(1), 0);
+        }
         assert_eq!(choice(&pool, &gauges, 7, &[]), Some(first));
     }
 }

@@ -34,6 +34,8 @@
 //!
 //! Everything runs on the tokio runtime that it is started in.
 
+#![deny(missing_docs)]
+
 mod api;
 #[cfg(any(feature = "tower", feature = "reqwest"))]
 mod calls;
@@ -59,10 +61,13 @@ pub use discovery::{
     Picked, Ready, Retries, Safety, Service, Source, Watch,
 };
 pub use keeper::{Keeper, LeaveError, Left};
-pub use portolan_dialects::native::{CheckShape, Drained, Misfit};
+pub use portolan_dialects::native::{
+    AliasShape, AnswerShape, CheckShape, DockerShape, Drained, GrpcShape, H2PingShape, HttpShape,
+    Misfit, PortShape, ScriptShape, Span, StatusShape, TcpShape, TlsShape, UdpShape,
+};
 pub use portolan_model::{
-    BadName, Health, Instance, InstanceId, Metadata, Name, NamedPort, Revision, ServiceKey,
-    SourceId, State, Timestamp, Traffic, Weight,
+    BadName, Guard, Health, Instance, InstanceId, Metadata, Name, NamedPort, Override, Revision,
+    Ruling, ServiceKey, SourceId, State, Timestamp, Traffic, Weight,
 };
 pub use portolan_runtime::Env;
 pub use portolan_wire::{call::BadUrl, tls::TlsFileError};

@@ -118,6 +118,11 @@ impl Course {
         }
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn env(&self) -> &crate::Env {
+        self.attempts.env()
+    }
+
     /// Whether it may be tried again after such a failure, if it can be.
     pub(crate) fn allows_retry(&self, failure: Failure) -> bool {
         self.safety.allows_retry(failure)

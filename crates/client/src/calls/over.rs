@@ -20,7 +20,7 @@ use hyper_util::{
 };
 
 use super::{AnyError, CallError, Counted, Replay, Target, failure, report, safety};
-use crate::{Discovery, Picked, Safety, Service};
+use crate::{Discovery, Env, Picked, Safety, Service};
 
 /// How long a connection to an instance may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,12 +29,42 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A tower service that sends each request to an instance, by a client that takes URLs.
 ///
-/// Cloning is cheap if cloning the client is. A try has no time limit of its own but that of
-/// the client: put one around all tries (`tower::timeout`), or into the client for each.
+/// Cloning is cheap if cloning the client is. A call has no time limit: put one around all
+/// tries (`tower::timeout`), and one on each by [`Calls::each_within`].
 #[derive(Clone, Debug)]
 pub struct Calls<S> {
     target: Target,
     inner: S,
+    /// How long a try may take to the head of its answer.
+    each_within: Option<Duration>,
+}
+
+/// An instance took too long to answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {} ms", within.as_millis())]
+struct TimedOut {
+    within: Duration,
+}
+
+impl<S> Calls<S> {
+    /// How long each try may take to the head of its answer; as long as it takes by default.
+    /// One that takes longer has failed, so that an instance that hangs costs this much.
+    #[must_use]
+    pub fn each_within(self, within: Duration) -> Self {
+        let each_within = Some(within);
+        Self {
+            each_within,
+            ..self
+        }
+    }
+
+    const fn new(target: Target, inner: S) -> Self {
+        Self {
+            target,
+            inner,
+            each_within: None,
+        }
+    }
 }
 
 /// Calls in the clear over connections that hyper-util's client keeps, HTTP/1.1 with up to a
@@ -51,8 +81,7 @@ impl Discovery {
     /// URLs with the address of an instance in its place, and has to verify certificates
     /// accordingly if it speaks TLS.
     pub fn over<S>(&self, inner: S) -> Calls<S> {
-        let target = Target::Host(self.clone());
-        Calls { target, inner }
+        Calls::new(Target::Host(self.clone()), inner)
     }
 
     /// As [`Self::over`], over connections of its own.
@@ -70,8 +99,7 @@ impl Service {
     /// Calls this service over `inner`, whatever the host of a URL, if it has one. See
     /// [`Discovery::over`].
     pub fn over<S>(&self, inner: S) -> Calls<S> {
-        let target = Target::Service(self.clone());
-        Calls { target, inner }
+        Calls::new(Target::Service(self.clone()), inner)
     }
 
     /// As [`Self::over`], over connections of its own.
@@ -135,14 +163,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (target, inner) = (self.target.clone(), self.inner.clone());
-        Box::pin(call(target, inner, request))
+        Box::pin(call(self.clone(), request))
     }
 }
 
 async fn call<S, B, R>(
-    target: Target,
-    inner: S,
+    calls: Calls<S>,
     request: Request<B>,
 ) -> Result<Response<Counted<R>>, CallError>
 where
@@ -152,7 +178,7 @@ where
 {
     let (parts, body) = request.into_parts();
     let safety = safety(&parts.method, parts.extensions.get::<Safety>());
-    let mut course = target.course(parts.uri.host(), safety)?;
+    let mut course = calls.target.course(parts.uri.host(), safety)?;
     let original = Replay::new(body);
     let mut failed = None;
     loop {
@@ -162,12 +188,19 @@ where
             return Err(course.failed("the body can't be sent again".into()));
         };
         let request = Request::from_parts(aimed(&parts, &picked), body);
-        let error: AnyError = match once(inner.clone(), request).await {
+        let error = match once(
+            calls.inner.clone(),
+            request,
+            calls.each_within,
+            course.env(),
+        )
+        .await
+        {
             Ok(answer) => {
                 report(&picked, answer.status(), answer.headers());
                 return Ok(answer.map(|body| Counted::new(body, picked)));
             }
-            Err(error) => error.into(),
+            Err(error) => error,
         };
         let failure = failure(&*error);
         picked.failed(failure);
@@ -178,12 +211,28 @@ where
     }
 }
 
-async fn once<S, Q>(mut inner: S, request: Q) -> Result<S::Response, S::Error>
+/// One try, within that time if there is one.
+async fn once<S, Q>(
+    mut inner: S,
+    request: Q,
+    within: Option<Duration>,
+    env: &Env,
+) -> Result<S::Response, AnyError>
 where
     S: tower::Service<Q>,
+    S::Error: Into<AnyError>,
 {
-    poll_fn(|cx| inner.poll_ready(cx)).await?;
-    inner.call(request).await
+    let answer = async {
+        poll_fn(|cx| inner.poll_ready(cx)).await?;
+        inner.call(request).await
+    };
+    let Some(within) = within else {
+        return answer.await.map_err(Into::into);
+    };
+    match env.timeout(within, answer).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_elapsed) => Err(TimedOut { within }.into()),
+    }
 }
 
 /// The head of a request to that instance.

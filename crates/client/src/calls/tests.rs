@@ -32,6 +32,8 @@ enum Manner {
     Echoes,
     /// Reads the request and closes the connection.
     BreaksOff,
+    /// Never answers.
+    Hangs,
     /// Says that it can't serve.
     Refuses,
 }
@@ -95,6 +97,7 @@ async fn answer(
     match manner {
         Manner::Echoes => {}
         Manner::BreaksOff => return Err(io::Error::other("broken")),
+        Manner::Hangs => std::future::pending().await,
         Manner::Refuses => *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
     }
     let headers = answer.headers_mut();
@@ -201,6 +204,19 @@ async fn an_instance_that_can_not_serve_says_so_to_the_caller_and_is_left_alone(
     }
     assert_eq!(refused, sick.calls());
     assert!((1..=10).contains(&refused), "{refused}");
+}
+
+#[tokio::test]
+async fn an_instance_that_hangs_costs_a_call_as_long_as_a_try_may_take() {
+    let stuck = Server::new(Manner::Hangs).await;
+    let server = Server::new(Manner::Echoes).await;
+    let (discovery, _scratch) = discovery(&[stuck.address, server.address]).await;
+    let within = Duration::from_millis(20);
+    let mut client = discovery.http_client().each_within(within);
+    while stuck.calls() < 2 {
+        let answer = client.call(request("GET", "")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ impl Attempts {
         Ok(())
     }
 
-    fn env(&self) -> &Env {
+    pub(crate) fn env(&self) -> &Env {
         &self.service.shared.env
     }
 }

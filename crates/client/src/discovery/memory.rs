@@ -180,3 +180,38 @@ fn write(path: &Path, page: &Page) -> Result<(), Unusable> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use portolan_testkit::Scratch;
+
+    use super::*;
+
+    #[test]
+    fn a_file_over_the_limit_is_not_read() {
+        let scratch = Scratch::new();
+        let path = scratch.write("services.json", "");
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(BYTES_MAX).unwrap();
+        assert!(matches!(read(&path), Err(Unusable::Shape(_))));
+        file.set_len(BYTES_MAX + 1).unwrap();
+        assert!(matches!(read(&path), Err(Unusable::TooLarge)));
+    }
+
+    #[test]
+    fn a_page_that_can_not_be_written_leaves_the_old_one() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("services.json");
+        let page = |at| Page {
+            version: VERSION,
+            written_at: Timestamp::from_millis(at),
+            instances: Vec::new(),
+        };
+        assert!(read(&path).unwrap().is_none());
+        write(&path, &page(7)).unwrap();
+        fs::create_dir(scratch.path().join("services.json.new")).unwrap();
+        assert!(write(&path, &page(8)).is_err());
+        let kept = read(&path).unwrap().unwrap();
+        assert_eq!(kept.written_at, Timestamp::from_millis(7));
+    }
+}

@@ -445,3 +445,14 @@ async fn settings_that_make_no_sense_are_refused() {
     assert!(many(32).start().is_ok());
     assert!(fault(many(33)).contains("33 sources"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn handles_are_kept_up_to_their_limit() {
+    let world = World::of(vec![instance("a")]).await;
+    for number in 0..=HANDLES_MAX {
+        let service = world.discovery.service(&format!("s{number}")).unwrap();
+        assert!(service.instances().is_empty());
+    }
+    assert_eq!(world.discovery.0.handles.lock().unwrap().len(), HANDLES_MAX);
+    assert_eq!(id(&world.orders().pick().unwrap()), "a");
+}
