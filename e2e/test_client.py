@@ -162,7 +162,8 @@ def test_examples_run_beside_a_portolan_without_configuration(tmp_path, programs
     programs(network.holder)
 
     def run(name: str, *words) -> Says:
-        return programs(Says(network.inside(example(name), *words), tmp_path / f"{name}.log"))
+        log = tmp_path / f"{'-'.join([name, *words[1:2]])}.log"
+        return programs(Says(network.inside(example(name), *words), log))
 
     portolan = programs(Says(network.inside(binary()), tmp_path / "portolan.log", cwd=tmp_path))
     ready = network.inside("curl", "-sf", "http://127.0.0.1:9070/ready")
@@ -171,11 +172,18 @@ def test_examples_run_beside_a_portolan_without_configuration(tmp_path, programs
     serve = run("serve")
     serve.says("orders at ")
     place = name_of(serve).removeprefix("orders at ")
-    follow, call = run("follow"), run("call")
-    follow.says(f"orders has 1 instances: {place}")
-    follow.says(f"a call would go to {place}")
+    call = run("call")
+    follows = [
+        run("follow"),
+        run("follow", "orders", "consul", "http://127.0.0.1:8500"),
+        run("follow", "orders", "eureka", "http://127.0.0.1:8761/eureka"),
+    ]
+    for follow in follows:
+        follow.says("ready: Live")
+        follow.says("orders has 1 instances: ")
+        follow.says(f"a call would go to {place}")
     call.says(f"200 OK: orders at {place}")
     serve.signal(signal.SIGTERM)
     serve.says("left: ")
-    follow.says("orders has 0 instances")
+    follows[0].says("orders has 0 instances")
     assert portolan.is_running()

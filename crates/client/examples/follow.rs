@@ -7,13 +7,15 @@
 //! cargo run -p portolan-client --example follow
 //! ```
 //!
-//! The name of the service and the registry can be given: `-- orders http://127.0.0.1:9070`.
+//! The name of the service, and where to discover it, can be given:
+//! `-- orders portolan http://127.0.0.1:9070`, or `consul http://127.0.0.1:8500`, or
+//! `eureka http://127.0.0.1:8761/eureka`.
 
 #![expect(clippy::print_stdout, reason = "a person reads it")]
 
 use std::{env, error::Error, time::Duration};
 
-use portolan_client::Discovery;
+use portolan_client::{Discovery, Source};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -21,8 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let name = words.next().unwrap_or_else(|| "orders".to_owned());
 
     let mut builder = Discovery::builder();
-    if let Some(registry) = words.next() {
-        builder = builder.registry(registry);
+    if let (Some(kind), Some(url)) = (words.next(), words.next()) {
+        builder = builder.source(Source::new(kind).server(url));
     }
     let discovery = builder.start()?;
     println!(
