@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.gateway import ROOT, binary, config
+from harness.loopback import Loopback
 from harness.processes import Program
 from harness.waiting import until
-from test_zero_config import Network
 
 
 def example(name: str) -> Path:
@@ -158,7 +158,7 @@ def test_a_program_starts_while_the_registry_is_down(start, parts_of, tmp_path):
 
 
 def test_examples_run_beside_a_portolan_without_configuration(tmp_path, programs):
-    network = Network(tmp_path)
+    network = Loopback(tmp_path)
     programs(network.holder)
 
     def run(name: str, *words) -> Says:

@@ -7,7 +7,7 @@ use std::{
 
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::Picked;
+use crate::{Failure, Picked};
 
 /// The body of an answer. The instance counts as called until it has ended or is dropped.
 #[derive(Debug)]
@@ -34,8 +34,12 @@ impl<B: Body + Unpin> Body for Counted<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            self.picked = None;
+        if !matches!(frame, Some(Ok(_)))
+            && let Some(picked) = self.picked.take()
+            && frame.is_some()
+        {
+            // It began well and broke off.
+            picked.failed(Failure::Failed);
         }
         Poll::Ready(frame)
     }

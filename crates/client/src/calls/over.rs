@@ -151,6 +151,7 @@ where
     S::Error: Into<AnyError>,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<AnyError>,
     R: Send + 'static,
 {
     type Response = Response<Counted<R>>;
@@ -188,14 +189,8 @@ where
             return Err(course.failed("the body can't be sent again".into()));
         };
         let request = Request::from_parts(aimed(&parts, &picked), body);
-        let error = match once(
-            calls.inner.clone(),
-            request,
-            calls.each_within,
-            course.env(),
-        )
-        .await
-        {
+        let (inner, within) = (calls.inner.clone(), calls.each_within);
+        let error = match once(inner, request, within, course.env()).await {
             Ok(answer) => {
                 report(&picked, answer.status(), answer.headers());
                 return Ok(answer.map(|body| Counted::new(body, picked)));
@@ -204,7 +199,7 @@ where
         };
         let failure = failure(&*error);
         picked.failed(failure);
-        if !course.allows_retry(failure) || original.again().is_none() {
+        if !course.allows_retry(failure) || !original.is_whole() {
             return Err(course.failed(error));
         }
         failed = Some(error);

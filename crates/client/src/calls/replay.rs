@@ -4,6 +4,8 @@
 //! rest. One that is larger can be sent once. Nothing is copied: pieces are counted
 //! references.
 //!
+//! Invariant: only the latest try reads. A connection may hold on to the body of a try that
+//! was given up, and gets an error.
 //! Source: the replay body of linkerd2-proxy.
 
 use std::{
@@ -17,21 +19,32 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::AnyError;
+
 /// Most bytes of a body that are kept to be sent again.
 const KEPT_MAX: usize = 64 << 10;
 
 /// The body of a request that may be tried again.
 pub struct Replay<B> {
     tape: Arc<Mutex<Tape<B>>>,
+    /// Which try it is, from 1.
+    number: u64,
     /// Pieces that this try has sent.
     sent: usize,
 }
+
+/// The body belongs to a later try.
+#[derive(Debug, thiserror::Error)]
+#[error("the call was given up and is tried elsewhere")]
+struct GivenUp;
 
 /// What all tries of a call share.
 struct Tape<B> {
     rest: Pin<Box<B>>,
     pieces: Vec<Piece>,
     kept_bytes: usize,
+    /// Tries that were begun.
+    tries: u64,
     /// Whether it can't be sent again.
     is_cut: bool,
 }
@@ -48,21 +61,33 @@ impl<B: Body<Data = Bytes>> Replay<B> {
             rest: Box::pin(body),
             pieces: Vec::new(),
             kept_bytes: 0,
+            tries: 0,
             is_cut: false,
         };
         Self {
             tape: Arc::new(Mutex::new(tape)),
+            number: 0,
             sent: 0,
         }
     }
 
-    /// The body from its beginning; `None` if too much of it was sent. Only one of them may
-    /// be read at a time.
+    /// The body from its beginning, for another try; `None` if too much of it was sent.
     pub(super) fn again(&self) -> Option<Self> {
-        (!self.tape().is_cut).then(|| Self {
+        let mut tape = self.tape();
+        if tape.is_cut {
+            return None;
+        }
+        tape.tries += 1;
+        Some(Self {
             tape: Arc::clone(&self.tape),
+            number: tape.tries,
             sent: 0,
         })
+    }
+
+    /// Whether it can be sent again.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.tape().is_cut
     }
 
     fn tape(&self) -> MutexGuard<'_, Tape<B>> {
@@ -70,15 +95,22 @@ impl<B: Body<Data = Bytes>> Replay<B> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for Replay<B> {
+impl<B> Body for Replay<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<AnyError>,
+{
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = AnyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AnyError>>> {
         let mut tape = self.tape();
+        if tape.tries != self.number {
+            return Poll::Ready(Some(Err(GivenUp.into())));
+        }
         if let Some(piece) = tape.pieces.get(self.sent) {
             let frame = piece.clone().into_frame();
             drop(tape);
@@ -87,7 +119,7 @@ impl<B: Body<Data = Bytes>> Body for Replay<B> {
         }
         let frame = match ready!(tape.rest.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) => frame,
-            end => return Poll::Ready(end),
+            end => return Poll::Ready(end.map(|end| end.map_err(Into::into))),
         };
         let kept = tape.keep(&frame);
         drop(tape);
@@ -161,14 +193,14 @@ impl<B> fmt::Debug for Replay<B> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{collections::VecDeque, convert::Infallible};
 
     use http_body_util::BodyExt;
 
     use super::*;
 
     /// A body of pieces of those sizes.
-    fn body(sizes: &[usize]) -> Replay<impl Body<Data = Bytes, Error = std::convert::Infallible>> {
+    fn body(sizes: &[usize]) -> Replay<impl Body<Data = Bytes, Error = Infallible>> {
         let pieces: VecDeque<usize> = sizes.iter().copied().collect();
         Replay::new(Pieces(pieces))
     }
@@ -177,7 +209,7 @@ mod tests {
 
     impl Body for Pieces {
         type Data = Bytes;
-        type Error = std::convert::Infallible;
+        type Error = Infallible;
 
         fn poll_frame(
             mut self: Pin<&mut Self>,
@@ -196,9 +228,7 @@ mod tests {
         }
     }
 
-    async fn sent(
-        body: Replay<impl Body<Data = Bytes, Error = std::convert::Infallible>>,
-    ) -> usize {
+    async fn sent<B: Body<Data = Bytes, Error = Infallible>>(body: Replay<B>) -> usize {
         body.collect().await.unwrap().to_bytes().len()
     }
 
@@ -214,6 +244,16 @@ mod tests {
         assert!(!second.is_end_stream());
         assert_eq!(sent(second).await, 60);
         assert_eq!(sent(original.again().unwrap()).await, 60);
+    }
+
+    #[tokio::test]
+    async fn a_try_that_was_given_up_reads_no_more() {
+        let original = body(&[10, 20]);
+        let mut first = original.again().unwrap();
+        first.frame().await.unwrap().unwrap();
+        let second = original.again().unwrap();
+        assert!(first.frame().await.unwrap().is_err());
+        assert_eq!(sent(second).await, 30);
     }
 
     #[tokio::test]

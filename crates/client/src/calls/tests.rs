@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portolan_runtime::{Env, Task};
 use portolan_testkit::Scratch;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower::{Service as _, discover::Change};
 
 use super::*;
@@ -106,10 +106,21 @@ async fn answer(
     Ok(answer)
 }
 
-/// An address where nobody listens.
-async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    listener.local_addr().unwrap()
+/// A port that is taken, but where nobody listens.
+struct Nobody {
+    address: SocketAddr,
+    _socket: TcpSocket,
+}
+
+impl Nobody {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self {
+            address: socket.local_addr().unwrap(),
+            _socket: socket,
+        }
+    }
 }
 
 /// A discovery that knows `orders` at those addresses.
@@ -159,7 +170,8 @@ async fn a_call_goes_to_an_instance_with_its_path_and_its_body() {
 #[tokio::test]
 async fn any_call_is_tried_again_where_nobody_listens() {
     let server = Server::new(Manner::Echoes).await;
-    let dead = [nobody().await, nobody().await, nobody().await];
+    let nobody = [Nobody::new(), Nobody::new(), Nobody::new()];
+    let dead = nobody.each_ref().map(|one| one.address);
     for method in ["GET", "POST"] {
         let addresses = [&dead[..], &[server.address]].concat();
         let (discovery, _scratch) = discovery(&addresses).await;
@@ -224,7 +236,8 @@ async fn without_an_instance_a_call_says_why() {
     let (empty, _scratch) = discovery(&[]).await;
     let told = send(&empty, request("GET", "")).await.unwrap_err();
     assert!(matches!(told, CallError::Pick(_)), "{told}");
-    let (dead, _scratch) = discovery(&[nobody().await]).await;
+    let nobody = Nobody::new();
+    let (dead, _scratch) = discovery(&[nobody.address]).await;
     let told = send(&dead, request("GET", "")).await.unwrap_err();
     assert_eq!(
         told.to_string(),
@@ -237,7 +250,8 @@ async fn without_an_instance_a_call_says_why() {
 
 #[tokio::test]
 async fn tower_is_told_who_comes_and_who_goes() {
-    let addresses = [nobody().await, nobody().await];
+    let nobody = [Nobody::new(), Nobody::new()];
+    let addresses = nobody.each_ref().map(|one| one.address);
     let (discovery, scratch) = discovery(&addresses).await;
     let service = discovery.service("orders").unwrap();
     let mut changes = service.changes(|_, address| address);
@@ -264,7 +278,8 @@ async fn tower_is_told_who_comes_and_who_goes() {
 #[tokio::test]
 async fn reqwest_calls_services_by_their_names() {
     let server = Server::new(Manner::Echoes).await;
-    let dead = [nobody().await, nobody().await];
+    let nobody = [Nobody::new(), Nobody::new()];
+    let dead = nobody.each_ref().map(|one| one.address);
     let (discovery, _scratch) = discovery(&[dead[0], dead[1], server.address]).await;
     let client = discovery.reqwest(::reqwest::Client::new());
     for _ in 0..10 {
@@ -328,7 +343,8 @@ mod grpc {
     #[tokio::test]
     async fn a_generated_client_calls_over_a_channel() {
         let server = Server::new(Manner::Echoes).await;
-        let dead = [nobody().await, nobody().await];
+        let nobody = [Nobody::new(), Nobody::new()];
+        let dead = nobody.each_ref().map(|one| one.address);
         let (discovery, _scratch) = discovery(&[dead[0], dead[1], server.address]).await;
         let channel = discovery.service("orders").unwrap().grpc_channel();
         // What a generated client is made of.

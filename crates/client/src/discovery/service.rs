@@ -247,6 +247,7 @@ impl Service {
     }
 
     /// The port that is called.
+    #[cfg(feature = "tower")]
     pub(crate) fn port_name(&self) -> Option<&Name> {
         self.view.terms.port.as_ref()
     }
