@@ -83,8 +83,12 @@ impl History {
     }
 
     /// What was stored, for whoever looks back.
-    pub(crate) fn archive(&self, view: &View, store: watch::Receiver<Option<Embedded>>) -> Stored {
-        Stored {
+    pub(crate) fn archive(
+        &self,
+        view: &View,
+        store: watch::Receiver<Option<Embedded>>,
+    ) -> StoredLines {
+        StoredLines {
             view: view.clone(),
             store,
             stored: self.stored(),
@@ -101,8 +105,11 @@ impl History {
         };
         // A fold that is gone ends with the program.
         let _gone = self.recollection.recall(source, journaled).await;
-        recorder.written = recorder.view.snapshot().revision();
-        recorder.start = Some(Line::start(recorder.written, self.env.now()));
+        let snapshot = recorder.view.snapshot();
+        let catalog = &snapshot.catalog;
+        recorder.written = catalog.revision();
+        let began_at = catalog.journal().began_at();
+        recorder.start = Some(Line::start(recorder.written, began_at));
         // Whoever looks back from now on waits for that line.
         recorder.stored.send_replace(Revision::FIRST);
         self.env.spawn("history", recorder.run()).detach();
@@ -121,7 +128,7 @@ impl History {
 
 /// Reads what is stored.
 #[derive(Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredLines {
     view: View,
     store: watch::Receiver<Option<Embedded>>,
     stored: watch::Receiver<Revision>,
@@ -129,7 +136,7 @@ pub(crate) struct Stored {
     turn: Mutex<()>,
 }
 
-impl Archive for Stored {
+impl Archive for StoredLines {
     fn past(&self) -> Reading<'_> {
         Box::pin(async {
             let _turn = self.turn.lock().await;
