@@ -20,7 +20,9 @@ def again(gateway: Portolan) -> Portolan:
 
 def members(gateway: Portolan) -> dict:
     status, service = gateway.admin("GET", SERVICE)
-    return {member["id"]: member for member in service["members"]} if status == 200 else {}
+    # When a heartbeat came is another thing after a restart.
+    shown = lambda member: {key: value for key, value in member.items() if key != "confirmed_at"}
+    return {member["id"]: shown(member) for member in service["members"]} if status == 200 else {}
 
 
 def test_a_restart_serves_everybody_at_once(start, origin, programs):
@@ -99,8 +101,8 @@ def test_history_goes_on_after_a_restart(start, programs, way):
     steps.append(answer["revision"])
     expected = [{"a": "v1"}, {"a": "v1", "b": "v1"}, {"a": "v2", "b": "v1"}, {"a": "v2"}]
     assert [was(gateway, step) for step in steps] == expected
-    _, events = gateway.admin("GET", f"/v1/events?after={steps[0]}")
-    moment = events["events"][0]["at"]
+    before = gateway.admin("GET", f"/v1/events?after={steps[0]}")[1]["events"]
+    moment = before[0]["at"]
     assert was(gateway, moment) == expected[1]
     for _ in range(2):
         # What was answered is there, however soon after it the program ends.
@@ -109,7 +111,7 @@ def test_history_goes_on_after_a_restart(start, programs, way):
         assert [was(gateway, step) for step in steps] == expected
         assert was(gateway, moment) == expected[1]
         _, told = gateway.admin("GET", f"/v1/events?after={steps[0]}&limit=1000")
-        assert told["events"][: len(events["events"])] == events["events"]
+        assert told["events"][: len(before)] == before
         steps.append(gateway.register("orders", "c", 9003, ttl="10m", version=f"v{len(steps)}")["revision"])
         expected.append({"a": "v2", "c": f"v{len(steps) - 1}"})
         assert steps == sorted(steps), "revisions never go back"
@@ -148,8 +150,11 @@ def test_the_journal_of_what_was_answered_survives_kill_9(start, programs):
     _, then = gateway.admin("GET", f"{SERVICE}/instances?at={middle}")
     then = {instance["id"] for instance in then["instances"]}
     assert {name for name, revision in ordered if revision <= middle} <= then
-    first_of_others = {event["instance"]["id"]: event["revision"] for event in told["events"] if event["change"] == "put"}
-    assert not {name for name in then if first_of_others.get(name, 0) > middle}
+    came = {}
+    for event in told["events"]:
+        if event["change"] == "put":
+            came.setdefault(event["instance"]["id"], event["revision"])
+    assert then == {name for name, revision in came.items() if revision <= middle}
 
 
 def test_heartbeats_write_no_journal(start):
@@ -273,3 +278,33 @@ def test_history_reaches_beyond_what_is_in_memory(start):
     assert was(gateway, first) == was(gateway, last) == {"a": "v1"}
     _, told = gateway.admin("GET", f"/v1/events?after={first}&limit=1000")
     assert [event["instance"]["version"] for event in told["events"]] == [f"v{number}" for number in range(1000)]
+
+
+def test_an_instance_says_where_it_comes_from(start, programs, tmp_path):
+    services = tmp_path / "services.yaml"
+    services.write_text("services: {users: {instances: [{address: 127.0.0.1, port: 9001, id: u}]}}\n")
+    gateway = start(config(sources={"edge": {"file": {"path": str(services)}}}))
+    gateway.register("orders", "a", 9001, ttl="10m")
+    own, foreign = f"{SERVICE}/instances/a", "/v1/services/users/instances/u"
+
+    def shown(path: str) -> dict:
+        return until(lambda: gateway.admin("GET", path)[1] if gateway.admin("GET", path)[0] == 200 else None, path)
+
+    first = {path: shown(path) for path in (own, foreign)}
+    assert [first[path]["source"] for path in first] == ["registry", "file:edge"]
+    assert [first[path]["foreign_id"] for path in first] == ["a", "u"]
+    _, listed = gateway.admin("GET", "/v1/services/users/instances")
+    assert listed["instances"][0]["first_seen"] == first[foreign]["first_seen"]
+    assert listed["instances"][0]["confirmed_at"] >= first[foreign]["first_seen"][:19]
+    # A heartbeat confirms, and changes nothing else.
+    revision = gateway.admin("GET", "/v1/services")[1]["revision"]
+    until(lambda: gateway.admin("PUT", f"{own}/heartbeat")[0] == 200
+          and shown(own)["confirmed_at"] > first[own]["confirmed_at"], "the heartbeat to be shown")
+    assert gateway.admin("GET", "/v1/services")[1]["revision"] == revision
+    # What sources say is kept a second or two behind.
+    file = gateway.folder / "data" / "portolan.redb"
+    until(lambda: b"said:file:edge" in file.read_bytes(), "what the file says to be stored")
+    gateway.stop(20)
+    gateway = programs(again(gateway))
+    for path in first:
+        assert shown(path)["first_seen"] == first[path]["first_seen"], path

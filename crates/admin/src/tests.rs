@@ -45,6 +45,7 @@ const SOURCES: &[SourceKind] = &[SourceKind {
     schema: || json!({"type": "object"}),
     example: "still: {}",
     bad_example: "still: 1",
+    mapping: "word -> tags\n",
     parse: |_| Ok(Arc::new(Still)),
 }];
 

@@ -156,7 +156,8 @@ pub(crate) struct Trail(Mutex<Rings>);
 #[derive(Debug, Default)]
 struct Rings {
     last: u64,
-    rings: [Ring; 3],
+    /// By their kinds, in the order of [`RingKind::ALL`].
+    all: [Ring; 3],
     /// How many calls each listener did not let.
     counts: BTreeMap<(&'static str, Outcome), u64>,
 }
@@ -214,7 +215,7 @@ impl Trail {
             earlier.ring(kind).recall(entries);
         }
         let by = earlier.last;
-        for (ring, before) in rings.rings.iter_mut().zip(earlier.rings) {
+        for (ring, before) in rings.all.iter_mut().zip(earlier.all) {
             ring.follow(before, by);
         }
         rings.last = rings.last.saturating_add(by);
@@ -236,7 +237,7 @@ impl Trail {
 
     /// Whether there is anything to be stored.
     pub(crate) fn has_unstored(&self) -> bool {
-        self.lock().rings.iter().any(Ring::has_unstored)
+        self.lock().all.iter().any(Ring::has_unstored)
     }
 
     /// It was not stored: it has to be again.
@@ -256,7 +257,7 @@ impl Trail {
         limit: usize,
     ) -> (Vec<Entry>, bool) {
         let rings = self.lock();
-        let all = rings.rings.iter().flat_map(Ring::entries);
+        let all = rings.all.iter().flat_map(Ring::entries);
         let wanted = all.filter(|entry| {
             after.is_none_or(|after| entry.sequence > after) && filter.chooses(entry)
         });
@@ -279,7 +280,7 @@ impl Trail {
 
 impl Rings {
     const fn ring(&mut self, kind: RingKind) -> &mut Ring {
-        let [changes, routine, denials] = &mut self.rings;
+        let [changes, routine, denials] = &mut self.all;
         match kind {
             RingKind::Changes => changes,
             RingKind::Routine => routine,

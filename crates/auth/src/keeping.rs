@@ -120,12 +120,11 @@ impl Access {
     /// # Errors
     /// [`Fault`]: nothing that is stored counts, and the store is not used.
     pub async fn attach(&self, store: Option<Arc<dyn Ledger>>) -> Result<(), Fault> {
-        let read = match &store {
-            Some(store) => self.read_all(&**store).await,
-            None => {
-                self.write_out().await;
-                Ok(())
-            }
+        let read = if let Some(store) = &store {
+            self.read_all(&**store).await
+        } else {
+            self.write_out().await;
+            Ok(())
         };
         *self.store() = store.filter(|_| read.is_ok());
         self.write_soon();

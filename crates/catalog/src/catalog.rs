@@ -79,13 +79,13 @@ pub struct Staleness {
 }
 
 impl Catalog {
-    pub(crate) fn new(revision: Revision) -> Self {
+    pub(crate) fn new(revision: Revision, now: Timestamp) -> Self {
         Self {
             revision,
             services: Shards::default(),
             sources: Arc::from([]),
             guard: Arc::default(),
-            journal: Journal::new(revision),
+            journal: Journal::new(revision, now),
         }
     }
 
@@ -163,6 +163,6 @@ impl Catalog {
 /// A catalogue that nothing has been said to.
 impl Default for Catalog {
     fn default() -> Self {
-        Self::new(Revision::FIRST)
+        Self::new(Revision::FIRST, Timestamp::default())
     }
 }

@@ -50,6 +50,8 @@ pub struct Journal {
     weight: usize,
     /// All that happened after this revision is known.
     oldest: Revision,
+    /// When the process began.
+    began_at: Timestamp,
 }
 
 /// One step of the catalogue.
@@ -82,12 +84,13 @@ pub struct Before<'j> {
 }
 
 impl Journal {
-    pub(crate) fn new(oldest: Revision) -> Self {
+    pub(crate) fn new(oldest: Revision, began_at: Timestamp) -> Self {
         Self {
             chunks: Arc::default(),
             entries: 0,
             weight: 0,
             oldest,
+            began_at,
         }
     }
 
@@ -124,6 +127,12 @@ impl Journal {
     #[must_use]
     pub const fn oldest(&self) -> Revision {
         self.oldest
+    }
+
+    /// When the process began.
+    #[must_use]
+    pub const fn began_at(&self) -> Timestamp {
+        self.began_at
     }
 
     /// Every event after `revision`, oldest first, with the help of what was stored.

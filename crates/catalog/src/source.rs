@@ -45,6 +45,9 @@ pub struct SourceKind {
     pub example: &'static str,
     /// Settings that are refused, as YAML.
     pub bad_example: &'static str,
+    /// What becomes of what the outside says, unless settings say otherwise, for the reference:
+    /// lines of `theirs -> ours`.
+    pub mapping: &'static str,
     /// Reads settings.
     pub parse: ParseSource,
 }

@@ -27,16 +27,22 @@ pub(crate) struct Kind {
     pub(crate) summary: &'static str,
     pub(crate) schema: fn() -> Value,
     pub(crate) example: &'static str,
+    /// Lines of `theirs -> ours`; empty for what maps nothing.
+    pub(crate) mapping: &'static str,
 }
 
 macro_rules! kinds {
     ($rows:expr) => {
+        kinds!($rows, |_| "")
+    };
+    ($rows:expr, $mapping:expr) => {
         $rows
             .map(|row| Kind {
                 name: row.name,
                 summary: row.summary,
                 schema: row.schema,
                 example: row.example,
+                mapping: $mapping(row),
             })
             .collect()
     };
@@ -46,7 +52,10 @@ impl Shelves<'_> {
     pub(crate) fn kinds(self, of: Shelf) -> Vec<Kind> {
         match of {
             Shelf::Policies => kinds!(self.policies.iter()),
-            Shelf::Sources => kinds!(self.sources.iter().copied().flatten()),
+            Shelf::Sources => {
+                let rows = self.sources.iter().copied().flatten();
+                kinds!(rows, |row: &SourceKind| row.mapping)
+            }
             Shelf::Balancers => kinds!(self.balancers.iter()),
         }
     }

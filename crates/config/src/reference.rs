@@ -125,6 +125,16 @@ fn kind_section(page: &mut String, kind: &Kind) {
             let _infallible = writeln!(page, "| `{name}` | {kind} | {default} | {meaning} |");
         }
     }
+    if !kind.mapping.is_empty() {
+        page.push_str("\n| there | becomes |\n|---|---|\n");
+        for (theirs, ours) in kind
+            .mapping
+            .lines()
+            .filter_map(|line| line.split_once(" -> "))
+        {
+            let _infallible = writeln!(page, "| {} | {} |", cell(theirs), cell(ours));
+        }
+    }
     if !kind.example.is_empty() {
         let _infallible = write!(page, "\n```yaml\n{}\n```\n", kind.example.trim_end());
     }
@@ -160,5 +170,6 @@ mod tests {
             page.contains("| `level` | integer |  | How much. |"),
             "{page}"
         );
+        assert!(page.contains("\n| word | tags |\n"), "{page}");
     }
 }

@@ -90,6 +90,17 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// The label that holds the id by which the source calls an instance, if it had to be
+    /// written otherwise.
+    pub const FOREIGN_ID: &str = "portolan/foreign-id";
+
+    /// The id by which the source calls it.
+    #[must_use]
+    pub fn foreign_id(&self) -> &str {
+        let written = self.metadata.get(Self::FOREIGN_ID);
+        written.map_or(self.id.as_str(), |id| id)
+    }
+
     /// Where the port of that name listens; the first port if no name is given.
     #[must_use]
     pub fn address(&self, port: Option<&Name>) -> Option<SocketAddr> {

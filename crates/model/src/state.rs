@@ -103,6 +103,10 @@ pub struct State {
     pub health: Health,
     /// Since when the health is what it is; the epoch if nobody knows.
     pub since: Timestamp,
+    /// Since when the instance is there without a break, as its source or its catalogue saw it;
+    /// the epoch if nobody knows.
+    #[serde(skip_serializing_if = "is_unknown")]
+    pub first_seen: Timestamp,
     /// Why, in the words of the check or of the instance: `connection refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Arc<str>>,
@@ -118,6 +122,14 @@ pub struct State {
     pub leaving: bool,
     /// The source no longer knows; this is its last word.
     pub stale: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_unknown(at: &Timestamp) -> bool {
+    *at == Timestamp::default()
 }
 
 /// How much traffic an instance may get, and if none, why.

@@ -85,8 +85,12 @@ impl History {
     }
 
     /// What was stored, for whoever looks back.
-    pub(crate) fn archive(&self, view: &View, store: watch::Receiver<Option<Embedded>>) -> Stored {
-        Stored {
+    pub(crate) fn archive(
+        &self,
+        view: &View,
+        store: watch::Receiver<Option<Embedded>>,
+    ) -> StoredLines {
+        StoredLines {
             env: self.env.clone(),
             view: view.clone(),
             store,
@@ -105,7 +109,8 @@ impl History {
         // What is published from there on is stored. A fold that is gone ends with the program.
         let recalled = self.recollection.recall(source, journaled).await;
         recorder.written = recalled.unwrap_or(journaled);
-        recorder.start = Some(Line::start(recorder.written, self.env.now()));
+        let began_at = recorder.view.snapshot().catalog.journal().began_at();
+        recorder.start = Some(Line::start(recorder.written, began_at));
         // Whoever looks back from now on waits for that line.
         recorder.stored.send_replace(Revision::FIRST);
         self.env.spawn("history", recorder.run()).detach();
@@ -124,7 +129,7 @@ impl History {
 
 /// Reads what is stored.
 #[derive(Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredLines {
     env: Env,
     view: View,
     store: watch::Receiver<Option<Embedded>>,
@@ -134,7 +139,7 @@ pub(crate) struct Stored {
     latest: Arc<Mutex<Option<Arc<Past>>>>,
 }
 
-impl Archive for Stored {
+impl Archive for StoredLines {
     fn past(&self, reaching: Revision) -> Reading<'_> {
         Box::pin(async move {
             let mut latest = self.latest.lock().await;
@@ -162,7 +167,7 @@ impl Archive for Stored {
     }
 }
 
-impl Stored {
+impl StoredLines {
     /// Lets go of what was read, unless it was read again.
     fn forget_later(&self, past: &Arc<Past>) {
         let (env, latest, past) = (self.env.clone(), Arc::clone(&self.latest), Arc::clone(past));

@@ -186,6 +186,34 @@ mod tests {
     }
 
     #[test]
+    fn every_line_of_a_mapping_says_what_something_becomes() {
+        let ours = [
+            "namespace",
+            "service",
+            "id",
+            "address",
+            "port",
+            "version",
+            "zone",
+            "weight",
+            "health",
+            "out of service",
+            "leaving",
+            "tags",
+            "metadata",
+            "all fields",
+        ];
+        for kind in kinds() {
+            assert!(kind.mapping.lines().count() > 3, "{}", kind.name);
+            for line in kind.mapping.lines() {
+                let becomes = line.split_once(" -> ").map(|(_, becomes)| becomes);
+                let is_ours = |becomes: &str| ours.iter().any(|word| becomes.starts_with(word));
+                assert!(becomes.is_some_and(is_ours), "{}: {line}", kind.name);
+            }
+        }
+    }
+
+    #[test]
     fn every_schema_describes_every_field() {
         for kind in kinds() {
             let schema = (kind.schema)();

@@ -228,7 +228,7 @@ impl Recorder {
                 gone.remove(&place);
                 let known = kept.get(&place);
                 let word = match (said.get(&place), known) {
-                    (Some(word), _) => Arc::clone(word),
+                    (Some(word), _) => seen_when(word, instance),
                     // What lies over it changed, not what its source says.
                     (None, Some(_)) if is_complete => continue,
                     (None, _) => bare(instance),
@@ -332,6 +332,15 @@ fn bare(instance: &Arc<Instance>) -> Arc<Instance> {
         bare.state.overridden = Override::None;
     }
     bare.into()
+}
+
+/// What was said, of an instance that is there since when the catalogue says so.
+fn seen_when(word: &Arc<Instance>, there: &Instance) -> Arc<Instance> {
+    let mut word = Arc::clone(word);
+    if word.state.first_seen != there.state.first_seen {
+        Arc::make_mut(&mut word).state.first_seen = there.state.first_seen;
+    }
+    word
 }
 
 fn key_of(key: &ServiceKey, (id, source): &Place) -> Option<FactKey> {

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use portolan_catalog::Ticket;
+use portolan_model::Timestamp;
 use portolan_store::Later;
 use tokio::sync::oneshot;
 
 use crate::{
     Stored,
-    core::{Answer, Input},
+    core::{Answer, Input, Subject},
 };
 
 pub(crate) enum Command {
     Ask(Asked),
     /// Resolves with a ticket of all that was said before.
     CatchUp(oneshot::Sender<Ticket>),
+    /// When these instances last gave a sign of life.
+    LastHeard(Vec<Subject>, oneshot::Sender<Vec<Option<Timestamp>>>),
     /// Another store, or none; resolves when it holds what is in memory.
     Attach(Option<Stored>, oneshot::Sender<()>),
 }

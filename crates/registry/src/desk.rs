@@ -6,7 +6,7 @@ use std::{
 };
 
 use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Seen, Sign, Ticket};
-use portolan_model::{Change, Departure, Health, Instance, SourceId};
+use portolan_model::{Change, Departure, Health, Instance, SourceId, Timestamp};
 use portolan_runtime::Env;
 use portolan_store::Later;
 use tokio::sync::{mpsc, oneshot};
@@ -76,6 +76,10 @@ impl Desk {
                 command = self.commands.recv() => match command {
                     Some(Command::Ask(asked)) => self.take(asked).await,
                     Some(Command::CatchUp(reply)) => self.catch_up(reply).await,
+                    Some(Command::LastHeard(subjects, reply)) => {
+                        self.tell_last_heard(&subjects, reply);
+                        Ok(())
+                    }
                     Some(Command::Attach(stored, done)) => {
                         self.attach(stored).await;
                         // Whoever asked may have gone away.
@@ -106,6 +110,19 @@ impl Desk {
         // Whoever asked may have gone away.
         let _asked = reply.send(ticket);
         Ok(())
+    }
+
+    fn tell_last_heard(
+        &self,
+        subjects: &[Subject],
+        reply: oneshot::Sender<Vec<Option<Timestamp>>>,
+    ) {
+        let now = self.now();
+        let heard = subjects
+            .iter()
+            .map(|subject| self.engine.last_heard(now, subject));
+        // Whoever asked may have gone away.
+        let _asked = reply.send(heard.collect());
     }
 
     fn next_deadline(&self) -> Instant {

@@ -1,15 +1,16 @@
-//! When callers are answered: once what they did is visible and would survive a crash.
+//! When callers are answered, once what they did is visible and would survive a crash; and
+//! what is asked of the registry without changing it.
 
 use std::sync::Arc;
 
 use portolan_catalog::Past;
-use portolan_model::Revision;
+use portolan_model::{Revision, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
     Archive, Registry, RegistryError,
     command::{Command, Reply},
-    core::Answer,
+    core::{Answer, Subject},
 };
 
 impl Registry {
@@ -60,5 +61,21 @@ impl Registry {
             }
         }
         Ok((reply.answer, revision))
+    }
+
+    /// When these instances last gave a sign of life; none for those that have no lease or are
+    /// leaving.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn last_heard(
+        &self,
+        subjects: Vec<Subject>,
+    ) -> Result<Vec<Option<Timestamp>>, RegistryError> {
+        let (reply, heard) = oneshot::channel();
+        let asked = Command::LastHeard(subjects, reply);
+        let sent = self.commands.send(asked).await;
+        sent.map_err(|_| RegistryError::Stopped)?;
+        heard.await.map_err(|_| RegistryError::Stopped)
     }
 }

@@ -114,13 +114,20 @@ async fn a_restart_finds_everybody_and_refuses_no_heartbeat() {
     world.call("PUT", A, body).await;
     let ruling = r#"{"override": "drain", "reason": "disk swap"}"#;
     world.call("PUT", &format!("{A}/override"), ruling).await;
-    let (_, before) = world.call("GET", A, "").await;
+    let (_, mut before) = world.call("GET", A, "").await;
     drop(world);
 
     let world = World::over(Env::system(), Some(shelf.stored()));
     let (status, body) = world.call("PUT", &format!("{A}/heartbeat"), "").await;
     assert_eq!((status, &body["ttl"]), (200, &json!("1m")), "{body}");
-    let (_, after) = world.call("GET", A, "").await;
+    let (_, mut after) = world.call("GET", A, "").await;
+    // Each has its own heartbeat.
+    let confirmed = [&mut before, &mut after].map(|view| view["confirmed_at"].take());
+    assert!(
+        confirmed.iter().all(serde_json::Value::is_string),
+        "{confirmed:?}"
+    );
+    assert!(before["first_seen"].is_string());
     assert_eq!(after, before);
 }
 

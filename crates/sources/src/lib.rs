@@ -18,8 +18,7 @@ mod testing;
 
 use portolan_catalog::SourceKind;
 
-pub use dns::for_hosts;
-pub use portolan::read_any_events;
+pub use self::{dns::for_hosts, portolan::read_any_events};
 
 /// Every kind of source, in the order of the reference.
 pub const KINDS: &[SourceKind] = &[

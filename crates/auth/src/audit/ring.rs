@@ -125,7 +125,9 @@ impl Ring {
         };
         self.stored_until = kept.last;
         self.segments.push_back(kept);
-        segment.into_iter().for_each(|entry| self.push(entry));
+        for entry in segment {
+            self.push(entry);
+        }
     }
 
     /// Goes on after what was stored before, whose last number is `by`.

@@ -140,7 +140,7 @@ impl Fold {
     /// An empty catalogue that begins now.
     #[must_use]
     pub fn new(guard: GuardSettings, mut clock: RevisionClock, now: Timestamp) -> Self {
-        let catalog = Catalog::new(clock.next(now));
+        let catalog = Catalog::new(clock.next(now), now);
         Self {
             guard,
             clock,

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use portolan_model::{Change, Instance, Origin, Revision, RevisionClock, SourceId, Timestamp};
 
-use super::{Fold, Step, share::owned_by};
+use super::{
+    Fold, Step,
+    share::{owned_by, seen_first},
+};
 use crate::Journal;
 
 /// Why a source is stale that has not spoken to this process yet.
@@ -37,6 +40,7 @@ impl Fold {
                 continue;
             }
             Arc::make_mut(&mut instance).state.stale = true;
+            let instance = seen_first(None, instance, step.now);
             self.set(step, source, Arc::clone(&instance));
             step.tell(origin.clone(), Change::Put { instance });
         }
@@ -53,6 +57,7 @@ impl Fold {
             self.catalog.revision = self.clock.next(now);
         }
         // How this process came to know what the one before it knew is no part of history.
-        self.catalog.journal = Journal::new(self.catalog.revision);
+        let began_at = self.catalog.journal.began_at();
+        self.catalog.journal = Journal::new(self.catalog.revision, began_at);
     }
 }

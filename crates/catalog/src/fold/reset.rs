@@ -13,7 +13,7 @@ use portolan_model::{Change, Departure, Instance, InstanceId, Origin, ServiceKey
 
 use super::{
     Fold, Step,
-    share::{Share, is_sure, owned_by},
+    share::{Share, is_sure, owned_by, seen_first},
 };
 use crate::guard::{Absence, Cause, Floor, Scope};
 
@@ -225,13 +225,14 @@ impl Fold {
             }
             self.share(source, key).emptied_at = None;
             for (id, instance) in instances {
-                if self.find(source, key, id) == Some(instance) {
+                let known = self.find(source, key, id);
+                let instance = seen_first(known, Arc::clone(instance), step.now);
+                if known == Some(&instance) {
                     // It may have been kept although the source did not speak of it.
                     self.end_hold(source, key, id);
                     continue;
                 }
-                self.set(step, source, Arc::clone(instance));
-                let instance = Arc::clone(instance);
+                self.set(step, source, Arc::clone(&instance));
                 whole.changes.push(Change::Put { instance });
             }
         }

@@ -171,6 +171,23 @@ pub(super) fn is_held(instance: &Instance) -> bool {
     instance.state.guard == Guard::Suspect
 }
 
+/// The instance with the time since when it is there: what is known of it stays, whatever a
+/// source says that began later.
+pub(super) fn seen_first(
+    known: Option<&Arc<Instance>>,
+    mut told: Arc<Instance>,
+    now: Timestamp,
+) -> Arc<Instance> {
+    let unknown = Timestamp::default();
+    let known = known.map_or(unknown, |known| known.state.first_seen);
+    let times = [known, told.state.first_seen];
+    let first = times.into_iter().find(|at| *at != unknown).unwrap_or(now);
+    if told.state.first_seen != first {
+        Arc::make_mut(&mut told).state.first_seen = first;
+    }
+    told
+}
+
 /// The instance as this source's word, with the axes cleared that are not its own.
 pub(super) fn owned_by(source: &SourceId, mut instance: Arc<Instance>) -> Arc<Instance> {
     let state = &instance.state;

@@ -98,6 +98,14 @@ fn stale(reason: &str) -> Change {
     }
 }
 
+/// The state of one that nobody says anything of but that it is there.
+fn seen_first_at(seconds: u64) -> State {
+    State {
+        first_seen: at(seconds),
+        ..State::default()
+    }
+}
+
 impl Fold {
     fn says(&mut self, now: Timestamp, name: &str, change: Change) -> Applied {
         self.news(now, name, News::Said(change))
@@ -1063,7 +1071,7 @@ fn a_ruling_can_not_be_undone_by_a_source() {
     }
     fold.news(at(3), "registry", ruled("orders", "a", None));
     let instance = only(&fold, "orders");
-    assert_eq!(instance.state, State::default());
+    assert_eq!(instance.state, seen_first_at(2));
     assert_eq!(instance.weight, Weight::NORMAL);
 }
 
@@ -1091,7 +1099,7 @@ fn a_source_can_not_rule() {
     claimed.state.ruling = Some(ruling(Override::Drain, None));
     let instance = Arc::new(claimed);
     fold.says(at(0), "file", Change::Put { instance });
-    assert_eq!(only(&fold, "orders").state, State::default());
+    assert_eq!(only(&fold, "orders").state, seen_first_at(0));
 }
 
 #[test]
@@ -1116,7 +1124,7 @@ fn what_was_taken_out_over_there_gets_no_traffic_here() {
     fold.news(at(3), "registry", ruled("orders", "a", None));
     assert_eq!(only(&fold, "orders").state.traffic(), closed);
     fold.says(at(4), "consul", put("orders", "a"));
-    assert_eq!(only(&fold, "orders").state, State::default());
+    assert_eq!(only(&fold, "orders").state, seen_first_at(0));
 }
 
 #[test]
@@ -1128,4 +1136,46 @@ fn a_ruling_said_twice_is_no_news() {
     assert!(fold.news(at(2), "registry", said()).events.is_empty());
     let applied = fold.says(at(3), "file", put("orders", "b"));
     assert_eq!(applied.events.len(), 1);
+}
+
+#[test]
+fn an_instance_is_as_old_as_its_presence() {
+    let mut fold = fold();
+    let since = |fold: &Fold| only(fold, "orders").state.first_seen;
+    fold.says(at(1), "file", put("orders", "a"));
+    assert_eq!(since(&fold), at(1));
+    // Neither another word nor everything told anew is another instance.
+    fold.says(
+        at(2),
+        "file",
+        Change::Put {
+            instance: critical("orders", "a"),
+        },
+    );
+    fold.says(at(3), "file", reset(&[], &[("orders", "a")]));
+    assert_eq!(since(&fold), at(1));
+    let again = fold.says(at(4), "file", reset(&[], &[("orders", "a")]));
+    assert!(again.changed.is_empty() && again.events.is_empty());
+    fold.says(at(5), "file", remove("orders", "a", Departure::Explicit));
+    fold.says(at(6), "file", put("orders", "a"));
+    assert_eq!(since(&fold), at(6));
+}
+
+#[test]
+fn what_is_remembered_is_older_than_what_its_source_knows() {
+    let mut fold = fold();
+    let mut known = Instance::clone(&instance("orders", "a"));
+    known.state.first_seen = at(1);
+    fold.news(at(10), "file", News::Remembered(vec![known.into()]));
+    let mut told = Instance::clone(&instance("orders", "a"));
+    told.state.first_seen = at(11);
+    let instances = vec![Arc::new(told)];
+    let services = Vec::new();
+    let whole = Change::Reset {
+        services,
+        instances,
+    };
+    fold.says(at(12), "file", whole.clone());
+    assert_eq!(only(&fold, "orders").state, seen_first_at(1));
+    assert!(fold.says(at(13), "file", whole).changed.is_empty());
 }

@@ -6,7 +6,7 @@ use portolan_model::{Change, Departure, Instance, InstanceId, Origin, ServiceKey
 
 use super::{
     CONFIGURATION_ACTOR, Fold, Step,
-    share::{is_sure, owned_by},
+    share::{is_sure, owned_by, seen_first},
 };
 use crate::{
     Staleness,
@@ -18,12 +18,13 @@ impl Fold {
         let instance = owned_by(&origin.source, instance);
         let is_remembered = self.holder(&origin.source).is_remembered;
         let unstaled = !is_remembered && self.unstale(step, &origin.source);
-        let (source, key) = (&origin.source, &instance.key);
-        let share = self.share(source, key);
+        let (source, key) = (&origin.source, instance.key.clone());
+        let share = self.share(source, &key);
         let known = share.instances.get(&instance.id);
+        let instance = seen_first(known, instance, step.now);
         if known == Some(&instance) && !unstaled {
             // It may have been kept although the source did not speak of it.
-            self.end_hold(source, key, &instance.id);
+            self.end_hold(source, &key, &instance.id);
             return;
         }
         if known.is_none() {

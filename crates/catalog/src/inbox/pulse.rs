@@ -113,17 +113,21 @@ impl Pulse {
     fn report(&self) -> PulseReport {
         let words = self.words();
         let changes = self.changes.load(Relaxed);
-        let confirmed_at = Timestamp::from_millis(self.confirmed_at.load(Relaxed));
         PulseReport {
             changes,
             changes_per_second: words.rate(),
             resyncs: self.resyncs.load(Relaxed),
             failures: self.failures.load(Relaxed),
-            confirmed_at: (confirmed_at != Timestamp::default()).then_some(confirmed_at),
+            confirmed_at: self.confirmed(),
             last_failure: words.last_failure.clone(),
             unfit: words.unfit,
             unfit_example: words.unfit_example.clone(),
         }
+    }
+
+    fn confirmed(&self) -> Option<Timestamp> {
+        let at = Timestamp::from_millis(self.confirmed_at.load(Relaxed));
+        (at != Timestamp::default()).then_some(at)
     }
 
     fn sample(&self, now: Timestamp) {
@@ -162,6 +166,14 @@ impl Pulses {
     #[must_use]
     pub fn report(&self, source: &SourceId) -> Option<PulseReport> {
         self.lock().get(source).map(|pulse| pulse.report())
+    }
+
+    /// When what a source reads last confirmed what it says, by an answer or a stream that is
+    /// alive.
+    #[must_use]
+    pub fn confirmed_at(&self, source: &SourceId) -> Option<Timestamp> {
+        let pulses = self.lock();
+        pulses.get(source).and_then(|pulse| pulse.confirmed())
     }
 
     /// How each source that has an inbox is getting on.

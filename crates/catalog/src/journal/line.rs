@@ -78,7 +78,7 @@ fn is_there(standing: &Standing) -> bool {
 }
 
 impl Line {
-    /// Says that a process began where the one before it had ended.
+    /// Says that a process, which began at that time, took up where the one before had ended.
     #[must_use]
     pub fn start(revision: Revision, at: Timestamp) -> Self {
         Self::new(revision, at, &Text::Start)

@@ -1,7 +1,9 @@
 //! What was stored of the journal, by this process and those before it.
 //!
 //! Going back through it over the beginning of a process, whatever the one before had touched
-//! is put right first: what is kept of sources may be a second older than the journal.
+//! is put right first: what is kept of sources may be a second older than the journal. What was
+//! registered as that process was cut off, before the journal had it, was told to nobody, and is
+//! not in its history.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -37,15 +39,21 @@ pub(super) enum Standing {
     Gone,
 }
 
-/// How the instances that a process touched stood at its end.
-type Standings = HashMap<ServiceKey, HashMap<InstanceId, Standing>>;
+/// How a process ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct End {
+    /// How the instances that it touched stood then.
+    standings: HashMap<ServiceKey, HashMap<InstanceId, Standing>>,
+    /// When it last wrote.
+    at: Timestamp,
+}
 
 /// What was stored, to go back through.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Past {
     entries: Vec<Step>,
     /// How what the last process touched stands.
-    ended: Standings,
+    ended: End,
     oldest: Revision,
     told_from: Revision,
     /// Where the last process began.
@@ -63,8 +71,8 @@ struct Step {
 #[derive(Debug, PartialEq, Eq)]
 enum WayBack {
     Undo(Vec<Touch>),
-    /// A process began here, and the one before it ended so.
-    Ended(Standings),
+    /// A process began here, and the one before it had ended so.
+    Ended(End),
 }
 
 impl Past {
@@ -78,7 +86,7 @@ impl Past {
         let mut bad = None;
         let mut past = Self {
             entries: Vec::with_capacity(lines.len()),
-            ended: Standings::new(),
+            ended: End::default(),
             oldest: first.revision,
             told_from: first.revision,
             began: first.revision,
@@ -98,7 +106,7 @@ impl Past {
         let (events, way_back) = match text {
             Text::Gap => {
                 self.entries.clear();
-                self.ended.clear();
+                self.ended = End::default();
                 (self.oldest, self.told_from) = (line.revision, line.revision);
                 (Vec::new(), WayBack::Undo(Vec::new()))
             }
@@ -111,7 +119,8 @@ impl Past {
                     self.told_from = line.revision;
                 }
                 for touch in &undo {
-                    let of_service = self.ended.entry(touch.key.clone()).or_default();
+                    let standings = &mut self.ended.standings;
+                    let of_service = standings.entry(touch.key.clone()).or_default();
                     of_service.insert(touch.id.clone(), touch.after);
                 }
                 let events = said.into_iter().flatten().map(|said| Event {
@@ -123,6 +132,7 @@ impl Past {
                 (events.collect(), WayBack::Undo(undo))
             }
         };
+        self.ended.at = line.at;
         self.entries.push(Step {
             revision: line.revision,
             at: line.at,
@@ -192,7 +202,7 @@ impl Past {
         let entries = entries.skip_while(|entry| entry.revision > from);
         for entry in entries.take_while(|entry| entry.revision > to) {
             match &entry.way_back {
-                WayBack::Ended(ended) => put_right(ended, key, instances),
+                WayBack::Ended(ended) => ended.put_right(key, instances, entry.at),
                 WayBack::Undo(undo) => {
                     for touch in undo.iter().rev().filter(|touch| touch.key == *key) {
                         touch.undo(instances);
@@ -221,20 +231,29 @@ impl Touch {
     }
 }
 
-/// Makes instances that were taken up what they were when the process before ended.
-fn put_right(
-    ended: &Standings,
-    key: &ServiceKey,
-    instances: &mut BTreeMap<InstanceId, Arc<Instance>>,
-) {
-    let nothing = HashMap::new();
-    let ended = ended.get(key).unwrap_or(&nothing);
-    instances.retain(|id, instance| {
-        // Whatever nobody touched was there all the time.
-        let standing = ended.get(id).copied().unwrap_or_default();
-        set_stale(instance, standing == Standing::Stale);
-        standing != Standing::Gone
-    });
+impl End {
+    /// Makes instances that were taken up, by a process that began then, what they were at the
+    /// end of this one.
+    fn put_right(
+        &self,
+        key: &ServiceKey,
+        instances: &mut BTreeMap<InstanceId, Arc<Instance>>,
+        began: Timestamp,
+    ) {
+        let nothing = HashMap::new();
+        let standings = self.standings.get(key).unwrap_or(&nothing);
+        instances.retain(|id, instance| {
+            let came_after = (self.at..began).contains(&instance.state.first_seen);
+            let standing = match standings.get(id) {
+                Some(standing) => *standing,
+                None if came_after => Standing::Gone,
+                // Whatever nobody touched was there all the time.
+                None => Standing::There,
+            };
+            set_stale(instance, standing == Standing::Stale);
+            standing != Standing::Gone
+        });
+    }
 }
 
 fn set_stale(instance: &mut Arc<Instance>, stale: bool) {

@@ -200,6 +200,26 @@ fn what_is_not_in_memory_any_more_is_in_the_store() {
 }
 
 #[test]
+fn what_came_when_a_process_was_cut_off_is_not_in_its_history() {
+    let mut one = Process::first(0);
+    let first = one.news(1, put("a", "1")).revision;
+    let mut two = Process::first(10);
+    let seen_at = |id: &str, seconds| {
+        let mut known = Instance::clone(&instance(id, "1"));
+        known.state.first_seen = at(seconds);
+        Arc::new(known)
+    };
+    let kept = vec![seen_at("a", 1), seen_at("b", 2)];
+    two.news(10, News::Remembered(kept));
+    two.news(10, News::Recalled(first));
+    two.began = two.catalog().revision();
+    two.lines = one.stored();
+    two.lines.push(Line::start(two.began, at(10)));
+    assert_eq!(two.at(first).unwrap(), "a1");
+    assert_eq!(two.at(two.began).unwrap(), "a1~ b1~");
+}
+
+#[test]
 fn revisions_go_on_above_those_that_were_stored() {
     let mut one = Process::first(1_000);
     let last = one.news(1_001, put("a", "1")).revision;

@@ -51,5 +51,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "region: eu-central-1\nnamespaces: [prod.local]\ncredentials_file: /root/.aws/credentials\nprofile: portolan\n",
     bad_example: "region: \"\"\naccess_key_id: AKIDEXAMPLE\npoll: never\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

@@ -45,5 +45,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "project: shop-production\nlocation: europe-west1\nnamespaces: [backend]\nkey_file: /etc/portolan/directory.json\n",
     bad_example: "project: \"a/b\"\nnamespaces: [\"\"]\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

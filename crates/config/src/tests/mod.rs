@@ -87,6 +87,7 @@ const SOURCES: &[SourceKind] = &[SourceKind {
     schema,
     example: "path: a",
     bad_example: "path: 1",
+    mapping: "word -> tags\n",
     parse: |settings| match settings.get("path") {
         Some(Value::String(path)) => Ok(Arc::new(Still(path.clone())) as Arc<dyn SourceSpec>),
         _ => Err(vec![Problem::new("/path", "a path is needed")]),

@@ -50,5 +50,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "urls: [\"http://10.0.0.1:2379\", \"http://10.0.0.2:2379\"]\nlayout: grpc\nprefix: services\n",
     bad_example: "urls: [\"10.0.0.1:2379\"]\nlayout: zone_file\nusername: root\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

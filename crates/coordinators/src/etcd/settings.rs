@@ -59,11 +59,15 @@ pub(super) fn parse(settings: &Value) -> Result<Arc<dyn SourceSpec>, Vec<Problem
 pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
     let mut fields = Fields::new(settings);
     let servers = ServersSettings::read(&mut fields, "http://127.0.0.1:2379");
-    let layout = fields.word("layout", &LAYOUTS).unwrap_or_default();
+    let is_given = fields.value("layout").is_some();
+    let layout = fields.word("layout", &LAYOUTS);
+    // Which prefix an unknown layout needs nobody can say.
+    let known = layout.or_else(|| (!is_given).then(Layout::default));
+    let layout = layout.unwrap_or_default();
     let settings = Settings {
         login: Login::read(&mut fields),
         layout,
-        prefix: prefix(&mut fields, layout),
+        prefix: prefix(&mut fields, known),
         basics: Basics::read(&mut fields, NAMES),
         servers,
     };
@@ -78,13 +82,14 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
     fields.finish(settings)
 }
 
-fn prefix(fields: &mut Fields<'_>, layout: Layout) -> String {
+fn prefix(fields: &mut Fields<'_>, layout: Option<Layout>) -> String {
     let given = fields.text("prefix");
     let prefix = match (given, layout) {
         (Some(prefix), _) => prefix,
-        (None, Layout::Skydns) => "/skydns",
-        (None, Layout::Portolan) => "/portolan/services",
-        (None, Layout::Grpc) => {
+        (None, Some(Layout::Skydns)) => "/skydns",
+        (None, Some(Layout::Portolan)) => "/portolan/services",
+        (None, None) => "",
+        (None, Some(Layout::Grpc)) => {
             let message = "the layout `grpc` needs to know what its keys begin with";
             let problem = Problem::new("/prefix", message);
             fields

@@ -171,7 +171,7 @@ fn settings_that_make_no_sense_are_found() {
         problems.into_iter().map(|problem| problem.path).collect()
     };
     let bad = json!({"urls": ["10.0.0.1:2379"], "layout": "zone_file", "username": "root"});
-    assert_eq!(paths(&bad), ["/urls/0", "/layout", "/password", "/prefix"]);
+    assert_eq!(paths(&bad), ["/urls/0", "/layout", "/password"]);
     let path = json!({"url": "http://a:1/b", "prefix": ""});
     assert_eq!(paths(&path), ["/urls"]);
 }

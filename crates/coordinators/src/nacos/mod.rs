@@ -47,5 +47,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "url: http://127.0.0.1:8848\nnamespaces: [public, dev]\ngroups: [DEFAULT_GROUP, SHOP]\n",
     bad_example: "url: 127.0.0.1:8848\nprotocol: udp\nrefresh: 1ms\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

@@ -61,5 +61,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "servers: [\"10.0.0.1:2181\", \"10.0.0.2:2181\"]\nlayout: spring\n",
     bad_example: "servers: [\"zk\"]\nlayout: curator\nchroot: apps\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

@@ -25,6 +25,7 @@ fn every_field_of_an_instance_can_be_named_in_a_condition() {
     let described = describe(r#"{"port": 1, "version": "v1", "zone": "z"}"#).unwrap();
     let mut instance = described.instance;
     instance.state.since = Timestamp::from_millis(1);
+    instance.state.first_seen = Timestamp::from_millis(1);
     instance.state.note = Some("slow".into());
     instance.state.ruling = Some(std::sync::Arc::new(model::Ruling {
         traffic: model::Override::Drain,

@@ -39,6 +39,12 @@ pub struct InstanceView {
     pub metadata: Metadata,
     /// Who says so.
     pub source: Arc<str>,
+    /// How its source calls it.
+    #[serde(default)]
+    pub foreign_id: Arc<str>,
+    /// Since when it is there without a break; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<String>,
     /// Its health, as it or its check reports.
     pub status: Health,
     /// Since when; RFC 3339.
@@ -64,10 +70,14 @@ pub struct InstanceView {
     pub stale: bool,
     /// Whether it may get requests, all of this considered.
     pub is_open: bool,
+    /// When its source last confirmed it, where that is asked of the present; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<String>,
 }
 
 impl InstanceView {
-    /// Every field by its name in JSON; the namespace stands in the path already.
+    /// Every field by its name in JSON that conditions may ask about; the namespace stands in
+    /// the path already.
     pub const FIELDS: &[&str] = &[
         "service",
         "id",
@@ -79,6 +89,8 @@ impl InstanceView {
         "tags",
         "metadata",
         "source",
+        "foreign_id",
+        "first_seen",
         "status",
         "since",
         "note",
@@ -111,6 +123,9 @@ impl From<&Instance> for InstanceView {
             tags: instance.tags.clone(),
             metadata: shown_labels(&instance.metadata),
             source: instance.source.as_str().into(),
+            foreign_id: instance.foreign_id().into(),
+            first_seen: (state.first_seen != Timestamp::default())
+                .then(|| state.first_seen.to_string()),
             status: state.health,
             since: (state.since != Timestamp::default()).then(|| state.since.to_string()),
             note: state.note.clone(),
@@ -120,6 +135,7 @@ impl From<&Instance> for InstanceView {
             leaving: state.leaving,
             stale: state.stale,
             is_open: state.traffic().is_open(),
+            confirmed_at: None,
         }
     }
 }

@@ -53,5 +53,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "host: unix:///run/docker.sock\nexposed_by_default: false\nuse: published\nhost_address: 10.0.0.4\n",
     bad_example: "host: docker.sock\nuse: both\nhost_address: here\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

@@ -61,5 +61,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "kubeconfig: /etc/portolan/kubeconfig.yaml\ncontext: production\nnamespaces: [shop, payments]\nselector: tier=web\npods: true\n",
     bad_example: "namespaces: [Shop, \"\"]\ncontext: production\npods: maybe\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

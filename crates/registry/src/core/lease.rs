@@ -7,7 +7,7 @@ use std::{
 };
 
 use portolan_dialects::native::{Described, Misfit, Patch};
-use portolan_model::{Change, Health, Instance, State, Verdict, route::Check};
+use portolan_model::{Change, Health, Instance, State, Timestamp, Verdict, route::Check};
 use serde::{Deserialize, Serialize};
 
 use super::{CheckOrder, DrainId, Moment, Recheck, Subject};
@@ -180,6 +180,19 @@ impl Lease {
         }
     }
 
+    /// When the last sign of life was; a drain has its own deadline, which says nothing of it.
+    pub(super) fn last_heard(&self, now: Moment) -> Option<Timestamp> {
+        if self.drain.is_some() {
+            return None;
+        }
+        let heard = Duration::from_millis(self.deadline).saturating_sub(self.ttl);
+        let ago = now.uptime.saturating_sub(heard).as_millis();
+        let ago = u64::try_from(ago).unwrap_or(u64::MAX);
+        Some(Timestamp::from_millis(
+            now.at.as_millis().saturating_sub(ago),
+        ))
+    }
+
     /// Whether the lease goes on at its deadline, because its checks are good.
     pub(super) fn is_kept_by_check(&self) -> bool {
         let is_good =
@@ -226,6 +239,7 @@ impl Lease {
         let state = State {
             health,
             since,
+            first_seen: before.map_or(now.at, |before| before.first_seen),
             note,
             leaving: self.drain.is_some(),
             ..State::default()

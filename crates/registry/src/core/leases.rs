@@ -41,6 +41,11 @@ impl Leases {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    pub(super) fn get(&self, subject: &Subject) -> Option<&Lease> {
+        let row = self.rows.get(*self.places.get(subject)?)?.as_ref()?;
+        Some(&row.lease)
+    }
+
     pub(super) fn find(&mut self, subject: &Subject) -> Option<&mut Lease> {
         let place = *self.places.get(subject)?;
         let row = self.rows.get_mut(place)?.as_mut()?;

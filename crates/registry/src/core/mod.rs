@@ -24,7 +24,7 @@ mod words;
 use std::{net::SocketAddr, time::Duration};
 
 use portolan_dialects::native::{Described, Patch};
-use portolan_model::{Change, Departure, Verdict};
+use portolan_model::{Change, Departure, Timestamp, Verdict};
 
 pub use self::{
     handed::{Handed, LeaseRecord},
@@ -80,6 +80,13 @@ impl Engine {
     #[must_use]
     pub fn has(&self, subject: &Subject) -> bool {
         self.leases.has(subject)
+    }
+
+    /// When an instance last gave a sign of life, or was good by its checks when it counted;
+    /// `None` if it has no lease, or is leaving.
+    #[must_use]
+    pub fn last_heard(&self, now: Moment, subject: &Subject) -> Option<Timestamp> {
+        self.leases.get(subject)?.last_heard(now)
     }
 
     /// Whether there are none.

@@ -66,5 +66,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "urls: [\"http://127.0.0.1:8500\"]\ntoken: secret\ndatacenters: [dc1, dc2]\nwait: 1m\n",
     bad_example: "urls: [\"127.0.0.1:8500\"]\nwait: 1h\ndatacenters: dc1\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

@@ -39,5 +39,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "hosts: [\"api.internal:8080\", _http._tcp.users.internal]\nresolvers: [\"127.0.0.1:5353\"]\n",
     bad_example: "hosts: [api.internal]\nfamily: ipx\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

@@ -46,5 +46,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "urls: [\"http://127.0.0.1:8761/eureka\"]\nusername: portolan\npassword: secret\ninterval: 3s\n",
     bad_example: "urls: [\"eureka:8761\"]\nusername: portolan\ninterval: soon\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

@@ -43,5 +43,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "path: services.yaml\npoll: 30s\n",
     bad_example: "path: \"\"\npoll: soon\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

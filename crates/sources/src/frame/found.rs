@@ -13,8 +13,6 @@ use portolan_model::{
 
 /// The name of an instance's only port.
 const ONLY_PORT: &str = "default";
-/// Where an id is kept that had to be written otherwise.
-const FOREIGN_ID: &str = "portolan/foreign-id";
 /// Most ports of an instance.
 const PORTS_MAX: usize = 64;
 
@@ -105,7 +103,7 @@ impl Found {
         let pairs = self.metadata.into_iter();
         let mut metadata: Metadata = pairs.map(|(key, value)| (text(key), text(value))).collect();
         if id.as_str() != self.id {
-            metadata.insert(FOREIGN_ID.into(), text(self.id));
+            metadata.insert(Instance::FOREIGN_ID.into(), text(self.id));
         }
         let is_out = self.out_of_service || self.weight == Some(0);
         Ok(Instance {

@@ -66,6 +66,10 @@ impl ServersSettings {
                 Err(bad) => fields.refuse(&path, bad.to_string()),
             }
         }
+        let is_plain = urls.iter().all(|url| url.scheme() == Scheme::Http);
+        if is_plain && !urls.is_empty() && fields.value("tls").is_some() {
+            fields.refuse("tls", "no server is spoken to by TLS: every URL is http://");
+        }
         Self {
             urls,
             tls: tls(fields),

@@ -9,7 +9,9 @@ use std::{
 };
 
 use portolan_catalog::{Inbox, InboxClosed};
-use portolan_model::{Change, Departure, Instance, InstanceId, NodeId, ServiceKey, SourceId};
+use portolan_model::{
+    Change, Departure, Instance, InstanceId, NodeId, ServiceKey, SourceId, State, Timestamp,
+};
 use portolan_runtime::Env;
 
 use super::{Unfits, View};
@@ -116,14 +118,12 @@ impl Teller {
     pub async fn put(&mut self, mut instance: Instance) -> Result<(), InboxClosed> {
         let place = (instance.key.clone(), instance.id.clone());
         let told = self.told.instances.get(&place);
-        let now = self.env.now();
-        match told {
-            Some(told) if told.state.health == instance.state.health => {
-                instance.state.since = told.state.since;
-            }
-            Some(_) => instance.state.since = now,
-            None => {}
-        }
+        let ages = ages(
+            told.map(|told| &told.state),
+            &instance.state,
+            self.env.now(),
+        );
+        (instance.state.since, instance.state.first_seen) = ages;
         if told.is_some_and(|told| **told == instance) {
             self.confirm();
             return Ok(());
@@ -144,15 +144,11 @@ impl Teller {
         id: &InstanceId,
         departure: Departure,
     ) -> Result<(), InboxClosed> {
-        if self
-            .told
-            .instances
-            .remove(&(key.clone(), id.clone()))
-            .is_none()
-        {
+        let (key, id) = (key.clone(), id.clone());
+        let place = (key.clone(), id.clone());
+        if self.told.instances.remove(&place).is_none() {
             return Ok(());
         }
-        let (key, id) = (key.clone(), id.clone());
         self.say(Change::Remove { key, id, departure }).await
     }
 
@@ -227,10 +223,8 @@ impl Teller {
         }
         self.doubted = Some(reason.to_owned());
         self.inbox.pulse().fail(self.env.now(), reason);
-        let first = !self.mood.stale.swap(true, Relaxed);
-        if first {
-            let source = self.source();
-            tracing::warn!(%source, reason, "source fails in part; keeping what it said");
+        if !self.mood.stale.swap(true, Relaxed) {
+            tracing::warn!(source = %self.source(), reason, "source fails in part; keeping what it said");
         }
         let reason = reason.into();
         self.inbox.send(Change::Stale { reason }).await
@@ -238,9 +232,7 @@ impl Teller {
 
     /// So much of what is read can't be used.
     pub fn pass_over(&self, unfits: &Unfits) {
-        self.inbox
-            .pulse()
-            .pass_over(unfits.count(), unfits.example());
+        self.passed_over(unfits.count(), unfits.example());
     }
 
     /// What is read gave a sign of life, though not all of it: says nothing, and what is in
@@ -274,21 +266,26 @@ impl Teller {
         self.mood.spoke.store(true, Relaxed);
     }
 
-    /// Health that did not change is as old as it was.
+    /// Instances, and health that did not change, are as old as they were.
     fn keep_since(&self, view: &mut View) {
         let now = self.env.now();
         for (place, instance) in &mut view.instances {
-            let Some(told) = self.told.instances.get(place) else {
-                continue;
-            };
-            let since = if told.state.health == instance.state.health {
-                told.state.since
-            } else {
-                now
-            };
-            if instance.state.since != since {
-                Arc::make_mut(instance).state.since = since;
+            let told = self.told.instances.get(place).map(|told| &told.state);
+            let ages = ages(told, &instance.state, now);
+            if (instance.state.since, instance.state.first_seen) != ages {
+                let state = &mut Arc::make_mut(instance).state;
+                (state.since, state.first_seen) = ages;
             }
         }
     }
+}
+
+/// Since when the health of an instance is what it is, and since when it is there.
+fn ages(told: Option<&State>, state: &State, now: Timestamp) -> (Timestamp, Timestamp) {
+    let since = match told {
+        Some(told) if told.health == state.health => told.since,
+        Some(_) => now,
+        None => state.since,
+    };
+    (since, told.map_or(now, |told| told.first_seen))
 }

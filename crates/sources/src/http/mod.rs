@@ -36,5 +36,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "url: https://inventory.example/hosts\ninterval: 10s\nitems: document.hosts\nmap:\n  service: item.role\n  address: item.ip\n  port: \"8080\"\n",
     bad_example: "interval: soon\nitems: document.\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

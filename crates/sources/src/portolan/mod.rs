@@ -52,5 +52,6 @@ pub(crate) const KIND: SourceKind = SourceKind {
     schema: settings::schema,
     example: "urls: [\"https://registry.other.example:9070\"]\ntoken: secret\nnamespaces: {default: other}\n",
     bad_example: "urls: [\"registry:9070\"]\nnamespaces: {default: \"a b\"}\n",
+    mapping: include_str!("mapping.txt"),
     parse: settings::parse,
 };

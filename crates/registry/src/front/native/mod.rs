@@ -6,6 +6,7 @@
 //! describes it all; a test holds it against [`ROUTES`].
 
 mod checks;
+mod confirmed;
 mod events;
 mod filter;
 mod guard;
@@ -140,7 +141,7 @@ impl Native {
     ) -> Result<Response, Refusal> {
         let parts = &*self.0;
         match (at, method) {
-            (ServicePlace::Whole, _) => read::service(parts, &key),
+            (ServicePlace::Whole, _) => read::service(parts, &key).await,
             (ServicePlace::Instances, Method::POST) => {
                 write::register(parts, key, None, request).await
             }
@@ -155,7 +156,7 @@ impl Native {
                 let caller = write::caller(&request);
                 write::deregister(parts, Subject { key, id }, &query, &caller).await
             }
-            (ServicePlace::Instance(id), _) => read::instance(parts, &key, &id),
+            (ServicePlace::Instance(id), _) => read::instance(parts, &key, &id).await,
             (ServicePlace::Heartbeat(id), _) => {
                 write::heartbeat(parts, Subject { key, id }, request).await
             }

@@ -13,6 +13,7 @@ use portolan_wire::serve::{Query, Response, full};
 
 use super::{
     Parts, Refusal,
+    confirmed::Confirmed,
     filter::{self, Filter},
     json, response, watch,
 };
@@ -34,7 +35,7 @@ pub(super) fn services(parts: &Parts, namespace: Option<&Name>) -> Result<Respon
     json(StatusCode::OK, &list)
 }
 
-pub(super) fn service(parts: &Parts, key: &ServiceKey) -> Result<Response, Refusal> {
+pub(super) async fn service(parts: &Parts, key: &ServiceKey) -> Result<Response, Refusal> {
     let catalog = parts.registry.reader().catalog();
     let service = catalog
         .service(key)
@@ -42,7 +43,9 @@ pub(super) fn service(parts: &Parts, key: &ServiceKey) -> Result<Response, Refus
     let answer = ServiceAnswer {
         revision: catalog.revision(),
         summary: summary(service),
-        instances: views(service),
+        instances: Confirmed::new(parts, &catalog)
+            .views(&service.instances)
+            .await,
         conflicts: service.conflicts.iter().map(conflict).collect(),
     };
     json(StatusCode::OK, &answer)
@@ -66,26 +69,42 @@ pub(super) async fn instances(
         Some(_) | None => catalog.instances_before(key, revision, past.as_deref())?,
     };
     let chosen = filter.choose(&instances).await?;
-    Ok(listed(parts, revision, &chosen))
+    let is_present = revision == catalog.revision();
+    let confirmed = is_present.then(|| Confirmed::new(parts, &catalog));
+    Ok(listed(parts, revision, &chosen, confirmed))
 }
 
 /// An [`InstanceList`] out of texts that are made once for everybody who asks.
 ///
 /// [`InstanceList`]: portolan_dialects::native::InstanceList
-fn listed(parts: &Parts, revision: Revision, instances: &[&Arc<Instance>]) -> Response {
+fn listed(
+    parts: &Parts,
+    revision: Revision,
+    instances: &[&Arc<Instance>],
+    mut confirmed: Option<Confirmed<'_>>,
+) -> Response {
     let shared = parts.hub.shared();
     let mut list = format!("{{\"revision\":{revision},\"instances\":[").into_bytes();
     for (number, instance) in instances.iter().enumerate() {
         if number > 0 {
             list.push(b',');
         }
-        list.extend_from_slice(&watch::text(&shared, instance));
+        let text = watch::text(&shared, instance);
+        let at = confirmed.as_mut();
+        match (at.and_then(|at| at.by_source(instance)), text.split_last()) {
+            (Some(at), Some((end, fields))) => {
+                list.extend_from_slice(fields);
+                list.extend_from_slice(format!(",\"confirmed_at\":\"{at}\"").as_bytes());
+                list.push(*end);
+            }
+            (None, _) | (_, None) => list.extend_from_slice(&text),
+        }
     }
     list.extend_from_slice(b"]}\n");
     response(StatusCode::OK, "application/json", full(list))
 }
 
-pub(super) fn instance(
+pub(super) async fn instance(
     parts: &Parts,
     key: &ServiceKey,
     id: &InstanceId,
@@ -100,7 +119,12 @@ pub(super) fn instance(
         let detail = format!("service `{key}` has no instance `{id}`");
         Refusal::new(StatusCode::NOT_FOUND, "instance_not_found", detail)
     })?;
-    json(StatusCode::OK, &InstanceView::from(&**instance))
+    let confirmed = Confirmed::new(parts, &catalog);
+    let views = confirmed.views(std::slice::from_ref(instance)).await;
+    match views.first() {
+        Some(view) => json(StatusCode::OK, view),
+        None => json(StatusCode::OK, &InstanceView::from(&**instance)),
+    }
 }
 
 pub(super) fn sources(parts: &Parts) -> Result<Response, Refusal> {
@@ -117,13 +141,6 @@ pub(super) fn sources(parts: &Parts) -> Result<Response, Refusal> {
         }
     }
     json(StatusCode::OK, &SourceList { sources })
-}
-
-fn views(service: &Service) -> Vec<InstanceView> {
-    let instances = service.instances.iter();
-    instances
-        .map(|instance| InstanceView::from(&**instance))
-        .collect()
 }
 
 fn summary(service: &Service) -> ServiceSummary {
