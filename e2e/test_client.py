@@ -100,6 +100,11 @@ def test_no_safe_call_fails_while_one_instance_lives(start, parts_of):
     load.says("ready: Live")
     load.goes_on()
 
+    # One that hangs takes connections and never answers; a try may take a second.
+    second.signal(signal.SIGSTOP)
+    load.goes_on(800)
+    second.signal(signal.SIGCONT)
+
     first.kill()
     load.goes_on()
     # One that is told to stop leaves without a trace.
