@@ -1,0 +1,4 @@
+//! The DNS server.
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+pub mod forward;
