@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::message::{Answer, Key, NXDOMAIN};
+use super::{
+    answer::Answer,
+    message::{Key, NXDOMAIN},
+};
 
 /// What an entry takes besides its bytes.
 const OVERHEAD: usize = 256;

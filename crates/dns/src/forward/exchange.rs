@@ -19,7 +19,10 @@ use tokio::{
     net::{TcpStream, UdpSocket},
 };
 
-use super::message::{Answer, Asked, FORMERR, Mismatch, NOTIMP};
+use super::{
+    answer::{Answer, Mismatch},
+    message::{Asked, FORMERR, NOTIMP},
+};
 
 /// Datagrams that don't fit until the question is asked by TCP.
 const FOREIGN_MAX: usize = 16;

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::message::{Answer, Key};
+use super::{answer::Answer, message::Key};
 
 /// What came of a question; none if no recursor answered.
 pub(super) type Outcome = Option<Arc<Answer>>;

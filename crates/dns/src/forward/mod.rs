@@ -10,7 +10,9 @@
 //!
 //! Source: RFC 5625; RFC 5452; RFC 8767 for stale answers.
 
+mod answer;
 mod cache;
+mod cursor;
 mod exchange;
 mod flights;
 mod message;
@@ -31,10 +33,11 @@ use std::{
 use portolan_runtime::{Env, Task};
 use tokio::sync::{Semaphore, mpsc};
 
+use answer::{Answer, Lifetime};
 use cache::{Bounds, Cache, Known};
 use exchange::{AskError, Exchange, Sockets};
 use flights::{Boarded, Flight, Flights, Landing, Outcome};
-use message::{Answer, Asked, Lifetime, Note, Query, REFUSED, SERVFAIL};
+use message::{Asked, Note, Query, REFUSED, SERVFAIL};
 use upstreams::Upstreams;
 
 pub use settings::{Settings, near};
@@ -134,13 +137,11 @@ impl Forwarder {
             return Some(query.failed(REFUSED, Note::Prohibited));
         }
         let told = self.find(&query.asked()).await;
-        Some(match told {
-            Some((answer, lifetime)) => answer.told(&query, lifetime, bytes_max),
-            None => {
-                count(&inner.counts.failures);
-                query.failed(SERVFAIL, Note::NoAnswer)
-            }
-        })
+        let Some((answer, lifetime)) = told else {
+            count(&inner.counts.failures);
+            return Some(query.failed(SERVFAIL, Note::NoAnswer));
+        };
+        Some(answer.told(&query, lifetime, bytes_max))
     }
 
     /// How forwarding gets on.
@@ -278,13 +279,13 @@ impl Inner {
                 }
             }
             tokio::select! {
-                Some(answer) = tellings.recv() => match answer {
-                    Some(answer) => return Some(answer),
-                    None => {
-                        under_way = under_way.saturating_sub(1);
-                        is_next_due = true;
+                Some(answer) = tellings.recv() => {
+                    if answer.is_some() {
+                        return answer;
                     }
-                },
+                    under_way = under_way.saturating_sub(1);
+                    is_next_due = true;
+                }
                 () = self.env.sleep_until(patience) => {
                     self.note_late(newest.take());
                     if patience >= deadline {

@@ -9,7 +9,7 @@ use hickory_proto::{
 };
 use proptest::prelude::{any, proptest};
 
-use super::{exchange::Asking, message::Mismatch, *};
+use super::{answer::Mismatch, exchange::Asking, *};
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -74,7 +74,10 @@ enum Way {
 
 /// Recursors that do as they are told.
 #[derive(Clone, Default)]
-struct Fake(Arc<Mutex<(HashMap<SocketAddr, Way>, Vec<SocketAddr>)>>);
+struct Fake(Arc<Mutex<Script>>);
+
+/// What each recursor does, and who was asked.
+type Script = (HashMap<SocketAddr, Way>, Vec<SocketAddr>);
 
 impl Fake {
     fn set(&self, last: u8, way: Way) {

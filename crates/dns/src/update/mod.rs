@@ -1,0 +1,248 @@
+//! Dynamic updates: records added and deleted are instances registered and deregistered.
+//!
+//! Every update is signed with a key that we share with the client. An address at a
+//! service's name is an instance at the configured port; an SRV record is one at its own
+//! port; TXT records label all that updates have registered of the service. Only what
+//! updates have registered can be deleted by them.
+//!
+//! Source: RFC 2136; RFC 8945; RFC 9664 (leases).
+
+mod place;
+mod plan;
+mod port;
+#[cfg(test)]
+mod tests;
+mod tsig;
+mod work;
+
+use std::{net::IpAddr, num::NonZeroU16, sync::Arc, time::Duration};
+
+use hickory_proto::{
+    op::{Edns, Message, OpCode, ResponseCode},
+    rr::{
+        DNSClass, Name, Record, RecordType,
+        rdata::opt::{EdnsCode, EdnsOption},
+    },
+};
+use portolan_runtime::Env;
+
+use plan::{Changes, Known, Refusal};
+use tsig::{Unverified, Verified};
+
+pub use port::{
+    Doing, LEASE_LABEL, NotDone, RECORD_LABEL, Registered, Registrations, Shown, TEXT_LABEL,
+};
+pub use tsig::{Algorithm, BadSecret, Key, SECRET_BYTES_MIN};
+
+/// Most records of an update; one more is refused.
+const RECORDS_MAX: usize = 512;
+/// Shortest and longest lease that is granted, in seconds (RFC 9664, section 5).
+const LEASE_MIN: u32 = 30;
+const LEASE_MAX: u32 = 86_400;
+
+/// Who may update what.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Zones whose names can be updated.
+    pub zones: Vec<Name>,
+    /// Keys of clients; none takes no updates.
+    pub keys: Vec<Key>,
+    /// The port of instances that are registered by an address alone.
+    pub port: NonZeroU16,
+}
+
+/// Takes updates; cheap to clone.
+#[derive(Clone)]
+pub struct Updates(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    env: Env,
+    registrations: Arc<dyn Registrations>,
+    shown: Arc<dyn Shown>,
+}
+
+impl Updates {
+    /// Takes updates of these zones.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        env: Env,
+        registrations: Arc<dyn Registrations>,
+        shown: Arc<dyn Shown>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            settings,
+            env,
+            registrations,
+            shown,
+        }))
+    }
+
+    /// Does what an update asks for, and gives the answer; none if the bytes are no update.
+    ///
+    /// # Cancellation
+    /// Some of it may have been done.
+    pub async fn answer(&self, message: &[u8], client: IpAddr) -> Option<Vec<u8>> {
+        let inner = &*self.0;
+        let update = Message::from_vec(message).ok()?;
+        if update.metadata.op_code != OpCode::Update {
+            return None;
+        }
+        let verified = tsig::verify(message, &inner.settings.keys, inner.seconds());
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(unverified) => {
+                tracing::warn!(%client, "a dynamic update is not signed as it should be");
+                return inner.refuse(&update, unverified);
+            }
+        };
+        let done = inner.update(&update, &verified).await;
+        let code = match done {
+            Ok(()) => ResponseCode::NoError,
+            Err(refusal) => {
+                let (code, reason) = (refusal.code, refusal.reason);
+                tracing::info!(%client, key = %verified.key.name(), %code, reason, "a dynamic update is not done");
+                code
+            }
+        };
+        let answer = answer(&update, code).to_vec().ok()?;
+        Some(verified.sign(answer, inner.seconds()))
+    }
+}
+
+impl Inner {
+    fn seconds(&self) -> u64 {
+        self.env
+            .now()
+            .as_millis()
+            .checked_div(1000)
+            .unwrap_or_default()
+    }
+
+    fn refuse(&self, update: &Message, unverified: Unverified<'_>) -> Option<Vec<u8>> {
+        let told = |code| answer(update, code).to_vec().ok();
+        match unverified {
+            Unverified::Unsigned => told(ResponseCode::Refused),
+            Unverified::Malformed => told(ResponseCode::FormErr),
+            Unverified::Unsignable(record) => {
+                told(ResponseCode::NotAuth).map(|answer| tsig::append(answer, &record))
+            }
+            Unverified::Late(late) => {
+                let (verified, asked) = &*late;
+                let answer = told(ResponseCode::NotAuth)?;
+                Some(verified.sign_late(answer, asked, self.seconds()))
+            }
+        }
+    }
+
+    async fn update(&self, update: &Message, verified: &Verified<'_>) -> Result<(), Refusal> {
+        let changes = self.plan(update)?;
+        let actor: Arc<str> = format!("dns key {}", verified.key.name()).into();
+        let lease = lease_of(update).map(|seconds| Duration::from_secs(seconds.into()));
+        self.apply(changes, &actor, lease).await
+    }
+
+    fn plan(&self, update: &Message) -> Result<Changes, Refusal> {
+        let malformed = |reason| Refusal {
+            code: ResponseCode::FormErr,
+            reason,
+        };
+        let [zone] = &*update.queries else {
+            return Err(malformed("an update has one zone"));
+        };
+        if zone.query_type() != RecordType::SOA || zone.query_class() != DNSClass::IN {
+            return Err(malformed("an update's zone is named by SOA and IN"));
+        }
+        let ours = self.settings.zones.iter().find(|ours| *ours == zone.name());
+        let zone = ours.ok_or(Refusal {
+            code: ResponseCode::NotAuth,
+            reason: "the zone is not ours",
+        })?;
+        let (prerequisites, updates): (&[Record], &[Record]) =
+            (&update.answers, &update.authorities);
+        if prerequisites.len().saturating_add(updates.len()) > RECORDS_MAX {
+            return Err(Refusal {
+                code: ResponseCode::Refused,
+                reason: "an update has too many records",
+            });
+        }
+        let known = Known {
+            zone,
+            registrations: &*self.registrations,
+            shown: &*self.shown,
+            port: self.settings.port,
+        };
+        known.check(prerequisites)?;
+        known.plan(updates)
+    }
+
+    /// Registers before it deregisters, so that a service that moves is never without any.
+    async fn apply(
+        &self,
+        changes: Changes,
+        actor: &Arc<str>,
+        lease: Option<Duration>,
+    ) -> Result<(), Refusal> {
+        for (service, mut instance) in changes.register {
+            instance.metadata.remove(LEASE_LABEL);
+            if let Some(lease) = lease {
+                let seconds = lease.as_secs().to_string();
+                instance.metadata.insert(LEASE_LABEL.into(), seconds.into());
+            }
+            let done = self
+                .registrations
+                .register(Arc::clone(actor), service, instance, lease);
+            done.await.map_err(|error| not_done(&error))?;
+        }
+        for (service, id) in changes.deregister {
+            let done = self
+                .registrations
+                .deregister(Arc::clone(actor), service, id);
+            done.await.map_err(|error| not_done(&error))?;
+        }
+        Ok(())
+    }
+}
+
+fn not_done(error: &NotDone) -> Refusal {
+    tracing::warn!(%error, "a dynamic update failed at the registry");
+    match error {
+        NotDone::Refused(_) => Refusal {
+            code: ResponseCode::Refused,
+            reason: "the registry does not take it",
+        },
+        NotDone::Failed(_) => Refusal {
+            code: ResponseCode::ServFail,
+            reason: "the registry can't do it now",
+        },
+    }
+}
+
+/// An answer with the update's zone and, if it asked for one, its lease.
+fn answer(update: &Message, code: ResponseCode) -> Message {
+    let mut answer = Message::response(update.metadata.id, OpCode::Update);
+    answer.metadata.response_code = code;
+    answer.add_queries(update.queries.iter().cloned());
+    if update.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(1232);
+        if let Some(lease) = lease_of(update).filter(|_| code == ResponseCode::NoError) {
+            let lease = lease.to_be_bytes().to_vec();
+            edns.options_mut()
+                .insert(EdnsOption::Unknown(EdnsCode::UL.into(), lease));
+        }
+        answer.set_edns(edns);
+    }
+    answer
+}
+
+/// For how many seconds an update is to hold, if it says.
+fn lease_of(update: &Message) -> Option<u32> {
+    let option = update.edns.as_ref()?.option(EdnsCode::UL)?;
+    let EdnsOption::Unknown(_, bytes) = option else {
+        return None;
+    };
+    let seconds = u32::from_be_bytes(*bytes.first_chunk()?);
+    Some(seconds.clamp(LEASE_MIN, LEASE_MAX))
+}
