@@ -18,6 +18,7 @@ pub(super) struct Head {
 
 pub(super) struct Record {
     pub(super) kind: u16,
+    pub(super) class: u16,
     pub(super) ttl: u32,
     pub(super) ttl_at: usize,
 }
@@ -91,10 +92,15 @@ impl Cursor<'_> {
 
     pub(super) fn record(&mut self) -> Option<Record> {
         self.skip_name()?;
-        let (kind, _class, ttl_at) = (self.u16()?, self.u16()?, self.at);
+        let (kind, class, ttl_at) = (self.u16()?, self.u16()?, self.at);
         let (ttl, length) = (self.u32()?, self.u16()?);
         self.skip(usize::from(length))?;
-        Some(Record { kind, ttl, ttl_at })
+        Some(Record {
+            kind,
+            class,
+            ttl,
+            ttl_at,
+        })
     }
 
     fn skip_name(&mut self) -> Option<()> {

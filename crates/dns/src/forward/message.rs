@@ -69,6 +69,8 @@ pub(super) struct Query {
 /// What a client's OPT says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClientEdns {
+    /// What it can take by UDP.
+    pub(super) udp_bytes: u16,
     pub(super) is_dnssec_ok: bool,
 }
 
@@ -101,6 +103,7 @@ impl Query {
             if record.kind == TYPE_OPT && edns.is_none() {
                 let low = u16::try_from(record.ttl & 0xffff).unwrap_or_default();
                 edns = Some(ClientEdns {
+                    udp_bytes: record.class,
                     is_dnssec_ok: low & DNSSEC_OK != 0,
                 });
             }

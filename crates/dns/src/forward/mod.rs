@@ -30,6 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use portolan_runtime::{Env, Task};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -40,8 +41,12 @@ use flights::{Boarded, Flight, Flights, Landing, Outcome};
 use message::{Asked, Note, Query, REFUSED, SERVFAIL};
 use upstreams::Upstreams;
 
+use crate::{Beyond, Later, Peer, Transport};
+
 pub use settings::{Settings, near};
 
+/// What a client without EDNS can take by UDP (RFC 1035, section 4.2.1).
+const PLAIN_UDP_BYTES: u16 = 512;
 /// Most tries of a question, over all recursors.
 const TRIES_MAX: usize = 8;
 /// Fewest tries: a datagram may be lost.
@@ -124,24 +129,19 @@ impl Forwarder {
         }))
     }
 
-    /// The answer to a query, in no more than so many bytes; none if it is no query that can
-    /// be forwarded. The query must have been found well formed.
-    ///
-    /// # Cancellation
-    /// The question may have been asked; others who wait for it get its answer.
-    pub async fn answer(&self, query: &[u8], client: IpAddr, bytes_max: usize) -> Option<Vec<u8>> {
+    /// The answer to a query; none if it is no query that can be forwarded.
+    async fn find_answer(&self, query: &[u8], peer: Peer) -> Option<Vec<u8>> {
         let query = Query::read(query)?;
         let inner = &*self.0;
-        if !inner.may_ask(client) || !query.is_recursion_desired {
+        if !inner.may_ask(peer.address.ip()) || !query.is_recursion_desired {
             count(&inner.counts.refused);
             return Some(query.failed(REFUSED, Note::Prohibited));
         }
-        let told = self.find(&query.asked()).await;
-        let Some((answer, lifetime)) = told else {
+        let Some((answer, lifetime)) = self.find(&query.asked()).await else {
             count(&inner.counts.failures);
             return Some(query.failed(SERVFAIL, Note::NoAnswer));
         };
-        Some(answer.told(&query, lifetime, bytes_max))
+        Some(answer.told(&query, lifetime, inner.limit(&query, peer.transport)))
     }
 
     /// How forwarding gets on.
@@ -218,7 +218,26 @@ async fn landed(mut landing: Landing) -> Outcome {
     end.clone().flatten()
 }
 
+/// A client that goes away does not end a question that others wait for.
+impl Beyond for Forwarder {
+    fn answer(&self, query: Bytes, peer: Peer) -> Later<'_, Option<Bytes>> {
+        Box::pin(async move { self.find_answer(&query, peer).await.map(Bytes::from) })
+    }
+}
+
 impl Inner {
+    /// Most bytes of an answer.
+    fn limit(&self, query: &Query, transport: Transport) -> usize {
+        match (transport, query.edns) {
+            (Transport::Stream, _) => usize::from(u16::MAX),
+            (Transport::Udp, Some(edns)) => {
+                let most = self.settings.udp_bytes_max.max(PLAIN_UDP_BYTES);
+                edns.udp_bytes.clamp(PLAIN_UDP_BYTES, most).into()
+            }
+            (Transport::Udp, None) => PLAIN_UDP_BYTES.into(),
+        }
+    }
+
     fn may_ask(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         self.settings.allow.iter().any(|net| net.contains(&client))
@@ -377,4 +396,9 @@ impl Inner {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How long an answer to a query may be kept, in seconds; none if it is not to be kept.
+pub(crate) fn lifetime(query: &[u8], answer: &[u8]) -> Option<u32> {
+    Answer::read(query, answer).ok()?.ttl
 }

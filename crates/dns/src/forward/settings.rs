@@ -38,6 +38,8 @@ pub struct Settings {
     /// How long an answer that has outlived its time may still be told when no recursor
     /// answers; never, if zero.
     pub stale: Duration,
+    /// Most bytes of an answer by UDP, whatever a client can take.
+    pub udp_bytes_max: u16,
     /// Distinct questions that may be under way; one more fails.
     pub questions_max: usize,
     /// Clients that may wait; one more fails.
@@ -54,6 +56,7 @@ impl Default for Settings {
             ttl_max: Duration::from_hours(24),
             negative_ttl_max: Duration::from_mins(5),
             stale: Duration::from_hours(24),
+            udp_bytes_max: 1232,
             questions_max: 1024,
             waiting_max: 16_384,
         }

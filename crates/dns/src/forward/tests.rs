@@ -128,7 +128,15 @@ fn forwarder(count: u8, change: impl FnOnce(&mut Settings)) -> (Forwarder, Fake,
 }
 
 async fn ask(forwarder: &Forwarder, text: &str) -> Message {
-    let answer = forwarder.answer(&bytes(&query(text)), HERE, 1232).await;
+    answer(forwarder, &query(text), HERE).await
+}
+
+async fn answer(forwarder: &Forwarder, query: &Message, client: IpAddr) -> Message {
+    let peer = Peer {
+        address: (client, 4711).into(),
+        transport: Transport::Udp,
+    };
+    let answer = forwarder.answer(bytes(query).into(), peer).await;
     read(&answer.unwrap())
 }
 
@@ -213,15 +221,13 @@ async fn whoever_may_not_ask_is_refused_and_so_is_who_wants_no_recursion() {
         ("8.8.8.8", true),
         ("2001:db8::1", true),
     ] {
-        let answer = forwarder
-            .answer(&bytes(&plain), client.parse().unwrap(), 512)
-            .await;
-        let refused = read(&answer.unwrap()).metadata.response_code == ResponseCode::Refused;
+        let answer = answer(&forwarder, &plain, client.parse().unwrap()).await;
+        let refused = answer.metadata.response_code == ResponseCode::Refused;
         assert_eq!(refused, is_refused, "{client}");
     }
     plain.metadata.recursion_desired = false;
-    let answer = forwarder.answer(&bytes(&plain), HERE, 512).await.unwrap();
-    assert_eq!(read(&answer).metadata.response_code, ResponseCode::Refused);
+    let answer = answer(&forwarder, &plain, HERE).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
 }
 
 #[tokio::test(start_paused = true)]

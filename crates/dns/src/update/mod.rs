@@ -10,13 +10,15 @@
 mod place;
 mod plan;
 mod port;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod tsig;
 mod work;
 
-use std::{net::IpAddr, num::NonZeroU16, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, num::NonZeroU16, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use hickory_proto::{
     op::{Edns, Message, OpCode, ResponseCode},
     rr::{
@@ -25,9 +27,12 @@ use hickory_proto::{
     },
 };
 use portolan_runtime::Env;
+use tokio::sync::mpsc;
 
 use plan::{Changes, Known, Refusal};
 use tsig::{Unverified, Verified};
+
+use crate::{Later, Peer, Updates};
 
 pub use port::{
     Doing, LEASE_LABEL, NotDone, RECORD_LABEL, Registered, Registrations, Shown, TEXT_LABEL,
@@ -53,7 +58,7 @@ pub struct Settings {
 
 /// Takes updates; cheap to clone.
 #[derive(Clone)]
-pub struct Updates(Arc<Inner>);
+pub struct Registrar(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
@@ -62,7 +67,7 @@ struct Inner {
     shown: Arc<dyn Shown>,
 }
 
-impl Updates {
+impl Registrar {
     /// Takes updates of these zones.
     #[must_use]
     pub fn new(
@@ -80,10 +85,7 @@ impl Updates {
     }
 
     /// Does what an update asks for, and gives the answer; none if the bytes are no update.
-    ///
-    /// # Cancellation
-    /// Some of it may have been done.
-    pub async fn answer(&self, message: &[u8], client: IpAddr) -> Option<Vec<u8>> {
+    async fn answer(&self, message: &[u8], client: IpAddr) -> Option<Vec<u8>> {
         let inner = &*self.0;
         let update = Message::from_vec(message).ok()?;
         if update.metadata.op_code != OpCode::Update {
@@ -108,6 +110,14 @@ impl Updates {
         };
         let answer = answer(&update, code).to_vec().ok()?;
         Some(verified.sign(answer, inner.seconds()))
+    }
+}
+
+/// Some of an update may have been done when the future is dropped.
+impl Updates for Registrar {
+    fn update(&self, message: Bytes, peer: Peer) -> Later<'_, Option<Bytes>> {
+        let answering = async move { self.answer(&message, peer.address.ip()).await };
+        Box::pin(async move { answering.await.map(Bytes::from) })
     }
 }
 
@@ -184,25 +194,52 @@ impl Inner {
         actor: &Arc<str>,
         lease: Option<Duration>,
     ) -> Result<(), Refusal> {
-        for (service, mut instance) in changes.register {
+        let registering = changes.register.into_iter().map(|(service, mut instance)| {
             instance.metadata.remove(LEASE_LABEL);
             if let Some(lease) = lease {
                 let seconds = lease.as_secs().to_string();
                 instance.metadata.insert(LEASE_LABEL.into(), seconds.into());
             }
-            let done = self
-                .registrations
-                .register(Arc::clone(actor), service, instance, lease);
-            done.await.map_err(|error| not_done(&error))?;
-        }
-        for (service, id) in changes.deregister {
-            let done = self
-                .registrations
-                .deregister(Arc::clone(actor), service, id);
-            done.await.map_err(|error| not_done(&error))?;
-        }
-        Ok(())
+            let (registrations, actor) = (Arc::clone(&self.registrations), Arc::clone(actor));
+            async move { registrations.register(actor, service, instance, lease).await }
+        });
+        self.all(registering).await?;
+        let deregistering = changes.deregister.into_iter().map(|(service, id)| {
+            let (registrations, actor) = (Arc::clone(&self.registrations), Arc::clone(actor));
+            async move { registrations.deregister(actor, service, id).await }
+        });
+        self.all(deregistering).await
     }
+
+    /// Does all of it at the same time, since each waits for a commit or for requests to end.
+    async fn all<F>(&self, changes: impl Iterator<Item = F>) -> Result<(), Refusal>
+    where
+        F: Future<Output = Result<(), NotDone>> + Send + 'static,
+    {
+        let (told, mut tellings) = mpsc::channel(RECORDS_MAX);
+        for change in changes {
+            let told = told.clone();
+            let doing = async move {
+                // Whoever does not listen any more has heard of a failure.
+                let _heard = told.send(change.await).await;
+            };
+            self.env.spawn("dns update", doing).detach();
+        }
+        drop(told);
+        let mut outcome = Ok(());
+        while let Some(done) = tellings.recv().await {
+            outcome = outcome.and(done);
+        }
+        outcome.map_err(|error| not_done(&error))
+    }
+}
+
+/// A name from a configuration, which has looked at it.
+#[must_use]
+pub fn name_of(text: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(text).ok()?;
+    name.set_fqdn(true);
+    Some(name)
 }
 
 fn not_done(error: &NotDone) -> Refusal {

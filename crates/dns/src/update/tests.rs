@@ -115,14 +115,14 @@ impl Shown for Fake {
     }
 }
 
-fn updates(fake: &Arc<Fake>) -> Updates {
+fn updates(fake: &Arc<Fake>) -> Registrar {
     let settings = Settings {
         zones: vec![name("portolan.")],
         keys: vec![Key::new(&name("Desk."), Algorithm::Sha256, SECRET).unwrap()],
         port: NonZeroU16::new(80).unwrap(),
     };
     let env = Env::virtual_time(1);
-    Updates::new(
+    Registrar::new(
         settings,
         env,
         Arc::<Fake>::clone(fake),
