@@ -220,6 +220,7 @@ impl Folding<'_> {
             "access" => self.parts.access = access(node),
             "access_log" => self.parts.access_log = reader.access_log(node),
             "registry" => self.parts.registry = reader.registry(node, at),
+            "dns" => self.parts.dns = reader.dns(node, at),
             "guard" => self.parts.guard = guard(node),
             // The only other section; an unknown one has no shape.
             _ => self.parts.policies = reader.policy_list(node).unwrap_or_default(),

@@ -42,6 +42,7 @@ pub(crate) fn check(leaf: Leaf, text: &str) -> Result<(), Problem> {
         Leaf::Name => name(text).map(drop),
         Leaf::Service => service(text).map(drop),
         Leaf::Address => address(text).map(drop),
+        Leaf::Ip => ip(text).map(drop),
         Leaf::Network => network(text).map(drop),
         Leaf::Host => host(text).map(drop),
         Leaf::HostPattern => host_pattern(text).map(drop),
@@ -145,6 +146,12 @@ pub(crate) fn scope(text: &str) -> Result<Scope, Problem> {
 pub(crate) fn secret_hash(text: &str) -> Result<SecretHash, Problem> {
     text.parse()
         .map_err(|error: BadHash| bad(error.to_string()))
+}
+
+pub(crate) fn ip(text: &str) -> Result<IpAddr, Problem> {
+    text.parse().map_err(|_| {
+        bad(format!("`{text}` is not an IP address")).with_help("like `10.0.0.1` or `::1`")
+    })
 }
 
 pub(crate) fn network(text: &str) -> Result<IpNet, Problem> {

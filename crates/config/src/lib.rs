@@ -13,6 +13,7 @@ mod exposure;
 mod finding;
 mod fold;
 mod leaf;
+mod names;
 mod outside;
 mod plan;
 mod raw;
@@ -32,14 +33,16 @@ pub use digest::Digest;
 pub use finding::{Finding, ObjectKind, ObjectRef, Origin, Severity};
 pub use fold::{fold, read};
 pub use outside::{Outside, Shelves};
+pub use names::{DnsAlgorithm, DnsKey, DnsOverTls, DnsRecursors, DnsUpdates};
 pub use plan::{Described, Plan, PlannedPolicy, PlannedRoute, PlannedSource, PlannedUpstream};
 pub use raw::{RawObjects, StoredObject};
 pub use reference::reference_markdown;
 pub use schema::schema;
 pub use settings::{
     Access, AccessLog, Admin, Automatic, CONNECTIONS_PER_CLIENT, Checks, ClientTimeouts,
-    ControlLimits, ControlTls, DeclaredToken, Front, Gateway, Limits, Listener, ListenerTls,
-    LogFormat, LogPath, Protocols, ProxyHeader, REQUESTS_PER_CLIENT, Registry, Security, Status,
+    ControlLimits, ControlTls, DeclaredToken, Dns, DnsRate, DnsZones, Front, Gateway, Limits,
+    Listener, ListenerTls, LogFormat, LogPath, Protocols, ProxyHeader, REQUESTS_PER_CLIENT,
+    Registry, Security, Status,
 };
 pub use substitute::SCALAR_BYTES_MAX;
 pub use tree::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};

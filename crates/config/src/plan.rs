@@ -19,7 +19,7 @@ use portolan_model::{
 use portolan_policy::PolicySpec;
 
 use crate::{
-    Access, AccessLog, Admin, Digest, Finding, Gateway, Listener, ObjectRef, Origin, Registry,
+    Access, AccessLog, Admin, Digest, Dns, Finding, Gateway, Listener, ObjectRef, Origin, Registry,
     Status,
 };
 
@@ -38,6 +38,8 @@ pub struct Plan {
     pub access_log: AccessLog,
     /// The registry's limits and foreign protocols.
     pub registry: Registry,
+    /// The DNS server.
+    pub dns: Dns,
     /// The guard's settings.
     pub guard: GuardSettings,
     /// The listeners, in the order written.
@@ -121,7 +123,8 @@ pub struct PlannedSource {
 
 impl Plan {
     /// What runs without any configuration: the gateway on 127.0.0.1:8080 with the automatic
-    /// lane, the admin listener on 127.0.0.1:9070, and Eureka's protocol on 127.0.0.1:8761.
+    /// lane, the admin listener on 127.0.0.1:9070, Eureka's protocol on 127.0.0.1:8761, Consul's on
+    /// 127.0.0.1:8500, and DNS on 127.0.0.1:8600.
     #[must_use]
     pub fn zero_config() -> Self {
         crate::fold::zero_config()

@@ -19,6 +19,7 @@ use crate::{
 pub(crate) fn check(folding: &mut Folding<'_>) {
     addresses(folding);
     fronts(folding);
+    name_server(folding);
     proxies(folding);
     loops(folding);
     for place in 0..folding.parts.routes.len() {
@@ -108,6 +109,34 @@ fn fronts(folding: &mut Folding<'_>) {
                 .with_help("give it another port, or switch it off by `enabled: false`");
             folding.blame(&registry, &pointer, Severity::Error, problem);
         }
+    }
+}
+
+/// The same for the DNS server.
+fn name_server(folding: &mut Folding<'_>) {
+    let parts = &mut folding.parts;
+    let Some(dns) = parts.dns.as_mut().filter(|dns| dns.is_enabled) else {
+        return;
+    };
+    let admin = parts.admin.iter().map(|admin| admin.address);
+    let status = parts.status.iter().map(|status| status.address);
+    let listeners = parts.listeners.iter().map(|listener| listener.address);
+    let fronts = parts.registry.iter().flat_map(|registry| {
+        let fronts = [&registry.eureka, &registry.consul].into_iter();
+        let enabled = fronts.filter(|front| front.is_enabled);
+        enabled.map(|front| front.address)
+    });
+    let taken: Vec<_> = admin.chain(status).chain(listeners).chain(fronts).collect();
+    let address = dns.address;
+    if !taken.iter().any(|other| overlap(address, *other)) {
+        return;
+    }
+    dns.is_enabled = false;
+    let dns = section("dns");
+    if folding.is_written(&dns, "/address") {
+        let problem = Problem::new("", format!("{address} is taken by another listener"))
+            .with_help("give it another port, or switch it off by `enabled: false`");
+        folding.blame(&dns, "/address", Severity::Error, problem);
     }
 }
 

@@ -150,6 +150,7 @@ fn leaf(leaf: Leaf) -> Json {
         Leaf::Name
         | Leaf::Service
         | Leaf::Address
+        | Leaf::Ip
         | Leaf::Network
         | Leaf::Host
         | Leaf::HostPattern

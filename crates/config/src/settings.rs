@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     sync::Arc,
@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use portolan_access::{Scopes, SecretHash};
 use portolan_model::{ByteSize, Metadata, Name, route::CertificateFiles};
 
-use crate::{Digest, PlannedPolicy};
+use crate::{DnsOverTls, DnsRecursors, DnsUpdates, Digest, PlannedPolicy};
 
 /// What holds for the gateway as a whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -274,6 +274,71 @@ pub struct Front {
     pub hosts: Vec<String>,
     /// Who gets in, and at what cost.
     pub security: Security,
+}
+
+/// The DNS server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Whether it is there.
+    pub is_enabled: bool,
+    /// Where it listens, by UDP and TCP.
+    pub address: SocketAddr,
+    /// Threads that answer; if nobody said, one per core, but at most four.
+    pub workers: Option<NonZeroUsize>,
+    /// The zones and the shapes of their names.
+    pub zones: DnsZones,
+    /// How long an answer may be kept.
+    pub ttl: Duration,
+    /// The same for services whose keys are, or begin like, these (`web-*`); lower-case.
+    pub ttls: Vec<(Arc<str>, Duration)>,
+    /// How long at least an answer may be kept whose source no longer knows.
+    pub stale_ttl: Duration,
+    /// How long it may be remembered that there is no such name.
+    pub negative_ttl: Duration,
+    /// Most bytes of an answer by UDP.
+    pub udp_bytes_max: u16,
+    /// Whether clients without EDNS get three records at most and are not told of more.
+    pub cuts_silently: bool,
+    /// The zone of clients of which the networks say nothing.
+    pub zone: Option<Arc<str>>,
+    /// The zones of clients by their network.
+    pub networks: BTreeMap<IpNet, Arc<str>>,
+    /// Addresses of the gateway; those of its first listener if there are none.
+    pub gateway: Vec<IpAddr>,
+    /// How much is answered by UDP.
+    pub rate: DnsRate,
+    /// TCP connections.
+    pub connections_max: NonZeroUsize,
+    /// Who is asked for names that are not ours.
+    pub recursors: Option<DnsRecursors>,
+    /// Who may update names.
+    pub updates: Option<DnsUpdates>,
+    /// The listener for queries over TLS.
+    pub over_tls: Option<DnsOverTls>,
+    /// Whether the admin listener answers queries over HTTPS.
+    pub is_over_https: bool,
+}
+
+/// Zones by the shape of their names; lower-case, without a dot at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsZones {
+    /// `orders.service.<zone>`, as Consul's.
+    pub consul: Vec<String>,
+    /// The datacentre in Consul's names.
+    pub datacenter: String,
+    /// `orders.shop.svc.<zone>`, as those of Kubernetes.
+    pub kubernetes: Vec<String>,
+    /// `orders.shop.<zone>`.
+    pub plain: Vec<String>,
+}
+
+/// How much is answered by UDP to clients of one network that show no cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsRate {
+    /// Answers in a second; if nobody said, 1,000 to clients of other machines.
+    pub responses_per_second: Option<u32>,
+    /// Each so many-th answer beyond is sent cut, the others are dropped; all if zero.
+    pub slip: u8,
 }
 
 /// What health checks may do.

@@ -1,5 +1,29 @@
-//! The DNS server.
+//! The DNS server: the names of services, answered from the snapshot.
+//!
+//! A table holds each service as it is answered, and is changed when a service is. Workers,
+//! each one thread with its own sockets, read a query, look once into the table, and write the
+//! answer into a buffer that they use again. What the table does not know, others do: names in
+//! no zone of ours, dynamic updates, nodes and prepared queries.
+
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod answer;
+mod directory;
+mod engine;
 pub mod forward;
+mod limiter;
+mod meters;
+pub mod secure;
+mod serve;
+mod settings;
+#[cfg(test)]
+mod tests;
 pub mod update;
+mod wire;
+mod zone;
+
+pub use directory::{Beyond, Directory, Found, Later, Node, Peer, Transport, Updates};
+pub use engine::Others;
+pub use meters::{DnsFacts, Meters};
+pub use serve::{Answerer, Dns, OpenError};
+pub use settings::Gateway;

@@ -72,6 +72,12 @@ fn text(gateway: &Gateway, control: &Control, plan: &Plan, arguments: &cli::Run)
             "  consul    {url:<26}clients of Consul, under /v1\n"
         ));
     }
+    if let Some(address) = control.dns_address() {
+        let shown = address.to_string();
+        parts.push(format!(
+            "  dns       {shown:<26}names of services, by UDP and TCP\n"
+        ));
+    }
     if let Some(status) = &plan.status {
         let status = url(status.address, false);
         parts.push(format!("  status    {status:<26}/live and /ready\n"));

@@ -9,8 +9,9 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv6Addr, SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     num::NonZeroUsize,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -72,6 +73,18 @@ pub struct Sockets {
     open: BTreeMap<SocketAddr, Vec<TcpListener>>,
     /// Handed in and not asked for yet.
     inherited: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    /// The same for UDP.
+    open_datagrams: BTreeMap<SocketAddr, Vec<UdpSocket>>,
+    inherited_datagrams: BTreeMap<SocketAddr, Vec<UdpSocket>>,
+}
+
+/// The UDP sockets of one address.
+#[derive(Debug)]
+pub struct Datagrams {
+    /// Where they are; the port is the system's choice if 0 was asked for.
+    pub address: SocketAddr,
+    /// At least one for each worker, to be dealt round robin. They do not block.
+    pub sockets: Vec<UdpSocket>,
 }
 
 /// The sockets of one address.
@@ -89,12 +102,20 @@ impl Sockets {
     ///
     /// # Errors
     /// The system's, if one of them is not a socket.
-    pub fn new(inherited: impl IntoIterator<Item = TcpListener>) -> io::Result<Self> {
+    pub fn new<S: Into<OwnedFd>>(inherited: impl IntoIterator<Item = S>) -> io::Result<Self> {
         let mut sockets = Self::default();
-        for listener in inherited {
-            listener.set_nonblocking(true)?;
-            let address = listener.local_addr()?;
-            sockets.inherited.entry(address).or_default().push(listener);
+        for socket in inherited {
+            let socket = Socket::from(socket.into());
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?.as_socket();
+            let address = address.ok_or(io::ErrorKind::Unsupported)?;
+            if socket.r#type()? == Type::DGRAM {
+                let known = sockets.inherited_datagrams.entry(address);
+                known.or_default().push(socket.into());
+            } else {
+                let known = sockets.inherited.entry(address);
+                known.or_default().push(socket.into());
+            }
         }
         Ok(sockets)
     }
@@ -130,21 +151,67 @@ impl Sockets {
         })
     }
 
-    /// Lets go of an address; it is closed when the workers have dropped their
-    /// duplicates, too.
+    /// Takes datagrams at an address, with a socket for each worker; asked again, it gives
+    /// the same sockets. An unspecified IPv6 address takes IPv4, too.
+    ///
+    /// # Errors
+    /// [`ListenError`] says why not.
+    pub fn listen_datagrams(
+        &mut self,
+        address: SocketAddr,
+        workers: NonZeroUsize,
+    ) -> Result<Datagrams, ListenError> {
+        let open = self.open_datagrams.remove(&address);
+        let mut sockets = open.unwrap_or_else(|| {
+            self.inherited_datagrams
+                .remove(&address)
+                .unwrap_or_default()
+        });
+        let failed = |source| ListenError::new(address, source);
+        let grown = grow_datagrams(&mut sockets, address, workers.get());
+        let bound = match sockets.first().map(UdpSocket::local_addr) {
+            Some(bound) => bound.map_err(failed)?,
+            None => address,
+        };
+        let duplicates = grown.and_then(|()| sockets.iter().map(UdpSocket::try_clone).collect());
+        if !sockets.is_empty() {
+            self.open_datagrams.insert(bound, sockets);
+        }
+        Ok(Datagrams {
+            address: bound,
+            sockets: duplicates.map_err(failed)?,
+        })
+    }
+
+    /// Lets go of an address, for connections and datagrams; it is closed when the workers
+    /// have dropped their duplicates, too.
     pub fn close(&mut self, address: SocketAddr) {
         self.open.remove(&address);
+        self.open_datagrams.remove(&address);
     }
 
     /// Closes what was handed in and nobody asked for, and says what that was.
     pub fn close_inherited(&mut self) -> Vec<SocketAddr> {
-        std::mem::take(&mut self.inherited).into_keys().collect()
+        let listeners = std::mem::take(&mut self.inherited).into_keys();
+        let datagrams = std::mem::take(&mut self.inherited_datagrams).into_keys();
+        listeners.chain(datagrams).collect()
     }
 
-    /// Every open socket, to hand over to a successor.
+    /// Every open listening socket.
     pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &TcpListener)> {
         let open = self.open.iter();
         open.flat_map(|(address, listeners)| listeners.iter().map(|listener| (*address, listener)))
+    }
+
+    /// Every open socket, to hand over to a successor.
+    pub fn descriptors(&self) -> impl Iterator<Item = (SocketAddr, BorrowedFd<'_>)> {
+        let datagrams = self.open_datagrams.iter();
+        let datagrams = datagrams
+            .flat_map(|(address, sockets)| sockets.iter().map(|socket| (*address, socket.as_fd())));
+        let listeners = self
+            .iter()
+            .map(|(address, listener)| (address, listener.as_fd()));
+        listeners.chain(datagrams)
     }
 }
 
@@ -175,6 +242,52 @@ fn grow(listeners: &mut Vec<TcpListener>, address: SocketAddr, workers: usize) -
         turn += 1;
     }
     Ok(())
+}
+
+/// Adds UDP sockets until every worker has one.
+fn grow_datagrams(
+    sockets: &mut Vec<UdpSocket>,
+    address: SocketAddr,
+    workers: usize,
+) -> io::Result<()> {
+    let mut address = address;
+    if sockets.is_empty() {
+        if address.port() != 0 {
+            let probe = datagram_socket(address)?;
+            probe.bind(&address.into())?;
+        }
+        let first = bind_datagrams(address)?;
+        address = first.local_addr()?;
+        sockets.push(first);
+    }
+    let mut turn = 0;
+    while sockets.len() < workers {
+        let Some(sibling) = sockets.get(turn) else {
+            break;
+        };
+        let may = SockRef::from(sibling).reuse_port()?;
+        let own = may.then(|| bind_datagrams(address)).and_then(Result::ok);
+        let next = own.map_or_else(|| sibling.try_clone(), Ok)?;
+        sockets.push(next);
+        turn += 1;
+    }
+    Ok(())
+}
+
+fn bind_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = datagram_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn datagram_socket(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    Ok(socket)
 }
 
 /// Fails if anybody listens there. With `SO_REUSEPORT` a second process of the same

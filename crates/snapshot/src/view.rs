@@ -96,6 +96,12 @@ impl View {
         self.0.current.load_full()
     }
 
+    /// Counts publications: a reader that saw this number has nothing newer to read.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.generation.load(Ordering::Acquire)
+    }
+
     /// What is published from now on. A reader that lags learns how many it missed and
     /// should read the snapshot whole.
     #[must_use]

@@ -6,9 +6,9 @@ use portolan_catalog::GuardSettings;
 
 use super::{Folding, Place};
 use crate::{
-    Access, AccessLog, Admin, Described, Digest, Finding, Gateway, Listener, ObjectKind, ObjectRef,
-    Origin, Plan, PlannedPolicy, PlannedRoute, PlannedSource, PlannedUpstream, Registry, Severity,
-    Status, read::RouteDraft,
+    Access, AccessLog, Admin, Described, Digest, Dns, Finding, Gateway, Listener, ObjectKind,
+    ObjectRef, Origin, Plan, PlannedPolicy, PlannedRoute, PlannedSource, PlannedUpstream, Registry,
+    Severity, Status, read::RouteDraft,
 };
 
 /// What has been read so far.
@@ -20,6 +20,7 @@ pub(crate) struct Parts {
     pub(crate) access: Option<Access>,
     pub(super) access_log: Option<AccessLog>,
     pub(crate) registry: Option<Registry>,
+    pub(crate) dns: Option<Dns>,
     pub(super) guard: Option<GuardSettings>,
     pub(crate) policies: Vec<PlannedPolicy>,
     pub(crate) listeners: Vec<Listener>,
@@ -123,9 +124,11 @@ impl Parts {
             self.admin,
             self.access_log,
             self.registry,
+            self.dns,
             self.guard,
         );
-        let (Some(gateway), Some(admin), Some(access_log), Some(registry), Some(guard)) = sections
+        let (Some(gateway), Some(admin), Some(access_log), Some(registry), Some(dns), Some(guard)) =
+            sections
         else {
             // A section that is not read has an error, and errors ended this before.
             return Err(findings);
@@ -142,6 +145,7 @@ impl Parts {
             access: self.access,
             access_log,
             registry,
+            dns,
             guard,
             listeners: self.listeners,
             policies: self.policies,

@@ -5,6 +5,8 @@
 
 mod check;
 mod control;
+mod dns;
+mod dns_beyond;
 mod listener;
 mod plug;
 mod route;

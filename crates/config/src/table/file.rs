@@ -4,7 +4,9 @@ use super::{
     ADDRESS, DURATION, Default, FILE_NAME, FLAG, HOST, LABELS, LISTENER, Leaf, Object, POLICIES,
     ROUTE, Shape, Shelf, TEXT, UPSTREAM,
     control::{ACCESS, CONSUL, EUREKA, INSECURE_FIELD, LIMITS_FIELD, TLS_FIELD},
-    count, field, word,
+    count,
+    dns::DNS,
+    field, word,
 };
 
 /// The whole file.
@@ -89,6 +91,12 @@ pub(crate) const FILE: Object = Object {
             Shape::Object(&REGISTRY),
             Default::Empty,
             "Portolan's own registry: its limits and the foreign protocols that it speaks.",
+        ),
+        field(
+            "dns",
+            Shape::Object(&DNS),
+            Default::Empty,
+            "The DNS server.",
         ),
         field(
             "guard",

@@ -7,6 +7,8 @@
 
 mod check;
 mod control;
+mod dns;
+mod dns_beyond;
 mod file;
 mod listener;
 mod route;
@@ -109,6 +111,8 @@ pub(crate) enum Leaf {
     Service,
     /// An IP address and a port.
     Address,
+    /// An IP address.
+    Ip,
     /// A range of IP addresses.
     Network,
     /// A host name.
@@ -256,6 +260,7 @@ impl Leaf {
             Self::Name => "a name",
             Self::Service => "a service",
             Self::Address => "an IP address and a port",
+            Self::Ip => "an IP address",
             Self::Network => "a network like `10.0.0.0/8`",
             Self::Host => "a host name",
             Self::HostPattern => "a host name or `*.` and a host name",

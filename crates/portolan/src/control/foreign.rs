@@ -33,6 +33,8 @@ const DATACENTER: &str = "dc1";
 pub(super) struct Fronts {
     eureka: Foreign,
     consul: Foreign,
+    /// Consul's API as the program itself asks it.
+    own: Arc<dyn Handler>,
     /// Everything that there was to know at the start is known.
     is_warm: Arc<AtomicBool>,
 }
@@ -67,13 +69,16 @@ impl Fronts {
             home: home(),
             access: gates.access().clone(),
         });
+        let consul = Arc::new(consul);
+        let own: Arc<dyn Handler> = Arc::<Consul>::clone(&consul);
         let signed = |handler| -> Arc<dyn Handler> { Arc::new(Signed::new(handler, node)) };
         let eureka = signed(Arc::new(gates.eureka(Arc::new(eureka))));
-        let consul = signed(Arc::new(gates.consul(Arc::new(consul))));
+        let consul = signed(Arc::new(gates.consul(consul)));
         let fronts = Self {
             eureka: Foreign::new("eureka", eureka, env),
             // A snapshot that comes back is large; everything else the front bounds itself.
             consul: Foreign::new("consul", consul, env).with_bodies(portolan_consul::BODY_MAX),
+            own,
             is_warm,
         };
         (fronts, keeper)
@@ -83,6 +88,11 @@ impl Fronts {
     pub(super) fn follow(&mut self, settings: &RegistrySettings, sockets: &mut Sockets) {
         self.eureka.follow(&settings.eureka, sockets);
         self.consul.follow(&settings.consul, sockets);
+    }
+
+    /// Consul's API for the program itself, which may read everything.
+    pub(super) fn consul(&self) -> Arc<dyn Handler> {
+        Arc::clone(&self.own)
     }
 
     /// From now on lists are told, also while the program drains.

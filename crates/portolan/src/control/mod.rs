@@ -3,13 +3,16 @@
 //! Everything here runs on the control runtime; the workers see none of it but
 //! snapshots.
 
+mod beyond;
 mod foreign;
 mod gates;
 mod listener;
+mod names;
 mod ports;
 mod probing;
 mod signed;
 mod succession;
+mod updates;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -33,6 +36,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use foreign::Fronts;
 use gates::Gates;
 use listener::{Listener, Wanted};
+use names::Names;
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
 use signed::Signed;
@@ -94,6 +98,7 @@ pub(crate) struct Control {
     admin: Listener,
     status: Listener,
     fronts: Fronts,
+    names: Names,
     gates: Gates,
     probing: Probing,
     /// Where the gateway serves services by name; none if it does not.
@@ -135,6 +140,7 @@ impl Control {
         let (kept, around) = ((&registry, &ledger), (&env, &gates, &node));
         let checks = (&found, &probing);
         let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
+        let names = Names::new((&env, &view), &plan, fronts.consul(), &registry);
         let native = Native::new(NativeParts {
             registry: registry.clone(),
             hub: watches,
@@ -158,10 +164,12 @@ impl Control {
             env.spawn("consul", keeper.run()),
         ];
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
+        let admin = names.over_https(signed(&gates, admin, &node));
         Self {
-            admin: Listener::new("admin", signed(&gates, admin, &node), env.clone()),
+            admin: Listener::new("admin", admin, env.clone()),
             status: Listener::new("status", status, env.clone()),
             fronts,
+            names,
             gates,
             _tasks: tasks,
             env,
@@ -233,6 +241,12 @@ impl Control {
             }
         }
         self.fronts.follow(&plan.registry, sockets);
+        self.serve_names(plan, sockets);
+    }
+
+    /// Answers DNS from now on, when there is something to answer.
+    pub(crate) fn serve_names(&mut self, plan: &Plan, sockets: &mut Sockets) {
+        self.names.follow(plan, sockets);
     }
 
     /// Says where the gateway serves services by their names; none if it does not.
@@ -279,6 +293,7 @@ impl Control {
     /// Ends watches and lets the answers that have begun come to their end.
     pub(crate) async fn close(&mut self) {
         self.drain.start();
+        self.names.stop_accepting();
         for listener in self.listeners() {
             listener.stop_accepting();
         }
@@ -299,6 +314,11 @@ impl Control {
         self.admin.address()
     }
 
+    /// Where DNS is answered, if it is.
+    pub(crate) fn dns_address(&self) -> Option<std::net::SocketAddr> {
+        self.names.address()
+    }
+
     /// Where clients of Eureka are served, if they are.
     pub(crate) fn eureka_address(&self) -> Option<std::net::SocketAddr> {
         self.fronts.eureka_address()
@@ -309,9 +329,10 @@ impl Control {
         self.fronts.consul_address()
     }
 
-    fn listeners(&mut self) -> [&mut Listener; 4] {
+    fn listeners(&mut self) -> [&mut Listener; 5] {
         let [eureka, consul] = self.fronts.listeners();
-        [&mut self.admin, &mut self.status, eureka, consul]
+        let names = self.names.listener();
+        [&mut self.admin, &mut self.status, eureka, consul, names]
     }
 }
 

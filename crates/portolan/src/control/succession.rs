@@ -28,6 +28,7 @@ impl Control {
     /// Takes no more connections, and lets those that are there have their answers while the
     /// registry and the ledger still take writes. Whoever watches is not waited for long.
     pub(crate) async fn stop_accepting(&mut self) {
+        self.names.stop_accepting();
         for listener in self.listeners() {
             listener.stop_accepting();
         }

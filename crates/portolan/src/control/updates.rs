@@ -47,7 +47,7 @@ impl Registrations {
     /// Those that nobody else keeps alive.
     fn kept(&self) -> Vec<Subject> {
         let catalog = self.registry.reader().catalog();
-        let instances = catalog.services().flat_map(|service| service.instances());
+        let instances = catalog.services().flat_map(|service| service.instances.iter());
         let kept = instances.filter(|one| self.is_ours(one) && !one.metadata.contains_key(LEASE_LABEL));
         kept.map(|one| Subject {
             key: one.key.clone(),
@@ -77,7 +77,7 @@ impl Port for Registrations {
     fn registered(&self, service: &ServiceKey) -> Vec<Registered> {
         let catalog = self.registry.reader().catalog();
         let service = catalog.service(service).into_iter();
-        let ours = service.flat_map(|service| service.instances()).filter(|one| self.is_ours(one));
+        let ours = service.flat_map(|service| service.instances.iter()).filter(|one| self.is_ours(one));
         ours.filter_map(|one| {
             Some(Registered {
                 id: one.id.clone(),

@@ -90,10 +90,7 @@ impl Visit {
         sockets: &Sockets,
         lock: &DataLock,
     ) -> Result<(), HandoverError> {
-        let (listeners, mut descriptors): (_, Vec<_>) = sockets
-            .iter()
-            .map(|(address, listener)| (address, listener.as_fd()))
-            .unzip();
+        let (listeners, mut descriptors): (_, Vec<_>) = sockets.descriptors().unzip();
         descriptors.push(lock.as_file().as_fd());
         let offer = Message::Offer {
             protocol: PROTOCOL,

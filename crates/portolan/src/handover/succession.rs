@@ -8,7 +8,10 @@ use std::{
 };
 
 use portolan_runtime::Env;
-use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{
+    SocketType,
+    sockopt::{socket_acceptconn, socket_type},
+};
 use tokio::net::UnixStream;
 
 use super::{
@@ -69,7 +72,12 @@ pub(crate) async fn take_over(
     let lock = descriptors.pop().ok_or_else(|| unexpected("no lock"))?;
     let listeners: Vec<_> = descriptors.into_iter().map(TcpListener::from).collect();
     for (listener, address) in listeners.iter().zip(addresses) {
-        let listens = socket_acceptconn(listener).map_err(io::Error::from);
+        // Datagrams come without being listened for.
+        let listens = socket_type(listener).and_then(|kind| match kind {
+            SocketType::DGRAM => Ok(true),
+            _ => socket_acceptconn(listener),
+        });
+        let listens = listens.map_err(io::Error::from);
         let bound = listener.local_addr();
         let bound = bound.map_err(HandoverError::Unusable)?;
         if !listens.map_err(HandoverError::Unusable)? || bound != address {

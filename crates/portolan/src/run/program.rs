@@ -158,6 +158,8 @@ impl Program {
                 let texts: Vec<_> = errors.iter().map(|error| chain(error)).collect();
                 texts.join("; ")
             })?;
+        let plan = Arc::clone(&self.plan);
+        self.control.serve_names(&plan, &mut self.sockets);
         for address in self.sockets.close_inherited() {
             tracing::warn!(%address, "an inherited socket is not configured; it was closed");
         }
@@ -169,7 +171,6 @@ impl Program {
         self.tell_where();
         self.control.set_ready(true);
         self.manager.tell(News::Ready);
-        let plan = Arc::clone(&self.plan);
         self.follow_files(&plan);
         summary::welcome(&self.gateway, &self.control, &self.plan, &self.arguments);
         Ok(())

@@ -1,0 +1,73 @@
+//! What the server asks others for: names that are not its own, updates, and what stands in
+//! the ledger. The program implements these.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+};
+
+use bytes::Bytes;
+
+/// Something that takes a while.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// From where.
+    pub address: SocketAddr,
+    /// By what.
+    pub transport: Transport,
+}
+
+/// By what a query came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A datagram: whoever sent it may be somebody else than it says.
+    Udp,
+    /// A connection, with TLS or without.
+    Stream,
+}
+
+/// Answers queries for names that are in none of our zones. Called for each such query, from
+/// any worker; may take its time, but must bound how much it has under way.
+pub trait Beyond: Send + Sync {
+    /// The whole answer to a whole query; none if it gets no answer.
+    fn answer(&self, query: Bytes, peer: Peer) -> Later<'_, Option<Bytes>>;
+}
+
+/// Takes dynamic updates (RFC 2136). Called for each, from any worker.
+pub trait Updates: Send + Sync {
+    /// The whole answer to a whole message; none if it gets no answer.
+    fn update(&self, message: Bytes, peer: Peer) -> Later<'_, Option<Bytes>>;
+}
+
+/// Knows nodes and prepared queries. Called for each query of such a name, from any worker;
+/// a failure is an answer like any other: nothing is known.
+pub trait Directory: Send + Sync {
+    /// The node of that name.
+    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Option<Node>>;
+
+    /// What the prepared query of that name or id finds for a client.
+    fn query<'a>(&'a self, name: &'a str, client: IpAddr) -> Later<'a, Option<Found>>;
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its IP address, or the name that it goes by.
+    pub address: String,
+    /// What is said of it.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// What a prepared query found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Where instances listen and their weights.
+    pub instances: Vec<(SocketAddr, u16)>,
+    /// How long the answer may be kept, in seconds, if the query says.
+    pub ttl: Option<u32>,
+}

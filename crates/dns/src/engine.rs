@@ -1,0 +1,583 @@
+//! One query in, one answer out.
+//!
+//! What the table knows is answered at once, into a buffer that is used again: nothing is
+//! allocated for it. What others know is answered later, by a future.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use portolan_model::ServiceKey;
+use portolan_runtime::Env;
+use portolan_snapshot::View;
+
+use crate::{
+    Beyond, Directory, Meters, Peer, Transport, Updates,
+    answer::{Order, Pen, Subject, put_name, resolve, reversed},
+    limiter::{Limiter, Verdict},
+    meters::{Counters, Dropped},
+    settings::{Settings, Shape},
+    wire::{Bad, Closing, Code, Cookies, Message, Owner, Query, kind, put_labels},
+    zone::{Member, Members, Table, Tables},
+};
+
+/// Longest message by TCP, and the room of a buffer.
+pub(crate) const MESSAGE_BYTES_MAX: usize = u16::MAX as usize;
+/// What a client without EDNS can take by UDP (RFC 1035, section 4.2.1).
+const PLAIN_UDP_BYTES: usize = 512;
+/// Records that a client without EDNS gets where answers are cut silently.
+const SILENT_RECORDS: usize = 3;
+/// Classes that are answered: IN and ANY.
+const CLASSES: [u16; 2] = [1, 255];
+/// Addresses are named by so many services at most.
+const NAMES_MAX: usize = 16;
+
+/// Those who know what the table does not.
+#[derive(Clone, Default)]
+pub struct Others {
+    /// Names in none of our zones; such queries are refused without.
+    pub beyond: Option<Arc<dyn Beyond>>,
+    /// Dynamic updates; there are none without.
+    pub updates: Option<Arc<dyn Updates>>,
+    /// Nodes and prepared queries; nothing is known of them without.
+    pub directory: Option<Arc<dyn Directory>>,
+}
+
+/// What all workers share.
+pub(crate) struct Engine {
+    pub(crate) env: Env,
+    pub(crate) tables: Tables,
+    settings: ArcSwap<Settings>,
+    others: ArcSwap<Others>,
+    /// Raised when settings or others change.
+    epoch: AtomicU64,
+    cookies: Cookies,
+    limiter: Limiter,
+    pub(crate) meters: Arc<Meters>,
+    /// Hands of those who are no workers. Guards the list; held for no await.
+    spare: Mutex<Vec<Hand>>,
+}
+
+/// What one worker has in its hands.
+pub(crate) struct Hand {
+    table: Arc<Table>,
+    settings: Arc<Settings>,
+    others: Arc<Others>,
+    generation: u64,
+    epoch: u64,
+    query: Query,
+    order: Order,
+    targets: Vec<(usize, IpAddr)>,
+    /// The answer, after [`Outcome::Now`].
+    pub(crate) out: Vec<u8>,
+    pub(crate) counters: Arc<Counters>,
+    limited: u64,
+}
+
+/// What becomes of a query.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It gets no answer.
+    Silent,
+    /// The answer is in the hand.
+    Now,
+    /// Somebody else knows.
+    Later(Task),
+}
+
+/// What becomes of a query of somebody who is no worker.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// It was answered, or gets no answer.
+    Done,
+    /// Somebody else knows.
+    Later(Task),
+}
+
+/// What somebody else is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Beyond,
+    Update,
+    Node(String),
+    Query(String),
+}
+
+/// A query as it came.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'m> {
+    pub(crate) message: &'m [u8],
+    pub(crate) peer: Peer,
+    /// The address that it came to.
+    pub(crate) local: IpAddr,
+    pub(crate) now: Instant,
+}
+
+impl Engine {
+    pub(crate) fn new(env: Env, view: View, settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        Self {
+            tables: Tables::new(view, env.clone(), Arc::clone(&settings)),
+            limiter: Limiter::new(env.instant()),
+            env,
+            settings: ArcSwap::new(settings),
+            others: ArcSwap::default(),
+            epoch: AtomicU64::new(1),
+            cookies: Cookies::new(),
+            meters: Arc::default(),
+            spare: Mutex::default(),
+        }
+    }
+
+    /// Puts other settings in force.
+    pub(crate) fn set(&self, settings: Settings) {
+        let settings = Arc::new(settings);
+        self.settings.store(Arc::clone(&settings));
+        self.tables.set(settings);
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Says who knows what the table does not.
+    pub(crate) fn set_others(&self, others: Others) {
+        self.others.store(Arc::new(others));
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn hand(&self) -> Hand {
+        Hand {
+            table: Arc::default(),
+            settings: self.settings.load_full(),
+            others: self.others.load_full(),
+            generation: 0,
+            epoch: 0,
+            query: Query::new(),
+            order: Order::new(self.env.dice()),
+            targets: Vec::new(),
+            // A record that does not fit is written before it is known.
+            out: Vec::with_capacity(MESSAGE_BYTES_MAX.saturating_mul(2)),
+            counters: self.meters.worker(),
+            limited: 0,
+        }
+    }
+
+    /// Answers for those who are no workers, whatever it takes.
+    pub(crate) async fn answer_owned(
+        &self,
+        message: Bytes,
+        peer: Peer,
+        local: IpAddr,
+    ) -> Option<Bytes> {
+        let mut answer = None;
+        let reply = self.answer_now(&message, peer, local, |written| {
+            answer = Some(Bytes::copy_from_slice(written));
+        });
+        match reply {
+            Reply::Later(task) => self.later(task, message, peer, local).await,
+            Reply::Done => answer,
+        }
+    }
+
+    /// Answers for those who are no workers, as far as the table knows.
+    pub(crate) fn answer_now(
+        &self,
+        message: &[u8],
+        peer: Peer,
+        local: IpAddr,
+        put: impl FnOnce(&[u8]),
+    ) -> Reply {
+        let mut hand = self.spare();
+        let began = self.env.instant();
+        let asked = Asked {
+            message,
+            peer,
+            local: local.to_canonical(),
+            now: began,
+        };
+        let outcome = self.answer(&mut hand, asked);
+        let took = self.env.instant().saturating_duration_since(began);
+        hand.counters.took(took, 1);
+        if matches!(outcome, Outcome::Now) {
+            put(&hand.out);
+        }
+        self.put_back(hand);
+        match outcome {
+            Outcome::Later(task) => Reply::Later(task),
+            Outcome::Now | Outcome::Silent => Reply::Done,
+        }
+    }
+
+    /// Answers from the table.
+    pub(crate) fn answer(&self, hand: &mut Hand, asked: Asked<'_>) -> Outcome {
+        self.refresh(hand);
+        let read = hand.query.read(asked.message);
+        match read {
+            Err(Bad::Silent) => {
+                hand.counters.dropped(Dropped::Malformed);
+                return Outcome::Silent;
+            }
+            Err(Bad::Update) if hand.others.updates.is_some() => {
+                return Outcome::Later(Task::Update);
+            }
+            // What could not be read is not said back.
+            Err(Bad::Update | Bad::Operation | Bad::Form) => hand.query.forget(),
+            Ok(()) => {}
+        }
+        if self.is_limited(hand, &asked) {
+            return self.limited(hand, &asked);
+        }
+        let refused = match read {
+            Ok(()) => check(&hand.query).err(),
+            Err(Bad::Form) => Some(Code::FormErr),
+            Err(_) => Some(Code::NotImp),
+        };
+        match refused {
+            Some(code) => self.close(hand, &asked, code),
+            None if !hand.query.has_question() => self.close(hand, &asked, Code::NoError),
+            None => self.find(hand, &asked),
+        }
+    }
+
+    /// Answers a question.
+    fn find(&self, hand: &mut Hand, asked: &Asked<'_>) -> Outcome {
+        let limit = hand.limit(asked.peer);
+        let is_silent = hand.is_silent(asked.peer);
+        let knows = hand.others.directory.is_some();
+        let Some((zone, place, subject)) = resolve(&hand.query.name, &hand.table, &hand.settings)
+        else {
+            return self.outside(hand, asked);
+        };
+        match subject {
+            Subject::Node(name) if knows => return Outcome::Later(Task::Node(name)),
+            Subject::Query(name) if knows => return Outcome::Later(Task::Query(name)),
+            _ => {}
+        }
+        let message = Message::new(&mut hand.out, asked.message, &hand.query, limit);
+        let mut pen = Pen {
+            query: &hand.query,
+            zone,
+            place,
+            local: asked.local,
+            near: near(&hand.query, &hand.settings, asked.peer),
+            records_max: if is_silent {
+                SILENT_RECORDS
+            } else {
+                usize::MAX
+            },
+            message,
+            order: &mut hand.order,
+            targets: &mut hand.targets,
+        };
+        let code = pen.write(&subject);
+        let message = pen.message;
+        let closing = self.closing((&hand.query, &hand.settings, &hand.others), asked);
+        let closing = Closing {
+            code: code.number(),
+            is_authoritative: true,
+            ..closing
+        };
+        let is_cut = message.finish(&hand.query, &closing, is_silent);
+        let counters = &hand.counters;
+        counters.answered(hand.query.kind, code.number(), is_cut);
+        Outcome::Now
+    }
+
+    /// A name in none of our zones: an address of ours, or somebody else's.
+    fn outside(&self, hand: &mut Hand, asked: &Asked<'_>) -> Outcome {
+        let services = match reversed(&hand.query.name) {
+            Some(ip) => self.tables.of_address(ip),
+            None => Vec::new(),
+        };
+        if !services.is_empty() {
+            return self.names(hand, asked, &services);
+        }
+        if hand.others.beyond.is_some() {
+            return Outcome::Later(Task::Beyond);
+        }
+        self.close(hand, asked, Code::Refused)
+    }
+
+    /// The names of an address of ours.
+    fn names(&self, hand: &mut Hand, asked: &Asked<'_>, services: &[ServiceKey]) -> Outcome {
+        let limit = hand.limit(asked.peer);
+        let mut message = Message::new(&mut hand.out, asked.message, &hand.query, limit);
+        let wants = matches!(hand.query.kind, kind::PTR | kind::ANY);
+        for key in services.iter().filter(|_| wants).take(NAMES_MAX) {
+            let ttl = hand.settings.ttl_of(key);
+            for zone in &hand.settings.zones {
+                let (name, namespace) = (key.name.as_str(), key.namespace.as_str());
+                message.record(Owner::Question(0), kind::PTR, ttl, |out| {
+                    put_name(out, name);
+                    match zone.shape {
+                        Shape::Consul => put_name(out, "service"),
+                        Shape::Kubernetes | Shape::Plain => put_name(out, namespace),
+                    }
+                    if zone.shape == Shape::Kubernetes {
+                        put_name(out, "svc");
+                    }
+                    put_labels(out, &[], Owner::Name(zone.name.as_wire()));
+                });
+            }
+        }
+        let closing = self.closing((&hand.query, &hand.settings, &hand.others), asked);
+        let closing = Closing {
+            is_authoritative: true,
+            ..closing
+        };
+        let is_cut = message.finish(&hand.query, &closing, false);
+        hand.counters.answered(hand.query.kind, 0, is_cut);
+        Outcome::Now
+    }
+
+    /// An answer without records.
+    fn close(&self, hand: &mut Hand, asked: &Asked<'_>, code: Code) -> Outcome {
+        let limit = hand.limit(asked.peer);
+        let message = Message::new(&mut hand.out, asked.message, &hand.query, limit);
+        let closing = self.closing((&hand.query, &hand.settings, &hand.others), asked);
+        let closing = Closing {
+            code: code.number(),
+            ..closing
+        };
+        message.finish(&hand.query, &closing, false);
+        hand.counters
+            .answered(hand.query.kind, code.number(), false);
+        Outcome::Now
+    }
+
+    fn closing(
+        &self,
+        (query, settings, others): (&Query, &Settings, &Others),
+        asked: &Asked<'_>,
+    ) -> Closing {
+        let edns = query.edns.as_ref();
+        let cookie = edns.and_then(|edns| edns.cookie).map(|cookie| {
+            let made = self
+                .cookies
+                .make(cookie.client, asked.peer.address.ip(), self.seconds());
+            (cookie.client, made)
+        });
+        // A network that is not looked at is of no matter to the answer (RFC 7871, 7.2.1).
+        let subnet = edns
+            .and_then(|edns| edns.subnet)
+            .map(|subnet| (subnet, settings.scope(subnet.address)));
+        Closing {
+            is_recursive: others.beyond.is_some(),
+            udp_bytes: settings.udp_bytes_max,
+            cookie,
+            subnet,
+            ..Closing::default()
+        }
+    }
+
+    /// Whether the answer is beyond what its network gets: of those who may be somebody else.
+    fn is_limited(&self, hand: &Hand, asked: &Asked<'_>) -> bool {
+        if asked.peer.transport != Transport::Udp {
+            return false;
+        }
+        let client = asked.peer.address.ip();
+        let cookie = hand.query.edns.as_ref().and_then(|edns| edns.cookie);
+        if cookie.is_some_and(|cookie| self.cookies.knows(&cookie, client, self.seconds())) {
+            return false;
+        }
+        let verdict = self.limiter.judge(client, asked.now, &hand.settings.rate);
+        verdict == Verdict::Limit
+    }
+
+    /// Drops an answer, or sends it cut, so that a real client asks by TCP.
+    fn limited(&self, hand: &mut Hand, asked: &Asked<'_>) -> Outcome {
+        hand.limited = hand.limited.wrapping_add(1);
+        let slip = u64::from(hand.settings.rate.slip);
+        if hand.limited.checked_rem(slip) != Some(0) {
+            hand.counters.dropped(Dropped::Limited);
+            return Outcome::Silent;
+        }
+        hand.counters.dropped(Dropped::Slipped);
+        let limit = hand.limit(asked.peer);
+        let mut message = Message::new(&mut hand.out, asked.message, &hand.query, limit);
+        message.cut();
+        let closing = self.closing((&hand.query, &hand.settings, &hand.others), asked);
+        message.finish(&hand.query, &closing, false);
+        Outcome::Now
+    }
+
+    /// Answers what others know.
+    pub(crate) async fn later(
+        &self,
+        task: Task,
+        message: Bytes,
+        peer: Peer,
+        local: IpAddr,
+    ) -> Option<Bytes> {
+        let others = self.others.load_full();
+        match task {
+            Task::Beyond => others.beyond.as_ref()?.answer(message, peer).await,
+            Task::Update => others.updates.as_ref()?.update(message, peer).await,
+            Task::Node(name) => {
+                let node = others.directory.as_ref()?.node(&name).await;
+                self.settle((message, peer, local), |pen| match &node {
+                    Some(node) => pen.write_node(node),
+                    None => pen.write(&Subject::Nothing),
+                })
+            }
+            Task::Query(name) => {
+                let directory = others.directory.as_ref()?;
+                let found = directory.query(&name, peer.address.ip()).await;
+                self.settle((message, peer, local), |pen| match &found {
+                    Some(found) => {
+                        let members = found.instances.iter().map(|(address, weight)| {
+                            let ip = address.ip().to_canonical();
+                            Member::new(ip, address.port(), *weight)
+                        });
+                        let ttl = found.ttl.unwrap_or(pen.place.settings.address_ttl());
+                        pen.write_members(&Members::new(members.collect()), ttl)
+                    }
+                    None => pen.write(&Subject::Nothing),
+                })
+            }
+        }
+    }
+
+    /// Writes the answer to a query that was read before.
+    fn settle(
+        &self,
+        (message, peer, local): (Bytes, Peer, IpAddr),
+        write: impl FnOnce(&mut Pen<'_, '_>) -> Code,
+    ) -> Option<Bytes> {
+        let mut hand = self.spare();
+        self.refresh(&mut hand);
+        let answer = self.settled(&mut hand, (&message, peer, local), write);
+        self.put_back(hand);
+        answer
+    }
+
+    fn settled(
+        &self,
+        hand: &mut Hand,
+        (message, peer, local): (&Bytes, Peer, IpAddr),
+        write: impl FnOnce(&mut Pen<'_, '_>) -> Code,
+    ) -> Option<Bytes> {
+        hand.query.read(message).ok()?;
+        let asked = Asked {
+            message,
+            peer,
+            local,
+            now: self.env.instant(),
+        };
+        let (limit, is_silent) = (hand.limit(peer), hand.is_silent(peer));
+        let (zone, place, _) = resolve(&hand.query.name, &hand.table, &hand.settings)?;
+        let mut pen = Pen {
+            query: &hand.query,
+            zone,
+            place,
+            local,
+            near: None,
+            records_max: if is_silent {
+                SILENT_RECORDS
+            } else {
+                usize::MAX
+            },
+            message: Message::new(&mut hand.out, message, &hand.query, limit),
+            order: &mut hand.order,
+            targets: &mut hand.targets,
+        };
+        let code = write(&mut pen);
+        let message = pen.message;
+        let closing = self.closing((&hand.query, &hand.settings, &hand.others), &asked);
+        let closing = Closing {
+            code: code.number(),
+            is_authoritative: true,
+            ..closing
+        };
+        let is_cut = message.finish(&hand.query, &closing, is_silent);
+        hand.counters
+            .answered(hand.query.kind, code.number(), is_cut);
+        Some(Bytes::copy_from_slice(&hand.out))
+    }
+
+    /// Takes what is newest into the hand.
+    fn refresh(&self, hand: &mut Hand) {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let generation = self.tables.generation();
+        if hand.epoch == epoch && hand.generation == generation {
+            return;
+        }
+        hand.settings = self.settings.load_full();
+        hand.others = self.others.load_full();
+        let (table, is_newest) = self.tables.newest();
+        hand.table = table;
+        hand.epoch = epoch;
+        // What is swapped and not announced yet is looked for again.
+        hand.generation = if is_newest { generation } else { 0 };
+    }
+
+    fn spare(&self) -> Hand {
+        let spare = self
+            .spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        spare.unwrap_or_else(|| self.hand())
+    }
+
+    fn put_back(&self, hand: Hand) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.push(hand);
+    }
+
+    fn seconds(&self) -> u64 {
+        self.env.now().as_millis() / 1000
+    }
+}
+
+impl Hand {
+    /// Most bytes of the answer.
+    fn limit(&self, peer: Peer) -> usize {
+        if peer.transport != Transport::Udp {
+            return MESSAGE_BYTES_MAX;
+        }
+        let most = usize::from(self.settings.udp_bytes_max);
+        match &self.query.edns {
+            Some(edns) => usize::from(edns.udp_bytes).clamp(PLAIN_UDP_BYTES, most),
+            None => PLAIN_UDP_BYTES,
+        }
+    }
+
+    /// Whether what does not fit is not told of.
+    fn is_silent(&self, peer: Peer) -> bool {
+        let is_plain = peer.transport == Transport::Udp && self.query.edns.is_none();
+        is_plain && self.settings.cuts_silently
+    }
+}
+
+/// The zone of whoever asks, as far as somebody knows.
+fn near<'s>(query: &Query, settings: &'s Settings, peer: Peer) -> Option<&'s str> {
+    let subnet = query.edns.as_ref().and_then(|edns| edns.subnet);
+    let client = subnet.map_or(peer.address.ip(), |subnet| subnet.address);
+    settings.zone_of(client.to_canonical()).map(|zone| &**zone)
+}
+
+/// What can't be answered, whatever the name is.
+fn check(query: &Query) -> Result<(), Code> {
+    if query.edns.is_some_and(|edns| edns.version > 0) {
+        return Err(Code::BadVers);
+    }
+    if !query.has_question() {
+        return Ok(());
+    }
+    match query.kind {
+        0 | kind::OPT => return Err(Code::FormErr),
+        kind::TKEY..=kind::MAILA => return Err(Code::NotImp),
+        _ => {}
+    }
+    if CLASSES.contains(&query.class) {
+        Ok(())
+    } else {
+        Err(Code::Refused)
+    }
+}

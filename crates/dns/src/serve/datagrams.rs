@@ -1,0 +1,165 @@
+//! Queries by UDP: many are received at a time, and each is answered where it came to.
+
+use std::{
+    io::{self, IoSliceMut},
+    net::{IpAddr, SocketAddr, UdpSocket as Raw},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use tokio::{io::Interest, net::UdpSocket, sync::Semaphore};
+
+use crate::{
+    Peer, Transport,
+    engine::{Asked, Engine, Hand, Outcome},
+    meters::Dropped,
+};
+
+/// Room for what one receive gives: the kernel may put datagrams of one sender together. Pages
+/// that are never written take no memory.
+const ROOM: usize = 1 << 16;
+/// Queries that others may be asked at a time, by this worker.
+const LATER_MAX: usize = 1024;
+
+/// A socket and what it takes to answer by it.
+struct Desk {
+    engine: Arc<Engine>,
+    socket: Arc<Socket>,
+    hand: Hand,
+    later: Arc<Semaphore>,
+}
+
+struct Socket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// The address that all queries come to, if there is one only.
+    local: Option<IpAddr>,
+}
+
+/// Where a query came from and to.
+#[derive(Clone, Copy)]
+struct Way {
+    peer: SocketAddr,
+    local: Option<IpAddr>,
+}
+
+/// Answers for ever.
+///
+/// # Errors
+/// The system's, if the socket can't be used.
+pub(super) async fn serve(engine: Arc<Engine>, socket: Raw) -> io::Result<()> {
+    let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+    let local = Some(socket.local_addr()?.ip()).filter(|ip| !ip.is_unspecified());
+    let socket = UdpSocket::from_std(socket)?;
+    let mut desk = Desk {
+        hand: engine.hand(),
+        engine,
+        socket: Arc::new(Socket {
+            socket,
+            state,
+            local,
+        }),
+        later: Arc::new(Semaphore::new(LATER_MAX)),
+    };
+    let mut room = vec![0; ROOM.saturating_mul(BATCH_SIZE)];
+    let mut metas = [RecvMeta::default(); BATCH_SIZE];
+    loop {
+        let socket = Arc::clone(&desk.socket);
+        socket.socket.readable().await?;
+        let received = socket.socket.try_io(Interest::READABLE, || {
+            receive(&socket, &mut room, &mut metas)
+        });
+        match received {
+            Ok(count) => desk.answer(&room, metas.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            // What a client's refusal brought back is no fault of the socket.
+            Err(error) => tracing::debug!(%error, "a datagram could not be received"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn receive(socket: &Socket, room: &mut [u8], metas: &mut [RecvMeta]) -> io::Result<usize> {
+    let mut slices = room.chunks_mut(ROOM);
+    let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+        std::array::from_fn(|_| IoSliceMut::new(slices.next().unwrap_or_default()));
+    let raw = UdpSockRef::from(&socket.socket);
+    socket.state.recv(raw, &mut buffers, metas)
+}
+
+impl Desk {
+    fn answer(&mut self, room: &[u8], metas: &[RecvMeta]) {
+        let began = self.engine.env.instant();
+        let mut count = 0_u64;
+        for (slice, meta) in room.chunks(ROOM).zip(metas) {
+            let way = Way {
+                peer: meta.addr,
+                local: self.socket.local.or(meta.dst_ip),
+            };
+            let datagrams = slice.get(..meta.len).unwrap_or_default();
+            for message in datagrams.chunks(meta.stride.max(1)) {
+                self.answer_one(message, way, began);
+                count = count.saturating_add(1);
+            }
+        }
+        let took = self.engine.env.instant().saturating_duration_since(began);
+        self.hand.counters.took(took, count);
+    }
+
+    fn answer_one(&mut self, message: &[u8], way: Way, now: std::time::Instant) {
+        let peer = Peer {
+            address: way.peer,
+            transport: Transport::Udp,
+        };
+        let local = way.local.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+        let asked = Asked {
+            message,
+            peer,
+            local: local.to_canonical(),
+            now,
+        };
+        let task = match self.engine.answer(&mut self.hand, asked) {
+            Outcome::Silent => return,
+            Outcome::Now => return self.socket.send(&self.hand.out, way),
+            Outcome::Later(task) => task,
+        };
+        let Ok(permit) = Arc::clone(&self.later).try_acquire_owned() else {
+            self.hand.counters.dropped(Dropped::Overload);
+            return;
+        };
+        let (engine, socket) = (Arc::clone(&self.engine), Arc::clone(&self.socket));
+        let message = Bytes::copy_from_slice(message);
+        let env = engine.env.clone();
+        let answering = async move {
+            if let Some(answer) = engine.later(task, message, peer, asked.local).await {
+                socket.send(&answer, way);
+            }
+            drop(permit);
+        };
+        env.spawn("dns later", answering).detach();
+    }
+}
+
+impl Socket {
+    /// Sends an answer from where its query came to. One that finds no room is lost, as any
+    /// datagram may be.
+    fn send(&self, contents: &[u8], way: Way) {
+        let sent = if self.local.is_some() {
+            self.socket.try_send_to(contents, way.peer).map(drop)
+        } else {
+            let transmit = Transmit {
+                destination: way.peer,
+                ecn: None,
+                contents,
+                segment_size: None,
+                src_ip: way.local,
+            };
+            self.state
+                .try_send(UdpSockRef::from(&self.socket), &transmit)
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "an answer could not be sent");
+        }
+    }
+}
