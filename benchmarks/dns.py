@@ -210,7 +210,7 @@ def start_portolan(services: int) -> NameServer:
         "admin": {"address": f"127.0.0.1:{admin}"},
         "access_log": {"enabled": False},
         "dns": {"address": f"127.0.0.1:{port}", "workers": 1, "zones": [ZONE]},
-        "registry": {"consul": {"enabled": False}, "eureka": {"enabled": False}, "instances_max": 1_000_000},
+        "registry": {"consul": {"enabled": False}, "eureka": {"enabled": False}},
     }
     file = directory / "portolan.yaml"
     file.write_text(json.dumps(settings))

@@ -1,6 +1,9 @@
 """Names that are not ours come from recursors, and ours are found through resolvers of others."""
 
+import base64
+import http.client
 import re
+import socket
 import time
 
 import pytest
@@ -132,3 +135,60 @@ def _start_with_tls(start, settings, authority):
     ready = free_port()
     settings["status"] = {"address": f"127.0.0.1:{ready}"}
     return start(settings, ready_port=ready)
+
+
+def test_a_new_certificate_is_shown_without_a_restart(start, authority):
+    files = authority.issue("localhost", file="dns")
+    over_tls = {"address": f"127.0.0.1:{free_port()}", "tls": {"certificates": [files]}}
+    gateway = start(dns(over_tls=over_tls))
+    port = int(over_tls["address"].rsplit(":", 1)[1])
+
+    def serial() -> str:
+        with socket.create_connection(("127.0.0.1", port), 5) as plain:
+            with authority.client("dot").wrap_socket(plain, server_hostname="localhost") as secure:
+                assert secure.selected_alpn_protocol() == "dot"
+                return secure.getpeercert()["serialNumber"]
+
+    before = serial()
+    authority.issue("localhost", file="dns")
+    until(lambda: serial() != before, "the new certificate")
+    assert gateway.is_running()
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "fields", "status"),
+    [
+        ("GET", "/dns-query", {}, 400),
+        ("GET", "/dns-query?dns=%%%", {}, 400),
+        ("GET", "/dns-query?dns=AAA=", {}, 400),
+        ("POST", "/dns-query", {"content-type": "text/plain"}, 415),
+        ("PUT", "/dns-query", {}, 405),
+    ],
+)
+def test_what_is_no_query_over_https_is_refused(start, method, target, fields, status):
+    gateway = start(dns(over_https=True))
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=5)
+    connection.request(method, target, b"x" if method == "POST" else None, fields)
+    answer = connection.getresponse()
+    assert answer.status == status and "problem+json" in answer.getheader("content-type")
+
+
+def test_an_answer_over_https_may_be_kept_as_long_as_its_records(start, knot):
+    query = bytes.fromhex("000001000001000000000000") + b"\x03www\x07example\x04test\x00\x00\x01\x00\x01"
+    settings = dns(over_https=True, **to(knot))
+    gateway = start(settings)
+    for method in ("GET", "POST"):
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=5)
+        told = base64.urlsafe_b64encode(query).decode().rstrip("=")
+        target = "/dns-query" if method == "POST" else f"/dns-query?dns={told}"
+        body = query if method == "POST" else None
+        connection.request(method, target, body, {"content-type": "application/dns-message"})
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.getheader("content-type") == "application/dns-message"
+        assert 50 < int(answer.getheader("cache-control").removeprefix("max-age=")) <= 60
+        assert b"\xc0\x00\x02\x01" in answer.read()
+
+
+def test_without_being_switched_on_there_is_nothing_over_https(start):
+    gateway = start(dns())
+    assert gateway.admin("GET", "/dns-query?dns=AAAB")[0] == 404

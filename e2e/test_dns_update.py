@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import pytest
 
@@ -102,13 +103,13 @@ def test_without_a_good_signature_nothing_is_done(gateway):
 
 def test_a_registration_outlives_a_restart_and_the_time_of_a_lease(start, tmp_path):
     dns = {"address": f"127.0.0.1:{free_port()}", "zones": [ZONE], "updates": {"keys": {"desk": {"secret": SECRET}}}}
-    registry = {"ttl": {"default": "2s", "min": "1s"}}
+    registry = {"ttl": {"default": "4s", "min": "1s", "max": "4s"}}
     settings = config(dns=dns, registry=registry)
     gateway = start(settings, folder="durable")
     gateway.dns_port = int(dns["address"].rsplit(":", 1)[1])
     done(gateway, f"update add orders.{ZONE} 60 A 192.0.2.1")
     gateway.stop(40)
     gateway = start(settings, folder="durable")
-    import time
-    time.sleep(5)
+    # Longer than the registry lets anybody be silent.
+    time.sleep(6)
     assert short(int(dns["address"].rsplit(":", 1)[1]), f"orders.{ZONE}") == ["192.0.2.1"]

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use portolan_access::{Scopes, SecretHash};
 use portolan_model::{ByteSize, Metadata, Name, route::CertificateFiles};
 
-use crate::{DnsOverTls, DnsRecursors, DnsUpdates, Digest, PlannedPolicy};
+use crate::{Digest, DnsOverTls, DnsRecursors, DnsUpdates, PlannedPolicy};
 
 /// What holds for the gateway as a whole.
 #[derive(Clone, Debug, PartialEq)]

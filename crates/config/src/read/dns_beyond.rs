@@ -43,7 +43,8 @@ impl Reader<'_> {
         let secret = BASE64.decode(text.trim().as_bytes()).ok();
         let Some(secret) = secret.filter(|secret| secret.len() >= SECRET_BYTES_MIN) else {
             let message = format!("the secret is not base64 of {SECRET_BYTES_MIN} bytes or more");
-            let problem = Problem::new("", message).with_help("make one: `openssl rand -base64 32`");
+            let problem =
+                Problem::new("", message).with_help("make one: `openssl rand -base64 32`");
             self.error(node, "/secret", at, problem);
             return None;
         };

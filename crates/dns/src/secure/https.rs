@@ -18,7 +18,8 @@ use http::{
 };
 use portolan_model::ByteSize;
 use portolan_wire::serve::{
-    Answering, CollectError, Handler, Peer as Socket, Query, Request, Response, collect, full, problem,
+    Answering, CollectError, Handler, Peer as Socket, Query, Request, Response, collect, full,
+    problem,
 };
 
 use crate::{Answerer, Peer, Transport, forward::lifetime};
@@ -55,7 +56,11 @@ impl Handler for Https {
             return self.others.handle(request);
         }
         let answerer = self.answerer.clone();
-        Box::pin(async move { answer(&answerer, request).await.unwrap_or_else(|refusal| refusal) })
+        Box::pin(async move {
+            answer(&answerer, request)
+                .await
+                .unwrap_or_else(|refusal| refusal)
+        })
     }
 }
 
@@ -94,7 +99,10 @@ async fn query_of(request: Request) -> Result<Bytes, Response> {
             .ok_or_else(|| refusal(StatusCode::BAD_REQUEST, detail));
     }
     if method != Method::POST {
-        let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, "queries come by GET or POST");
+        let mut refused = refusal(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "queries come by GET or POST",
+        );
         let allowed = HeaderValue::from_static("GET, POST");
         refused.headers_mut().insert(ALLOW, allowed);
         return Err(refused);
@@ -103,16 +111,23 @@ async fn query_of(request: Request) -> Result<Bytes, Response> {
         let detail = "the body must be application/dns-message";
         return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    collect(request.into_body(), MESSAGE_MAX).await.map_err(|error| match error {
-        CollectError::TooLarge { .. } => {
-            refusal(StatusCode::PAYLOAD_TOO_LARGE, "a message has at most 65,535 bytes")
-        }
-        CollectError::Body(_) => refusal(StatusCode::BAD_REQUEST, "the body did not come whole"),
-    })
+    collect(request.into_body(), MESSAGE_MAX)
+        .await
+        .map_err(|error| match error {
+            CollectError::TooLarge { .. } => refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "a message has at most 65,535 bytes",
+            ),
+            CollectError::Body(_) => {
+                refusal(StatusCode::BAD_REQUEST, "the body did not come whole")
+            }
+        })
 }
 
 fn is_message(headers: &HeaderMap) -> bool {
-    let told = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let told = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     told.is_some_and(|told| {
         let kind = told.split(';').next().unwrap_or_default();
         kind.trim().eq_ignore_ascii_case(MESSAGE)

@@ -1,8 +1,6 @@
 //! Queries that nobody on the way can read: over TLS (RFC 7858) and over HTTPS (RFC 8484).
 
 mod https;
-#[cfg(test)]
-mod tests;
 mod tls;
 
 pub use https::{Https, PATH};

@@ -103,7 +103,9 @@ impl Connection {
                 address: self.address,
                 transport: Transport::Stream,
             };
-            self.answerer.serve(stream, peer, local.to_canonical()).await
+            self.answerer
+                .serve(stream, peer, local.to_canonical())
+                .await
         };
         let closed = async {
             drain.draining().await;

@@ -201,7 +201,11 @@ impl Inner {
                 instance.metadata.insert(LEASE_LABEL.into(), seconds.into());
             }
             let (registrations, actor) = (Arc::clone(&self.registrations), Arc::clone(actor));
-            async move { registrations.register(actor, service, instance, lease).await }
+            async move {
+                registrations
+                    .register(actor, service, instance, lease)
+                    .await
+            }
         });
         self.all(registering).await?;
         let deregistering = changes.deregister.into_iter().map(|(service, id)| {

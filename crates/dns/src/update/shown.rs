@@ -26,6 +26,11 @@ impl Shown for Answerer {
             return None;
         }
         let answers = answer.answers.into_iter();
-        Some(answers.filter(|one| one.record_type() == kind).map(|one| one.data).collect())
+        Some(
+            answers
+                .filter(|one| one.record_type() == kind)
+                .map(|one| one.data)
+                .collect(),
+        )
     }
 }

@@ -17,7 +17,7 @@ use portolan_runtime::{Env, Task};
 /// protocols.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often those without a lease are kept alive: nobody else sends heartbeats for them.
-const ROUND: Duration = Duration::from_secs(5);
+const ROUND: Duration = Duration::from_secs(2);
 /// How long they outlive a Portolan that does not do so; what the registry allows at most
 /// holds.
 const TTL: Duration = Duration::from_hours(1);
@@ -47,8 +47,11 @@ impl Registrations {
     /// Those that nobody else keeps alive.
     fn kept(&self) -> Vec<Subject> {
         let catalog = self.registry.reader().catalog();
-        let instances = catalog.services().flat_map(|service| service.instances.iter());
-        let kept = instances.filter(|one| self.is_ours(one) && !one.metadata.contains_key(LEASE_LABEL));
+        let instances = catalog
+            .services()
+            .flat_map(|service| service.instances.iter());
+        let kept =
+            instances.filter(|one| self.is_ours(one) && !one.metadata.contains_key(LEASE_LABEL));
         kept.map(|one| Subject {
             key: one.key.clone(),
             id: one.id.clone(),
@@ -77,7 +80,9 @@ impl Port for Registrations {
     fn registered(&self, service: &ServiceKey) -> Vec<Registered> {
         let catalog = self.registry.reader().catalog();
         let service = catalog.service(service).into_iter();
-        let ours = service.flat_map(|service| service.instances.iter()).filter(|one| self.is_ours(one));
+        let ours = service
+            .flat_map(|service| service.instances.iter())
+            .filter(|one| self.is_ours(one));
         ours.filter_map(|one| {
             Some(Registered {
                 id: one.id.clone(),
@@ -97,7 +102,8 @@ impl Port for Registrations {
         lease: Option<Duration>,
     ) -> Doing<'_> {
         Box::pin(async move {
-            let name = Name::parse(ONLY_PORT).map_err(|error| NotDone::Refused(error.to_string()))?;
+            let name =
+                Name::parse(ONLY_PORT).map_err(|error| NotDone::Refused(error.to_string()))?;
             let described = Described {
                 instance: Instance {
                     key: service,
@@ -127,7 +133,10 @@ impl Port for Registrations {
     fn deregister(&self, actor: Arc<str>, service: ServiceKey, id: InstanceId) -> Doing<'_> {
         Box::pin(async move {
             let subject = Subject { key: service, id };
-            let left = self.registry.deregister(Some(actor), subject, Some(DRAIN)).await;
+            let left = self
+                .registry
+                .deregister(Some(actor), subject, Some(DRAIN))
+                .await;
             left.map(drop).or_else(done)
         })
     }
