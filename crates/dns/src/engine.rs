@@ -572,6 +572,7 @@ fn check(query: &Query) -> Result<(), Code> {
     }
     match query.kind {
         0 | kind::OPT => return Err(Code::FormErr),
+        // Keys, signatures, transfers and mailboxes.
         kind::TKEY..=kind::MAILA => return Err(Code::NotImp),
         _ => {}
     }

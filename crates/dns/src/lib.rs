@@ -24,6 +24,6 @@ mod zone;
 
 pub use directory::{Beyond, Directory, Found, Later, Node, Peer, Transport, Updates};
 pub use engine::Others;
-pub use meters::{DnsFacts, Meters};
+pub use meters::Meters;
 pub use serve::{Answerer, Dns, OpenError};
 pub use settings::Gateway;

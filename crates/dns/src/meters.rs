@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use portolan_telemetry::DnsFacts;
+
 use crate::wire::kind;
 
 /// Types with counters of their own; the last is for all others.
@@ -148,19 +150,4 @@ impl Meters {
         facts.latency_micros = sum(&|one| read(Some(&one.latency_sum)));
         facts
     }
-}
-
-/// What the server counted, for whoever shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DnsFacts {
-    /// Answers by type and code.
-    pub answers: Vec<(&'static str, &'static str, u64)>,
-    /// Queries without a full answer, by why.
-    pub dropped: Vec<(&'static str, u64)>,
-    /// Answers that were cut.
-    pub truncated: u64,
-    /// Answers that took up to so many seconds, each counted in one bucket.
-    pub latency: Vec<(&'static str, u64)>,
-    /// Microseconds that all of them took together.
-    pub latency_micros: u64,
 }

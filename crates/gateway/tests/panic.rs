@@ -136,6 +136,7 @@ fn nothing() -> Facts<'static> {
         is_store_healthy: true,
         ledger: portolan_telemetry::LedgerFacts::default(),
         guard: portolan_telemetry::GuardFacts::default(),
+        dns: &portolan_telemetry::DnsFacts::default(),
         denied: &[],
         lines_dropped: 0,
         usage: Usage::default(),

@@ -13,7 +13,7 @@ mod record;
 pub use access::{AccessLog, AccessWriter, Destination, Format, OpenError};
 pub use log_fields::{LOG_FIELDS, LogField};
 pub use meters::{
-    Count, Facts, Family, Gauge, GuardFacts, Kind, LedgerFacts, Meters, Row, SourceFacts,
+    Count, DnsFacts, Facts, Family, Gauge, GuardFacts, Kind, LedgerFacts, Meters, Row, SourceFacts,
     WorkerMeters, families,
 };
 pub use process::Usage;

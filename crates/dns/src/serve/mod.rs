@@ -24,6 +24,8 @@ use tokio::{
     sync::mpsc,
 };
 
+#[cfg(test)]
+pub(crate) use self::stream::serve as serve_stream;
 use self::worker::{Command, Door};
 use crate::{Gateway, Meters, Others, Peer, engine::Engine, settings::Settings};
 

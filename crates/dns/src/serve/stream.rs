@@ -28,7 +28,7 @@ const LENGTH: usize = 2;
 ///
 /// # Errors
 /// The connection's, or [`io::ErrorKind::TimedOut`] for one that does not read.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     engine: Arc<Engine>,
     mut stream: S,
     peer: Peer,
@@ -60,6 +60,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 if let Some(answer) = answer {
                     line.put(&answer);
                 }
+                // What had to wait for it may be there already.
+                line.take(&mut read);
                 deadline = line.deadline();
             }
             () = env.sleep_until(deadline) => return Ok(()),

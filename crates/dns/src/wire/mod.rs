@@ -42,10 +42,6 @@ pub(crate) mod kind {
     pub(crate) const SVCB: u16 = 64;
     pub(crate) const HTTPS: u16 = 65;
     pub(crate) const TKEY: u16 = 249;
-    pub(crate) const TSIG: u16 = 250;
-    pub(crate) const IXFR: u16 = 251;
-    pub(crate) const AXFR: u16 = 252;
-    pub(crate) const MAILB: u16 = 253;
     pub(crate) const MAILA: u16 = 254;
     pub(crate) const ANY: u16 = 255;
 }
@@ -56,7 +52,6 @@ pub(crate) mod kind {
 pub(crate) enum Code {
     NoError = 0,
     FormErr = 1,
-    ServFail = 2,
     NxDomain = 3,
     NotImp = 4,
     Refused = 5,
@@ -69,7 +64,6 @@ impl Code {
         match self {
             Self::NoError => 0,
             Self::FormErr => 1,
-            Self::ServFail => 2,
             Self::NxDomain => 3,
             Self::NotImp => 4,
             Self::Refused => 5,

@@ -152,7 +152,12 @@ impl Control {
         });
         let (readiness, (asker, reloads)) = (Readiness::default(), mpsc::channel(RELOADS_MAX));
         let told = ((store.condition(), ledger.clone()), gates.access().clone());
-        let metrics = Metrics::new((&env, &view), meters, access, (told, hub.pulses()));
+        let metrics = Metrics::new(
+            (&env, &view),
+            meters,
+            access,
+            (told, hub.pulses(), names.meters()),
+        );
         let api = gates.api(Arc::new(native));
         let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![

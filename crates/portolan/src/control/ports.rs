@@ -102,6 +102,7 @@ pub(super) struct Metrics {
     control: Control,
     /// How the sources are getting on.
     pulses: Pulses,
+    dns: Arc<portolan_dns::Meters>,
 }
 
 /// How the store is, the ledger, and who was not let.
@@ -112,7 +113,7 @@ impl Metrics {
         (env, view): (&Env, &View),
         meters: Arc<Meters>,
         access: Option<AccessLog>,
-        (((store, ledger), control), pulses): (Told, Pulses),
+        (((store, ledger), control), pulses, dns): (Told, Pulses, Arc<portolan_dns::Meters>),
     ) -> Self {
         Self {
             started: env.now(),
@@ -123,6 +124,7 @@ impl Metrics {
             ledger,
             control,
             pulses,
+            dns,
         }
     }
 
@@ -195,6 +197,7 @@ impl Expose for Metrics {
                     ("released", totals.released),
                 ],
             },
+            dns: &self.dns.facts(),
             denied: &self.control.denied(),
             lines_dropped: self.access.as_ref().map_or(0, AccessLog::dropped),
             usage: Usage::read(),

@@ -10,7 +10,7 @@ use portolan_model::{Cause, Revision, ServiceKey, Timestamp};
 use crate::Usage;
 
 use super::{
-    Meters,
+    DnsFacts, Meters, dns,
     families::{self, Family},
     histogram::{self, BOUNDS},
     layout::{self, CLASSES, Totals},
@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub ledger: LedgerFacts,
     /// What the guard does.
     pub guard: GuardFacts<'a>,
+    /// What the DNS server counted.
+    pub dns: &'a DnsFacts,
     /// Calls to control listeners that were not let, by listener and outcome.
     pub denied: &'a [(&'static str, &'static str, u64)],
     /// Lines that the access log dropped.
@@ -244,6 +246,7 @@ fn process(page: &mut Page<'_>, facts: &Facts<'_>, rows: usize) {
     for (reason, count) in removed {
         page.labelled(families::WENT, &format!("reason=\"{reason}\""), *count);
     }
+    dns::show(page, facts.dns);
     page.family(families::DENIED);
     for (listener, outcome, count) in facts.denied {
         let labels = format!("listener=\"{listener}\",outcome=\"{outcome}\"");
@@ -301,10 +304,10 @@ fn nonzero<'a, T: Copy>(names: &'a [T], cells: &'a [u64]) -> impl Iterator<Item 
 }
 
 /// The exposition as it grows. Writing to a string can't fail.
-struct Page<'a>(&'a mut String);
+pub(super) struct Page<'a>(&'a mut String);
 
 impl Page<'_> {
-    fn family(&mut self, family: Family) {
+    pub(super) fn family(&mut self, family: Family) {
         let Family {
             name, kind, help, ..
         } = family;
@@ -312,13 +315,17 @@ impl Page<'_> {
         self.line(format_args!("# TYPE {name} {}", kind.as_str()));
     }
 
-    fn single(&mut self, family: Family, value: impl Display) {
+    pub(super) fn single(&mut self, family: Family, value: impl Display) {
         self.family(family);
         self.line(format_args!("{} {value}", family.name));
     }
 
-    fn labelled(&mut self, family: Family, labels: &str, value: impl Display) {
-        self.line(format_args!("{}{{{labels}}} {value}", family.name));
+    pub(super) fn labelled(&mut self, family: Family, labels: &str, value: impl Display) {
+        self.suffixed(family, &format!("{{{labels}}}"), value);
+    }
+
+    pub(super) fn suffixed(&mut self, family: Family, suffix: &str, value: impl Display) {
+        self.line(format_args!("{}{suffix} {value}", family.name));
     }
 
     fn histogram(&mut self, family: Family, series: &Series, first: usize) {

@@ -135,6 +135,14 @@ families! {
         "Instances whose traffic is reduced because they went down again and again.";
     WENT = "portolan_guard_removed_instances_total", Counter, &["reason"],
         "Instances that went by inference or out of a hold: `within_share`, `hold_over`, `found_dead`, `released`.";
+    DNS_ANSWERS = "portolan_dns_answers_total", Counter, &["type", "code"],
+        "Answers of the DNS server by the type that was asked for and the code of the answer.";
+    DNS_DROPPED = "portolan_dns_dropped_total", Counter, &["reason"],
+        "DNS queries without a full answer: `malformed` are no queries, `limited` are beyond the rate of their network, `slipped` the same but answered cut, `overload` found too much under way.";
+    DNS_TRUNCATED = "portolan_dns_truncated_total", Counter, &[],
+        "DNS answers that were cut, so that the client asks by TCP.";
+    DNS_DURATION = "portolan_dns_duration_seconds", Histogram, &[],
+        "From receiving a DNS query, or the batch that it came in, to sending its answer; queries that others answer not counted.";
     DENIED = "portolan_control_denied_total", Counter, &["listener", "outcome"],
         "Calls to control listeners that were not let: `denied` by access control, `limited` by rate.";
     LINES_DROPPED = "portolan_access_lines_dropped_total", Counter, &[],

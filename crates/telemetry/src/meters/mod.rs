@@ -7,6 +7,7 @@
 //!
 //! Invariant: a `WorkerMeters` is the only writer of its table.
 
+mod dns;
 mod expose;
 mod families;
 mod histogram;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_model::ServiceKey;
 
+pub use dns::DnsFacts;
 pub use expose::{Facts, GuardFacts, LedgerFacts, SourceFacts};
 pub use families::{Family, Kind, families};
 pub use rows::Row;

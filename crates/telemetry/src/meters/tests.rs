@@ -1,11 +1,19 @@
 //! Tests of the meters as a whole.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::LazyLock, time::Duration};
 
 use portolan_model::{Cause, Revision, Timestamp, http::Status};
 
 use super::*;
 use crate::{Outcome, Timers, Usage};
+
+static DNS: LazyLock<DnsFacts> = LazyLock::new(|| DnsFacts {
+    answers: vec![("A", "NOERROR", 3)],
+    dropped: vec![("limited", 2)],
+    truncated: 1,
+    latency: vec![("0.001", 2), ("+Inf", 1)],
+    latency_micros: 1_002_000,
+});
 
 fn facts(sources: &[SourceFacts]) -> Facts<'_> {
     Facts {
@@ -23,6 +31,7 @@ fn facts(sources: &[SourceFacts]) -> Facts<'_> {
             objects: 1,
             bytes: 640,
         },
+        dns: &DNS,
         guard: GuardFacts {
             held: &[("zone", 4)],
             vouched: 1,
@@ -231,5 +240,22 @@ fn every_source_has_its_series() {
         "portolan_source_confirmed_timestamp_seconds{source=\"consul:east\"} 1780000000.123",
     ] {
         assert!(page.lines().any(|known| known == line), "{line} in {page}");
+    }
+}
+
+#[test]
+fn answers_of_dns_are_shown_by_type_code_and_time() {
+    let mut shown = String::new();
+    Meters::new(1).expose(&facts(&[]), &mut shown);
+    for line in [
+        "portolan_dns_answers_total{type=\"A\",code=\"NOERROR\"} 3",
+        "portolan_dns_dropped_total{reason=\"limited\"} 2",
+        "portolan_dns_truncated_total 1",
+        "portolan_dns_duration_seconds_bucket{le=\"0.001\"} 2",
+        "portolan_dns_duration_seconds_bucket{le=\"+Inf\"} 3",
+        "portolan_dns_duration_seconds_sum 1.002000",
+        "portolan_dns_duration_seconds_count 3",
+    ] {
+        assert!(shown.contains(&format!("{line}\n")), "{line}");
     }
 }

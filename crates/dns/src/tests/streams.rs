@@ -1,0 +1,201 @@
+//! Connections: many queries, answered as they are ready.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::{Beyond, Directory, Found, Later, Node, Others, serve::serve_stream};
+
+fn connect(world: &World) -> (DuplexStream, Task) {
+    let (ours, theirs) = duplex(1 << 20);
+    let peer = Peer {
+        address: "192.0.2.1:5353".parse().unwrap(),
+        transport: Transport::Stream,
+    };
+    let engine = Arc::clone(&world.engine);
+    let env = engine.env.clone();
+    let local = IpAddr::from([127, 0, 0, 53]);
+    let serving = async move {
+        let _ended = serve_stream(engine, theirs, peer, local).await;
+    };
+    (ours, env.spawn("connection", serving))
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(message.len()).unwrap();
+    [&length.to_be_bytes()[..], message].concat()
+}
+
+async fn read(stream: &mut DuplexStream) -> Option<Message> {
+    let length = stream.read_u16().await.ok()?;
+    let mut message = vec![0; usize::from(length)];
+    stream.read_exact(&mut message).await.unwrap();
+    Some(Message::from_vec(&message).unwrap())
+}
+
+/// Knows everything outside, late.
+struct Slow(Env);
+
+impl Beyond for Slow {
+    fn answer(&self, query: Bytes, _peer: Peer) -> Later<'_, Option<Bytes>> {
+        Box::pin(async move {
+            self.0.sleep(Duration::from_secs(1)).await;
+            let mut answer = query.to_vec();
+            answer[2] |= 0x80;
+            Some(answer.into())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_come_as_they_are_ready() {
+    let world = world("ttl: 0s");
+    world.put(instance("orders", "10.0.0.1:1")).await;
+    let slow = Slow(world.engine.env.clone());
+    world.engine.set_others(Others {
+        beyond: Some(Arc::new(slow)),
+        ..Others::default()
+    });
+    let (mut stream, _task) = connect(&world);
+    let late = framed(&world.query("example.com", kind::A).bytes);
+    let own = framed(&world.query("orders.portolan.internal", kind::A).bytes);
+    let all = [&late[..], &own, &own].concat();
+    // In pieces, as a network may give them.
+    for piece in all.chunks(7) {
+        stream.write_all(piece).await.unwrap();
+    }
+    for expected in ["orders", "orders", "example"] {
+        let message = read(&mut stream).await.unwrap();
+        assert!(
+            message.queries[0].to_string().starts_with(expected),
+            "{expected}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed() {
+    let world = world("ttl: 0s");
+    let (mut stream, _task) = connect(&world);
+    // Half a length is no query.
+    stream.write_all(&[0]).await.unwrap();
+    let began = world.engine.env.instant();
+    assert!(read(&mut stream).await.is_none());
+    let idle = world.engine.env.instant() - began;
+    assert_eq!(idle, Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_said_all_gets_its_answers() {
+    let world = world("ttl: 0s");
+    let slow = Slow(world.engine.env.clone());
+    world.engine.set_others(Others {
+        beyond: Some(Arc::new(slow)),
+        ..Others::default()
+    });
+    let (mut stream, _task) = connect(&world);
+    let late = framed(&world.query("example.com", kind::A).bytes);
+    stream.write_all(&late).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert!(read(&mut stream).await.is_some());
+    assert!(read(&mut stream).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_has_so_many_queries_under_way_and_no_more() {
+    let world = world("ttl: 0s");
+    let slow = Slow(world.engine.env.clone());
+    world.engine.set_others(Others {
+        beyond: Some(Arc::new(slow)),
+        ..Others::default()
+    });
+    let (mut stream, _task) = connect(&world);
+    let late = framed(&world.query("example.com", kind::A).bytes);
+    stream.write_all(&late.repeat(65)).await.unwrap();
+    let began = world.engine.env.instant();
+    let mut times = Vec::new();
+    for _ in 0..65 {
+        read(&mut stream).await.unwrap();
+        times.push((world.engine.env.instant() - began).as_secs());
+    }
+    assert_eq!((times[63], times[64]), (1, 2));
+}
+
+/// Knows one node and one query.
+struct Book;
+
+impl Directory for Book {
+    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Option<Node>> {
+        let address = match name {
+            "n1" => "10.0.0.1",
+            "n2" => "n2.example.com",
+            _ => return Box::pin(async { None }),
+        };
+        let meta = [
+            ("rack".to_owned(), "7".to_owned()),
+            ("rfc1035-x".to_owned(), "y".to_owned()),
+        ];
+        let node = Node {
+            address: address.to_owned(),
+            meta: meta.into(),
+        };
+        Box::pin(async { Some(node) })
+    }
+
+    fn query<'a>(&'a self, name: &'a str, _client: IpAddr) -> Later<'a, Option<Found>> {
+        let found = (name == "near.orders").then(|| Found {
+            instances: vec![("10.0.0.1:80".parse().unwrap(), 100)],
+            ttl: Some(4),
+        });
+        Box::pin(async { found })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_and_queries_are_asked_of_who_knows_them() {
+    let world = world("ttl: 2s");
+    world.engine.set_others(Others {
+        directory: Some(Arc::new(Book)),
+        ..Others::default()
+    });
+    let ask = async |name: &str, kind: u16| {
+        let query = world.query(name, kind).with_edns(1232);
+        let local = IpAddr::from([127, 0, 0, 53]);
+        let bytes = Bytes::from(query.bytes.clone());
+        let answer = world.engine.answer_owned(bytes, query.peer, local).await;
+        Message::from_vec(&answer.unwrap()).unwrap()
+    };
+    let told = async |name: &str, kind: u16| answers(&ask(name, kind).await);
+    assert_eq!(
+        told("n1.node.consul", kind::A).await,
+        ["n1.node.consul. 2 IN A 10.0.0.1"]
+    );
+    assert_eq!(
+        told("n1.node.dc1.consul", kind::TXT).await,
+        [
+            "n1.node.dc1.consul. 2 IN TXT rack=7",
+            "n1.node.dc1.consul. 2 IN TXT y"
+        ]
+    );
+    assert_eq!(
+        told("n2.node.consul", kind::A).await,
+        ["n2.node.consul. 2 IN CNAME n2.example.com."]
+    );
+    assert_eq!(code(&ask("n3.node.consul", kind::A).await), 3);
+    assert_eq!(
+        told("near.orders.query.consul", kind::SRV).await,
+        ["near.orders.query.consul. 4 IN SRV 1 100 80 0a000001.addr.dc1.consul."]
+    );
+    assert_eq!(
+        told("near.orders.query.consul", kind::A).await,
+        ["near.orders.query.consul. 4 IN A 10.0.0.1"]
+    );
+    assert!(
+        told("near.orders.query.consul", kind::AAAA)
+            .await
+            .is_empty()
+    );
+    assert_eq!(code(&ask("other.query.consul", kind::A).await), 3);
+}
