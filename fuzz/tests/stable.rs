@@ -2,7 +2,8 @@
 
 use portolan_fuzz::common::probes;
 use portolan_fuzz::{
-    body, cel, config, consul, eureka, ledger, proxy_protocol, request_head, response_head, sources,
+    body, cel, config, consul, dns_others, eureka, ledger, proxy_protocol, request_head,
+    response_head, sources,
 };
 
 /// How many mutations a target sees.
@@ -263,5 +264,21 @@ fn messages_of_sources_hold() {
             b"event: put\ndata: {\"id\": \"a\"}\nid: 7\n\n: beat\r\n\r\nevent: reset\rdata:\r\r",
         ],
         sources,
+    );
+}
+
+#[test]
+fn what_the_dns_server_hears_from_others_holds() {
+    run(
+        &[
+            // An address, an alias, a negative answer with its SOA, and OPT.
+            b"\x01\0\0\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x01\x02\x03\x04",
+            b"\x01\0\x01\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x02\xc0\x10\0\0\x29\x04\xd0\0\0\x80\0\0\0",
+            b"\0\x01\0\xc0\x10\0\x06\0\x01\0\0\0\x3c\0\x16\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x05",
+            // An addition to a zone, and one that is signed with nothing.
+            b"\0\x01\0\x03www\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x01\x02\x03\x04",
+            b"\0\0\x01\x04desk\0\0\xfa\0\xff\0\0\0\0\0\x1d\x0bhmac-sha256\0\0\0\0\0\0\x01\x01\x2c\0\0\x07\x07\0\0\0\0",
+        ],
+        dns_others,
     );
 }

@@ -22,6 +22,7 @@ mod tests;
 mod upstreams;
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -71,6 +72,12 @@ struct Inner {
     counts: Counts,
 }
 
+impl fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Forwarder").field(&self.0.settings).finish()
+    }
+}
+
 #[derive(Default)]
 struct Counts {
     hits: AtomicU64,
@@ -78,7 +85,6 @@ struct Counts {
     stale: AtomicU64,
     failures: AtomicU64,
     refused: AtomicU64,
-    tries: AtomicU64,
 }
 
 /// How forwarding gets on.
@@ -94,8 +100,6 @@ pub struct Figures {
     pub failures: u64,
     /// Questions of clients that may not ask.
     pub refused: u64,
-    /// Questions sent to recursors.
-    pub tries: u64,
     /// Questions that are remembered.
     pub entries: usize,
     /// Recursors that answer.
@@ -156,7 +160,6 @@ impl Forwarder {
             stale: read(&counts.stale),
             failures: read(&counts.failures),
             refused: read(&counts.refused),
-            tries: read(&counts.tries),
             entries: inner.cache().len(),
             recursors: inner.upstreams().here(),
         }
@@ -324,7 +327,6 @@ impl Inner {
         told: Option<mpsc::Sender<Option<Answer>>>,
     ) -> Task {
         let (inner, asked) = (Arc::clone(self), asked.clone());
-        count(&self.counts.tries);
         self.env.spawn("dns try", async move {
             let Some(address) = inner.upstreams().address(place) else {
                 return;
@@ -398,7 +400,9 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How long an answer to a query may be kept, in seconds; none if it is not to be kept.
-pub(crate) fn lifetime(query: &[u8], answer: &[u8]) -> Option<u32> {
+/// How long an answer to a query may be kept, in seconds, as its records say; none if they
+/// don't, or if it is no answer to that.
+#[must_use]
+pub fn lifetime(query: &[u8], answer: &[u8]) -> Option<u32> {
     Answer::read(query, answer).ok()?.ttl
 }

@@ -52,6 +52,8 @@ impl Names {
     /// port that is taken is left to it.
     pub(super) fn follow(&mut self, plan: &Plan, sockets: &mut Sockets) {
         self.dns.set_others(self.beyond.others(&plan.dns));
+        let forwarder = self.beyond.forwarder().cloned();
+        self.dns.meters().set_forwarder(forwarder);
         self.beyond.follow(plan, sockets);
         if let Err(error) = self.dns.follow(&plan.dns, gateway(plan), sockets) {
             tracing::warn!(error = crate::load::chain(&error), "DNS is not served");
