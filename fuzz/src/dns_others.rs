@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hickory_proto::rr::{Name, RData, RecordType};
 use portolan_dns::{
     Peer, Transport, Updates as _,
     forward::lifetime,
@@ -96,11 +97,7 @@ impl Registrations for Nobody {
 }
 
 impl Shown for Nobody {
-    fn records(
-        &self,
-        _: &portolan_dns::update::DnsName,
-        _: portolan_dns::update::RecordType,
-    ) -> Option<Vec<portolan_dns::update::RData>> {
+    fn records(&self, _: &Name, _: RecordType) -> Option<Vec<RData>> {
         panic!("nobody signed the update");
     }
 }

@@ -2,7 +2,7 @@
 
 use portolan_fuzz::common::probes;
 use portolan_fuzz::{
-    body, cel, config, consul, dns_others, eureka, ledger, proxy_protocol, request_head,
+    body, cel, config, consul, dns, dns_others, eureka, ledger, proxy_protocol, request_head,
     response_head, sources,
 };
 
@@ -281,4 +281,36 @@ fn what_the_dns_server_hears_from_others_holds() {
         ],
         dns_others,
     );
+}
+
+#[test]
+fn queries_of_dns_hold() {
+    let cookie = b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08abcdefgh";
+    let subnet = b"\0\0\x29\x10\0\0\0\x80\0\0\x0b\0\x08\0\x07\0\x01\x18\0\xc0\0\x02";
+    let head = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01";
+    let query =
+        |name: &[u8], kind: u8, more: &[u8]| [&head[..], name, &[0, 0, kind, 0, 1], more].concat();
+    let queries = [
+        query(b"\x06orders\x07service\x06consul", 1, cookie),
+        query(b"\x02v1\x06Orders\x07service\x03dc1\x06consul", 33, subnet),
+        query(
+            b"\x05_http\x04_tcp\x06orders\x07default\x03svc\x07cluster\x05local",
+            33,
+            cookie,
+        ),
+        query(
+            b"\x09_services\x07_dns-sd\x04_udp\x08portolan\x08internal",
+            12,
+            subnet,
+        ),
+        query(
+            b"\x02i1\x07_orders\x04_tcp\x08portolan\x08internal",
+            16,
+            cookie,
+        ),
+        query(b"\x011\x010\x010\x0210\x07in-addr\x04arpa", 12, cookie),
+        query(b"\x06orders\x08portolan\x08internal", 255, cookie),
+    ];
+    let seeds: Vec<_> = queries.iter().map(Vec::as_slice).collect();
+    run(&seeds, dns);
 }

@@ -23,7 +23,7 @@ use crate::{
     answer::{Order, Pen, Subject, put_name, resolve, reversed},
     limiter::{Limiter, Verdict},
     meters::{Counters, Dropped},
-    settings::{Settings, Shape},
+    settings::{Settings, Shape, Zone},
     wire::{Bad, Closing, Code, Cookies, Message, Owner, Query, kind, put_labels},
     zone::{Member, Members, Table, Tables},
 };
@@ -253,10 +253,8 @@ impl Engine {
         else {
             return self.outside(hand, asked);
         };
-        match subject {
-            Subject::Node(name) if knows => return Outcome::Later(Task::Node(name)),
-            Subject::Query(name) if knows => return Outcome::Later(Task::Query(name)),
-            _ => {}
+        if let Some(task) = subject.task().filter(|_| knows) {
+            return Outcome::Later(task);
         }
         let message = Message::new(&mut hand.out, asked.message, &hand.query, limit);
         let mut pen = Pen {
@@ -311,17 +309,8 @@ impl Engine {
         for key in services.iter().filter(|_| wants).take(NAMES_MAX) {
             let ttl = hand.settings.ttl_of(key);
             for zone in &hand.settings.zones {
-                let (name, namespace) = (key.name.as_str(), key.namespace.as_str());
                 message.record(Owner::Question(0), kind::PTR, ttl, |out| {
-                    put_name(out, name);
-                    match zone.shape {
-                        Shape::Consul => put_name(out, "service"),
-                        Shape::Kubernetes | Shape::Plain => put_name(out, namespace),
-                    }
-                    if zone.shape == Shape::Kubernetes {
-                        put_name(out, "svc");
-                    }
-                    put_labels(out, &[], Owner::Name(zone.name.as_wire()));
+                    put_service_name(out, zone, key);
                 });
             }
         }
@@ -553,6 +542,19 @@ impl Hand {
         let is_plain = peer.transport == Transport::Udp && self.query.edns.is_none();
         is_plain && self.settings.cuts_silently
     }
+}
+
+/// The name of a service in a zone.
+fn put_service_name(out: &mut Vec<u8>, zone: &Zone, key: &ServiceKey) {
+    put_name(out, key.name.as_str());
+    match zone.shape {
+        Shape::Consul => put_name(out, "service"),
+        Shape::Kubernetes | Shape::Plain => put_name(out, key.namespace.as_str()),
+    }
+    if zone.shape == Shape::Kubernetes {
+        put_name(out, "svc");
+    }
+    put_labels(out, &[], Owner::Name(zone.name.as_wire()));
 }
 
 /// The zone of whoever asks, as far as somebody knows.

@@ -135,7 +135,7 @@ pub(super) const DNS: Object = Object {
             "connections",
             count(1, 1_000_000),
             Default::Text("1024"),
-            "TCP connections; when all are taken, the one that was idle longest is closed.",
+            "TCP connections; one more is closed at once.",
         ),
         field(
             "recursors",

@@ -18,7 +18,7 @@ const WORDS: [&[u8]; 7] = [
     b"service", b"node", b"addr", b"query", b"connect", b"virtual", b"ingress",
 ];
 
-pub(super) fn resolve<'a>(place: Place<'a>) -> Subject<'a> {
+pub(super) fn resolve(place: Place<'_>) -> Subject<'_> {
     let word = (0..place.own).rev().find_map(|at| {
         let word = WORDS.iter().find(|word| **word == place.label(at))?;
         let locality = locality(&place, at.saturating_add(1))?;
@@ -38,7 +38,7 @@ pub(super) fn resolve<'a>(place: Place<'a>) -> Subject<'a> {
 }
 
 /// A name without a word: RFC 2782's, or a datacentre.
-fn wordless<'a>(place: Place<'a>) -> Subject<'a> {
+fn wordless(place: Place<'_>) -> Subject<'_> {
     if locality(&place, 0).is_some() {
         return Subject::Inner;
     }

@@ -11,7 +11,7 @@ use crate::zone::{Member, Service};
 /// The metadata key by which an instance says its host name.
 const HOSTNAME: &str = "hostname";
 
-pub(super) fn resolve<'a>(place: Place<'a>) -> Subject<'a> {
+pub(super) fn resolve(place: Place<'_>) -> Subject<'_> {
     let own = place.own;
     if own == 1 && place.label(0) == b"dns-version" {
         return Subject::Version;

@@ -91,7 +91,8 @@ mod tests {
             order.draw(members, None);
             let all: Vec<_> = order.of(members).collect();
             assert_eq!(all.len(), members.list.len());
-            *firsts.entry(all[0].ip).or_default() += 1;
+            let first: &mut u32 = firsts.entry(all[0].ip).or_default();
+            *first = first.saturating_add(1);
         }
         firsts
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 const DEFAULT: &[u8] = ServiceKey::DEFAULT_NAMESPACE.as_bytes();
 
-pub(super) fn resolve<'a>(place: Place<'a>) -> Subject<'a> {
+pub(super) fn resolve(place: Place<'_>) -> Subject<'_> {
     let own = place.own;
     if own == 2 && place.label(1) == b"addr" {
         return hexadecimal(place.label(0)).map_or(Subject::Nothing, Subject::Address);
@@ -37,7 +37,7 @@ fn named<'a>(place: &Place<'a>, from: usize) -> Option<&'a Arc<Service>> {
         .or_else(|| place.service(from, place.own, DEFAULT))
 }
 
-fn browsed<'a>(place: Place<'a>, protocol: usize) -> Subject<'a> {
+fn browsed(place: Place<'_>, protocol: usize) -> Subject<'_> {
     let rest = protocol.saturating_add(1);
     let namespace = match place.own.saturating_sub(rest) {
         0 => Some(DEFAULT),

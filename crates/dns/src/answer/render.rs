@@ -51,7 +51,7 @@ struct Of<'s> {
 }
 
 impl<'s> Of<'s> {
-    const fn of(service: &'s Service) -> Self {
+    const fn service(service: &'s Service) -> Self {
         Self {
             service: Some(service),
             ttl: service.ttl,
@@ -147,7 +147,7 @@ impl Pen<'_, '_> {
             Subject::Service(service, _) if service.is_empty() => return Code::NxDomain,
             Subject::Service(service, group) => self.service(service, group),
             Subject::Port(service, group) if kind == kind::SRV || kind == kind::ANY => {
-                self.servers(Of::of(service), &group.servers);
+                self.servers(Of::service(service), &group.servers);
             }
             Subject::Endpoint(addresses, ttl) => self.addresses(addresses, *ttl),
             Subject::Address(ip) => self.spelled(*ip),
@@ -169,15 +169,14 @@ impl Pen<'_, '_> {
     }
 
     fn service(&mut self, service: &Service, group: &Group) {
-        let of = Of::of(service);
+        let of = Of::service(service);
         match self.query.kind {
-            kind::A => self.members(of, &group.v4),
             kind::AAAA => self.members(of, &group.v6),
             kind::SRV => self.servers(of, &group.servers),
             kind::HTTPS | kind::SVCB => self.gateway(service.ttl),
             // One of the sets of records is enough (RFC 8482, section 4.1).
             kind::ANY if group.v4.list.is_empty() => self.members(of, &group.v6),
-            kind::ANY => self.members(of, &group.v4),
+            kind::A | kind::ANY => self.members(of, &group.v4),
             _ => {}
         }
     }
@@ -298,7 +297,9 @@ impl Pen<'_, '_> {
     fn texts(&mut self, texts: &[&[u8]], ttl: u32) {
         self.message
             .record(Owner::Question(0), kind::TXT, ttl, |out| {
-                texts.iter().for_each(|text| put_text(out, text));
+                for text in texts {
+                    put_text(out, text);
+                }
             });
     }
 
@@ -334,7 +335,7 @@ impl Pen<'_, '_> {
         if !matches!(self.query.kind, kind::PTR | kind::ANY) {
             // By RFC 2782 it is a name of the service, too.
             if self.query.kind == kind::SRV {
-                self.servers(Of::of(service), &service.all.servers);
+                self.servers(Of::service(service), &service.all.servers);
             }
             return;
         }
@@ -358,7 +359,7 @@ impl Pen<'_, '_> {
     fn instance(&mut self, service: &Service, member: Member) {
         match self.query.kind {
             kind::SRV | kind::ANY => {
-                self.servers(Of::of(service), &Members::new(vec![member]));
+                self.servers(Of::service(service), &Members::new(vec![member]));
             }
             kind::TXT => {
                 let texts = service.instance(&member).map(|instance| texts_of(instance));

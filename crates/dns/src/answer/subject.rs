@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     answer::{consul, kubernetes, plain, reverse},
+    engine::Task,
     settings::{Settings, Shape, Zone},
     wire::Name,
     zone::{Group, Key, Member, Service, Table},
@@ -42,6 +43,19 @@ pub(crate) enum Subject<'t> {
     Node(String),
     /// A prepared query, which somebody else executes.
     Query(String),
+}
+
+impl Subject<'_> {
+    /// What somebody else is to be asked.
+    pub(crate) fn task(&self) -> Option<Task> {
+        if let Self::Node(name) = self {
+            return Some(Task::Node(name.clone()));
+        }
+        if let Self::Query(name) = self {
+            return Some(Task::Query(name.clone()));
+        }
+        None
+    }
 }
 
 /// Where a name is.

@@ -31,7 +31,7 @@ struct Desk {
 }
 
 struct Socket {
-    socket: UdpSocket,
+    raw: UdpSocket,
     state: UdpSocketState,
     /// The address that all queries come to, if there is one only.
     local: Option<IpAddr>,
@@ -56,7 +56,7 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Raw) -> io::Result<()> {
         hand: engine.hand(),
         engine,
         socket: Arc::new(Socket {
-            socket,
+            raw: socket,
             state,
             local,
         }),
@@ -66,8 +66,8 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Raw) -> io::Result<()> {
     let mut metas = [RecvMeta::default(); BATCH_SIZE];
     loop {
         let socket = Arc::clone(&desk.socket);
-        socket.socket.readable().await?;
-        let received = socket.socket.try_io(Interest::READABLE, || {
+        socket.raw.readable().await?;
+        let received = socket.raw.try_io(Interest::READABLE, || {
             receive(&socket, &mut room, &mut metas)
         });
         match received {
@@ -84,7 +84,7 @@ fn receive(socket: &Socket, room: &mut [u8], metas: &mut [RecvMeta]) -> io::Resu
     let mut slices = room.chunks_mut(ROOM);
     let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
         std::array::from_fn(|_| IoSliceMut::new(slices.next().unwrap_or_default()));
-    let raw = UdpSockRef::from(&socket.socket);
+    let raw = UdpSockRef::from(&socket.raw);
     socket.state.recv(raw, &mut buffers, metas)
 }
 
@@ -146,7 +146,7 @@ impl Socket {
     /// datagram may be.
     fn send(&self, contents: &[u8], way: Way) {
         let sent = if self.local.is_some() {
-            self.socket.try_send_to(contents, way.peer).map(drop)
+            self.raw.try_send_to(contents, way.peer).map(drop)
         } else {
             let transmit = Transmit {
                 destination: way.peer,
@@ -155,8 +155,7 @@ impl Socket {
                 segment_size: None,
                 src_ip: way.local,
             };
-            self.state
-                .try_send(UdpSockRef::from(&self.socket), &transmit)
+            self.state.try_send(UdpSockRef::from(&self.raw), &transmit)
         };
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer could not be sent");

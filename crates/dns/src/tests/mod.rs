@@ -175,6 +175,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "it reads as the question of a world")]
     pub(super) fn query(&self, name: &str, kind: u16) -> Ask {
         let mut bytes = vec![0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
         for label in name.split('.').filter(|label| !label.is_empty()) {
@@ -208,7 +209,7 @@ impl Ask {
 
     /// Adds OPT with these options.
     pub(super) fn with_options(mut self, udp: u16, version: u8, options: &[u8]) -> Self {
-        self.bytes[11] += 1;
+        self.bytes[11] = self.bytes[11].saturating_add(1);
         self.bytes.extend_from_slice(&[0, 0, 41]);
         self.bytes.extend_from_slice(&udp.to_be_bytes());
         self.bytes.extend_from_slice(&[0, version, 0, 0]);

@@ -178,7 +178,7 @@ async fn names_of_kubernetes_shape() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_of_our_own_shape_and_what_is_browsed() {
+async fn names_of_our_own_shape() {
     check(
         "ttl: 0s",
         &[
@@ -204,6 +204,16 @@ async fn names_of_our_own_shape_and_what_is_browsed() {
                 &["_metrics._tcp.orders.portolan.internal. 0 IN SRV 1 100 9102 0a000002.addr.portolan.internal."],
             ),
             ("addr.portolan.internal", kind::A, NODATA),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_can_be_browsed() {
+    check(
+        "ttl: 0s",
+        &[
             (
                 "b._dns-sd._udp.portolan.internal",
                 kind::PTR,

@@ -3,6 +3,9 @@
 use super::*;
 use crate::engine::MESSAGE_BYTES_MAX;
 
+/// What is done to a query, and the code of its answer.
+type Case = (&'static str, fn(&mut Vec<u8>), Option<u16>);
+
 async fn large(settings: &str) -> World {
     let world = world(settings);
     let hundred =
@@ -98,7 +101,6 @@ async fn what_is_no_query_is_answered_as_the_rfcs_have_it() {
         assert_eq!(raw[..2], [0x12, 0x34]);
         Some(code(&message))
     };
-    type Case = (&'static str, fn(&mut Vec<u8>), Option<u16>);
     let cases: [Case; 15] = [
         ("an answer", |b| b[2] |= 0x80, None),
         ("a header cut short", |b| b.truncate(11), None),

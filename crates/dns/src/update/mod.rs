@@ -34,7 +34,6 @@ use tsig::{Unverified, Verified};
 
 use crate::{Later, Peer, Updates};
 
-pub use hickory_proto::rr::{Name as DnsName, RData, RecordType};
 pub use port::{
     Doing, LEASE_LABEL, NotDone, RECORD_LABEL, Registered, Registrations, Shown, TEXT_LABEL,
 };

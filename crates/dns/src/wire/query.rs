@@ -6,10 +6,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Bad, Name, Reader};
+use super::{Bad, Name, Reader, kind};
 
 /// Length of a header.
 pub(crate) const HEADER_BYTES: usize = 12;
+/// Options of EDNS.
+const SUBNET: u16 = 8;
+const COOKIE: u16 = 10;
 /// Records beside OPT that a query may bring along, like a signature.
 const ADDITIONALS_MAX: u16 = 4;
 
@@ -136,22 +139,20 @@ impl Query {
 
     fn additional(&mut self, reader: &mut Reader<'_>) -> Result<(), Bad> {
         let is_root = reader.skip_name()?;
-        let (kind, class) = (reader.u16()?, reader.u16()?);
+        let (type_number, class) = (reader.u16()?, reader.u16()?);
         let ttl = reader.take(4)?;
         let length = usize::from(reader.u16()?);
         let data = reader.take(length)?;
-        const OPT: u16 = 41;
-        if kind != OPT {
+        if type_number != kind::OPT {
             return Ok(());
         }
         if !is_root || self.edns.is_some() {
             return Err(Bad::Form);
         }
-        let [extended, version, flags, _] = *ttl else {
+        // The first are the upper bits of an answer's code, which mean nothing in a query.
+        let [_, version, flags, _] = *ttl else {
             return Err(Bad::Form);
         };
-        // The upper bits of an answer's code mean nothing in a query.
-        let _ignored = extended;
         let mut edns = Edns {
             udp_bytes: class,
             version,
@@ -171,8 +172,6 @@ impl Query {
 
 impl Edns {
     fn options(&mut self, data: &[u8]) -> Result<(), Bad> {
-        const SUBNET: u16 = 8;
-        const COOKIE: u16 = 10;
         let mut reader = Reader::new(data);
         while !reader.is_at_end() {
             let code = reader.u16()?;

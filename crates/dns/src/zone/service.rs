@@ -127,9 +127,10 @@ impl Service {
     }
 
     fn take(&mut self, instance: &Instance, place: u32) {
-        let weight = match instance.state.traffic() {
-            Traffic::Reduced => instance.weight.reduced(),
-            _ => instance.weight,
+        let weight = if instance.state.traffic() == Traffic::Reduced {
+            instance.weight.reduced()
+        } else {
+            instance.weight
         };
         let zone = self.zone_of(instance);
         let member = |address: std::net::SocketAddr| Member {

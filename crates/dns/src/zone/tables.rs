@@ -155,18 +155,23 @@ impl Book {
         let service =
             known.map(|known| Arc::new(Service::new(known, ttl, self.settings.stale_ttl)));
         let before = table.set(key, service.clone());
-        if let Some(before) = before {
-            for ip in addresses(&before) {
-                if let Some(services) = self.reverse.get_mut(&ip) {
-                    services.remove(key);
-                    if services.is_empty() {
-                        self.reverse.remove(&ip);
-                    }
-                }
-            }
+        for ip in before.iter().flat_map(|before| addresses(before)) {
+            self.forget(ip, key);
         }
         for ip in service.iter().flat_map(|service| addresses(service)) {
             self.reverse.entry(ip).or_default().insert(key.clone());
+        }
+    }
+}
+
+impl Book {
+    fn forget(&mut self, ip: IpAddr, key: &ServiceKey) {
+        let Some(services) = self.reverse.get_mut(&ip) else {
+            return;
+        };
+        services.remove(key);
+        if services.is_empty() {
+            self.reverse.remove(&ip);
         }
     }
 }

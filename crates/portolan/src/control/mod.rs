@@ -127,8 +127,10 @@ impl Control {
         } = parts;
         let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
         let memory = Memory::new(&env, &view, hub.recollection(), store.opened());
-        let inbox = hub.open(&SourceId::new(REGISTRY), Turn::First);
-        let kept = (inbox, Arc::clone(&reader));
+        let kept = (
+            hub.open(&SourceId::new(REGISTRY), Turn::First),
+            Arc::clone(&reader),
+        );
         let (registry, desk, orders) = registry(&env, &plan, witness, kept, stored);
         let (watches, watching) = Hub::new(&*reader);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
@@ -152,12 +154,8 @@ impl Control {
         });
         let (readiness, (asker, reloads)) = (Readiness::default(), mpsc::channel(RELOADS_MAX));
         let told = ((store.condition(), ledger.clone()), gates.access().clone());
-        let metrics = Metrics::new(
-            (&env, &view),
-            meters,
-            access,
-            (told, hub.pulses(), names.meters()),
-        );
+        let counted = (told, hub.pulses(), names.meters());
+        let metrics = Metrics::new((&env, &view), meters, access, counted);
         let api = gates.api(Arc::new(native));
         let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
@@ -249,11 +247,6 @@ impl Control {
         self.serve_names(plan, sockets);
     }
 
-    /// Answers DNS from now on, when there is something to answer.
-    pub(crate) fn serve_names(&mut self, plan: &Plan, sockets: &mut Sockets) {
-        self.names.follow(plan, sockets);
-    }
-
     /// Says where the gateway serves services by their names; none if it does not.
     pub(crate) fn set_gateway(&self, url: Option<String>) {
         self.gateway.send_replace(url);
@@ -317,11 +310,6 @@ impl Control {
     /// Where the admin API is.
     pub(crate) fn admin_address(&self) -> Option<std::net::SocketAddr> {
         self.admin.address()
-    }
-
-    /// Where DNS is answered, if it is.
-    pub(crate) fn dns_address(&self) -> Option<std::net::SocketAddr> {
-        self.names.address()
     }
 
     /// Where clients of Eureka are served, if they are.

@@ -1,6 +1,10 @@
 //! The DNS server, and what it asks the rest of the program for.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use portolan_config::Plan;
 use portolan_dns::{Directory, Dns, Found, Gateway, Later, Meters, Node};
@@ -11,7 +15,7 @@ use portolan_snapshot::View;
 use portolan_wire::serve::{Handler, Request, collect, empty};
 use serde::Deserialize;
 
-use super::{beyond::Beyond, listener::Listener};
+use super::{Control, beyond::Beyond, listener::Listener};
 
 /// The largest answer about a node or a query.
 const ANSWER_MAX: ByteSize = ByteSize::from_bytes(4 << 20);
@@ -64,7 +68,7 @@ impl Names {
         self.dns.stop_accepting();
     }
 
-    pub(super) fn address(&self) -> Option<std::net::SocketAddr> {
+    pub(super) fn address(&self) -> Option<SocketAddr> {
         self.dns.address()
     }
 
@@ -73,13 +77,25 @@ impl Names {
     }
 }
 
+impl Control {
+    /// Answers DNS from now on, when there is something to answer.
+    pub(crate) fn serve_names(&mut self, plan: &Plan, sockets: &mut Sockets) {
+        self.names.follow(plan, sockets);
+    }
+
+    /// Where DNS is answered, if it is.
+    pub(crate) fn dns_address(&self) -> Option<SocketAddr> {
+        self.names.address()
+    }
+}
+
 /// Where the gateway is, as far as the plan says.
 fn gateway(plan: &Plan) -> Gateway {
     let listeners = plan.listeners.iter();
     let mut listeners = listeners.filter(|listener| listener.address.port() > 0);
     let secure = listeners.clone().find(|listener| listener.tls.is_some());
-    let plain = listeners.find(|listener| listener.tls.is_none());
-    let first = secure.or(plain).map(|listener| listener.address.ip());
+    let clear = listeners.find(|listener| listener.tls.is_none());
+    let first = secure.or(clear).map(|listener| listener.address.ip());
     Gateway {
         addresses: first
             .filter(|ip| !ip.is_unspecified())
@@ -94,7 +110,7 @@ fn gateway(plan: &Plan) -> Gateway {
                 spoken.map(|(name, _)| name).collect(),
             )
         }),
-        plain: plain.map(|listener| listener.address.port()),
+        plain: clear.map(|listener| listener.address.port()),
     }
 }
 
