@@ -107,7 +107,8 @@ pub(crate) enum Task {
     Beyond,
     Update,
     Node(String),
-    Query(String),
+    /// A prepared query, for that client.
+    Query(String, IpAddr),
 }
 
 /// A query as it came.
@@ -253,7 +254,8 @@ impl Engine {
         else {
             return self.outside(hand, asked);
         };
-        if let Some(task) = subject.task().filter(|_| knows) {
+        let client = client(&hand.query, asked.peer);
+        if let Some(task) = subject.task(client).filter(|_| knows) {
             return Outcome::Later(task);
         }
         let message = Message::new(&mut hand.out, asked.message, &hand.query, limit);
@@ -414,9 +416,9 @@ impl Engine {
                     None => pen.write(&Subject::Nothing),
                 })
             }
-            Task::Query(name) => {
+            Task::Query(name, client) => {
                 let directory = others.directory.as_ref()?;
-                let found = directory.query(&name, peer.address.ip()).await;
+                let found = directory.query(&name, client).await;
                 self.settle((message, peer, local), |pen| match &found {
                     Some(found) => {
                         let members = found.instances.iter().map(|(address, weight)| {
@@ -481,6 +483,8 @@ impl Engine {
         let closing = Closing {
             code: code.number(),
             is_authoritative: true,
+            // Whoever answered may have looked at all of it.
+            subnet: closing.subnet.map(|(subnet, _)| (subnet, subnet.prefix)),
             ..closing
         };
         let is_cut = message.finish(&hand.query, &closing, is_silent);
@@ -559,9 +563,14 @@ fn put_service_name(out: &mut Vec<u8>, zone: &Zone, key: &ServiceKey) {
 
 /// The zone of whoever asks, as far as somebody knows.
 fn near<'s>(query: &Query, settings: &'s Settings, peer: Peer) -> Option<&'s str> {
+    settings.zone_of(client(query, peer)).map(|zone| &**zone)
+}
+
+/// Who asks, as far as a resolver says.
+fn client(query: &Query, peer: Peer) -> IpAddr {
     let subnet = query.edns.as_ref().and_then(|edns| edns.subnet);
     let client = subnet.map_or(peer.address.ip(), |subnet| subnet.address);
-    settings.zone_of(client.to_canonical()).map(|zone| &**zone)
+    client.to_canonical()
 }
 
 /// What can't be answered, whatever the name is.

@@ -448,4 +448,38 @@ mod tests {
         let _client = TcpStream::connect((ANY.ip(), listening.address.port())).unwrap();
         accept(&listening.listeners, 1);
     }
+
+    #[test]
+    fn datagrams_are_dealt_and_handed_over_with_what_has_come() {
+        let mut predecessor = Sockets::default();
+        let listening = predecessor.listen_datagrams(ANY, workers(3)).unwrap();
+        let address = listening.address;
+        assert_eq!(listening.sockets.len(), 3);
+        let again = Sockets::default().listen_datagrams(address, workers(1));
+        let error = again.unwrap_err().to_string();
+        assert_eq!(error, format!("address {address} is in use"));
+        let client = UdpSocket::bind(ANY).unwrap();
+        client.send_to(b"early", address).unwrap();
+
+        let handed: Vec<_> = predecessor
+            .descriptors()
+            .map(|(_, descriptor)| descriptor.try_clone_to_owned().unwrap())
+            .collect();
+        drop((predecessor, listening));
+        let mut successor = Sockets::new(handed).unwrap();
+        let listening = successor.listen_datagrams(address, workers(3)).unwrap();
+        assert_eq!(listening.sockets.len(), 3);
+        let mut room = [0; 16];
+        let received = |socket: &UdpSocket| socket.recv(&mut room).ok();
+        let received: Vec<_> = listening.sockets.iter().filter_map(received).collect();
+        assert_eq!(received, [5]);
+        assert!(successor.close_inherited().is_empty());
+        successor.close(address);
+        drop(listening);
+        assert!(
+            Sockets::default()
+                .listen_datagrams(address, workers(1))
+                .is_ok()
+        );
+    }
 }

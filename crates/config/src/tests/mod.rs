@@ -1,6 +1,7 @@
 //! The whole reader, from text to plan and findings.
 
 mod access;
+mod dns;
 mod dns_beyond;
 mod hostile;
 mod objects;

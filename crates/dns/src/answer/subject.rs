@@ -46,13 +46,13 @@ pub(crate) enum Subject<'t> {
 }
 
 impl Subject<'_> {
-    /// What somebody else is to be asked.
-    pub(crate) fn task(&self) -> Option<Task> {
+    /// What somebody else is to be asked on behalf of a client.
+    pub(crate) fn task(&self, client: IpAddr) -> Option<Task> {
         if let Self::Node(name) = self {
             return Some(Task::Node(name.clone()));
         }
         if let Self::Query(name) = self {
-            return Some(Task::Query(name.clone()));
+            return Some(Task::Query(name.clone(), client));
         }
         None
     }

@@ -144,6 +144,7 @@ impl<'a> Endpoint<'a> {
             .collect();
         let protocol = list(self.slice, "/ports").map(|port| text(port, "/appProtocol"));
         let own = [
+            ("hostname", text(self.told, "/hostname").to_owned()),
             ("pod", self.pod().unwrap_or_default().to_owned()),
             ("node", text(self.told, "/nodeName").to_owned()),
             ("hints", hints.join(",")),

@@ -19,7 +19,7 @@
 //! | label `app.kubernetes.io/version`, else `version`, of the pod, else of the Service | the version |
 //! | condition `ready`, or `publishNotReadyAddresses` of the Service | passing, else critical |
 //! | condition `terminating` | leaving; if nobody is ready, those that still serve get traffic with a warning |
-//! | labels of the pod, else of the Service; `pod`, `node`, `hints`, `app_protocol` | metadata |
+//! | labels of the pod, else of the Service; `hostname`, `pod`, `node`, `hints`, `app_protocol` | metadata |
 //!
 //! All slices of a Service are one; an endpoint that two of them name, because it moves
 //! between them, is one instance. Of a pod with addresses of both families the Service's

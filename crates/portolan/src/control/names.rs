@@ -12,7 +12,7 @@ use portolan_model::ByteSize;
 use portolan_registry::Registry;
 use portolan_runtime::{Env, sockets::Sockets};
 use portolan_snapshot::View;
-use portolan_wire::serve::{Handler, Request, collect, empty};
+use portolan_wire::serve::{Handler, Peer, Request, collect, empty};
 use serde::Deserialize;
 
 use super::{Control, beyond::Beyond, listener::Listener};
@@ -170,9 +170,17 @@ struct Weights {
 }
 
 impl Consul {
-    async fn ask<T: for<'de> Deserialize<'de>>(&self, path: String) -> Option<T> {
+    async fn ask<T: for<'de> Deserialize<'de>>(
+        &self,
+        path: String,
+        client: Option<IpAddr>,
+    ) -> Option<T> {
         let mut request = Request::new(empty());
         *request.uri_mut() = path.parse().ok()?;
+        if let Some(client) = client {
+            // Queries may ask for what is near to it.
+            request.extensions_mut().insert(Peer((client, 0).into()));
+        }
         let response = self.0.handle(request).await;
         if !response.status().is_success() {
             return None;
@@ -186,7 +194,7 @@ impl Directory for Consul {
     fn node<'a>(&'a self, name: &'a str) -> Later<'a, Option<Node>> {
         Box::pin(async move {
             let path = format!("/v1/catalog/node/{}", escaped(name));
-            let answer: NodeAnswer = self.ask(path).await?;
+            let answer: NodeAnswer = self.ask(path, None).await?;
             Some(Node {
                 address: answer.node.address,
                 meta: answer.node.meta.unwrap_or_default(),
@@ -194,10 +202,10 @@ impl Directory for Consul {
         })
     }
 
-    fn query<'a>(&'a self, name: &'a str, _client: IpAddr) -> Later<'a, Option<Found>> {
+    fn query<'a>(&'a self, name: &'a str, client: IpAddr) -> Later<'a, Option<Found>> {
         Box::pin(async move {
             let path = format!("/v1/query/{}/execute", escaped(name));
-            let answer: QueryAnswer = self.ask(path).await?;
+            let answer: QueryAnswer = self.ask(path, Some(client)).await?;
             let instances = answer.nodes.into_iter().filter_map(|entry| {
                 let own = entry.service.address.parse::<IpAddr>().ok();
                 let ip = own.or_else(|| entry.node.address.parse().ok())?;
