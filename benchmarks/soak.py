@@ -35,7 +35,7 @@ class Samples:
     times: list[float] = field(default_factory=list)
     resident: list[int] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -136,7 +136,6 @@ def soak(
     begin = time.monotonic()
     next_sample = begin + SAMPLE_SECONDS
     next_heartbeat = begin + HEARTBEAT_SECONDS
-    answered = 0
     turn = 0
     while (now := time.monotonic()) < begin + seconds:
         if not traffic.is_alive() or not portolan.server.is_alive():
@@ -148,12 +147,10 @@ def soak(
             next_heartbeat += HEARTBEAT_SECONDS
         if now >= next_sample:
             next_sample += SAMPLE_SECONDS
-            latest = traffic.latest.get("answered", 0)
             samples.times.append(now - begin)
             samples.resident.append(portolan.server.resident_bytes())
             samples.descriptors.append(portolan.server.descriptors())
-            samples.rates.append((latest - answered) / SAMPLE_SECONDS)
-            answered = latest
+            samples.answered.append(traffic.latest.get("answered", 0))
         time.sleep(1 / REPLACED_PER_SECOND)
     return samples
 
@@ -173,14 +170,20 @@ def report(
     growth = (median(memory[-max(1, len(memory) // 10) :]) - reference) / reference
     widest = (max(memory) - min(memory)) / reference
     rows = []
+    before = (0.0, 0)
     for share in (0.0, 0.1, WARM_SHARE, 0.5, 0.75, 1.0):
         index = min(len(samples.times) - 1, int(share * len(samples.times)))
+        now = (samples.times[index], samples.answered[index])
+        # Since the line before: the generator tells how far it is about once a second, and
+        # two samples may hear the same.
+        rate = (now[1] - before[1]) / max(now[0] - before[0], SAMPLE_SECONDS)
+        before = now
         rows.append(
             [
                 f"{samples.times[index]:.0f}",
                 figures.mebibytes(samples.resident[index]),
                 str(samples.descriptors[index]),
-                f"{samples.rates[index]:.0f}",
+                f"{rate:.0f}",
             ]
         )
     print(figures.table(["second", "resident MiB", "descriptors", "requests/s"], rows))

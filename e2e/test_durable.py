@@ -82,6 +82,104 @@ def test_a_departure_that_was_answered_survives_kill_9(start, programs):
     assert set(members(programs(again(gateway)))) == {"b"}
 
 
+def was(gateway: Portolan, at) -> dict:
+    """The versions of the instances at a revision or a time."""
+    status, answer = gateway.admin("GET", f"{SERVICE}/instances?at={at}")
+    assert status == 200, answer
+    return {instance["id"]: instance["version"] for instance in answer["instances"]}
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_history_goes_on_after_a_restart(start, programs, way):
+    gateway = start(config())
+    register = lambda name, version: gateway.register("orders", name, 9001, ttl="10m", version=version)["revision"]
+    steps = [register("a", "v1"), register("b", "v1"), register("a", "v2")]
+    status, answer = gateway.admin("DELETE", f"{SERVICE}/instances/b")
+    assert status == 200
+    steps.append(answer["revision"])
+    expected = [{"a": "v1"}, {"a": "v1", "b": "v1"}, {"a": "v2", "b": "v1"}, {"a": "v2"}]
+    assert [was(gateway, step) for step in steps] == expected
+    _, events = gateway.admin("GET", f"/v1/events?after={steps[0]}")
+    moment = events["events"][0]["at"]
+    assert was(gateway, moment) == expected[1]
+    for _ in range(2):
+        # What was answered is there, however soon after it the program ends.
+        gateway.stop(20) if way == "stop" else gateway.kill()
+        gateway = programs(again(gateway))
+        assert [was(gateway, step) for step in steps] == expected
+        assert was(gateway, moment) == expected[1]
+        _, told = gateway.admin("GET", f"/v1/events?after={steps[0]}&limit=1000")
+        assert told["events"][: len(events["events"])] == events["events"]
+        steps.append(gateway.register("orders", "c", 9003, ttl="10m", version=f"v{len(steps)}")["revision"])
+        expected.append({"a": "v2", "c": f"v{len(steps) - 1}"})
+        assert steps == sorted(steps), "revisions never go back"
+    status, answer = gateway.admin("GET", f"{SERVICE}/instances?at=1")
+    assert (status, answer["cause"]) == (410, "history_forgotten"), answer
+
+
+def test_the_journal_of_what_was_answered_survives_kill_9(start, programs):
+    gateway = start(config())
+    answered, enough = {}, threading.Event()
+
+    def register(worker: int) -> None:
+        for number in range(100_000):
+            name = f"{worker}-{number}"
+            try:
+                answered[name] = gateway.register("orders", name, 9001, ttl="10m")["revision"]
+            except (OSError, AssertionError, ValueError):
+                return
+            if len(answered) >= 100:
+                enough.set()
+
+    workers = [threading.Thread(target=register, args=(worker,)) for worker in range(8)]
+    for worker in workers:
+        worker.start()
+    assert enough.wait(20)
+    gateway.kill()
+    for worker in workers:
+        worker.join()
+    gateway = programs(again(gateway))
+    _, told = gateway.admin("GET", "/v1/events?limit=1000")
+    put = {event["instance"]["id"] for event in told["events"] if event["change"] == "put"}
+    assert set(answered) <= put
+    # An answer names a revision that holds it; nobody who came later is there already.
+    ordered = sorted(answered.items(), key=lambda item: item[1])
+    middle = ordered[len(ordered) // 2][1]
+    _, then = gateway.admin("GET", f"{SERVICE}/instances?at={middle}")
+    then = {instance["id"] for instance in then["instances"]}
+    assert {name for name, revision in ordered if revision <= middle} <= then
+    first_of_others = {event["instance"]["id"]: event["revision"] for event in told["events"] if event["change"] == "put"}
+    assert not {name for name in then if first_of_others.get(name, 0) > middle}
+
+
+def test_heartbeats_write_no_journal(start):
+    gateway = start(config())
+    gateway.register("orders", "a", 9001, ttl="10m")
+    revision = gateway.admin("GET", "/v1/events")[1]["revision"]
+    for _ in range(20):
+        assert gateway.admin("PUT", f"{SERVICE}/instances/a/heartbeat")[0] == 200
+    assert gateway.admin("GET", f"/v1/events?after={revision}")[1]["events"] == []
+
+
+def test_the_audit_trail_survives_kill_9(start, programs):
+    gateway = start(config())
+    gateway.register("orders", "a", 9001, ttl="10m")
+    paths = [f"{SERVICE}/instances/{name}/override" for name in "abc"]
+    for path in paths:
+        ruling = {"override": "drain", "reason": "disk swap"}
+        assert gateway.admin("PUT", path, ruling)[0] == 200
+    gateway.kill()
+    gateway = programs(again(gateway))
+    _, trail = gateway.admin("GET", f"/v1/audit?path={SERVICE}&after=0")
+    told = [entry for entry in trail["entries"] if "override" in entry["path"]]
+    assert [entry["path"] for entry in told] == paths
+    assert {entry["outcome"] for entry in told} == {"done"} and {entry["actor"] for entry in told} == {"127.0.0.1"}
+    assert gateway.admin("DELETE", paths[0])[0] == 200
+    _, more = gateway.admin("GET", f"/v1/audit?after={trail['next']}")
+    assert [(entry["method"], entry["path"]) for entry in more["entries"]] == [("DELETE", paths[0])]
+    assert more["entries"][0]["sequence"] > trail["next"] - 1
+
+
 def test_a_damaged_file_is_refused_with_its_name_and_the_remedy(start):
     gateway = start(config())
     gateway.register("orders", "a", 9001)
@@ -164,3 +262,14 @@ def test_a_full_disk_keeps_serving_and_says_so(small_disk, start, origin):
     gateway.kill()
     gateway = start(gateway.settings)
     until(lambda: set(members(gateway)) == held | {"later"}, "everybody to be back")
+
+
+def test_history_reaches_beyond_what_is_in_memory(start):
+    gateway = start(config())
+    first = gateway.register("orders", "a", 9001, ttl="10m", version="v1")["revision"]
+    for number in range(2_100):
+        last = gateway.register("more", "b", 9001, ttl="10m", version=f"v{number}")["revision"]
+    gateway.register("orders", "a", 9001, ttl="10m", version="v2")
+    assert was(gateway, first) == was(gateway, last) == {"a": "v1"}
+    _, told = gateway.admin("GET", f"/v1/events?after={first}&limit=1000")
+    assert [event["instance"]["version"] for event in told["events"]] == [f"v{number}" for number in range(1000)]

@@ -1,10 +1,12 @@
 """Who is in front of the gateway, and what the origin is told about it."""
 
 import re
+import time
+from email.utils import parsedate_to_datetime
 
 from harness.gateway import config, to_origin
 from harness.origin import field_of, told
-from harness.wire import get
+from harness.wire import get, raw
 
 
 def test_the_origin_learns_who_asked_and_how(proxied):
@@ -65,3 +67,22 @@ def test_a_host_can_be_put_in_place_of_the_clients(start, origin):
     gateway = start(config(**to_origin(backend, preserve_host=False)))
     story = told(get(gateway.port(), host="shop.test"))
     assert field_of(story, "host") == f"127.0.0.1:{backend.port}"
+
+
+def test_every_answer_says_when_it_was_made(start, origin):
+    given = "Sun, 06 Nov 1994 08:49:37 GMT"
+    fields = {"/dated": f"Date: {given}\r\n", "/bare": ""}
+    backend = origin(handler=lambda seen, _: f"HTTP/1.1 200 OK\r\n{fields[seen.target]}Content-Length: 0\r\n\r\n".encode())
+    gateway = start(config(**to_origin(backend)))
+    assert get(gateway.port(), "/dated").all("date") == [given], "the origin knows best"
+    refused = raw(gateway.port(), b"GET / HTTP/1.1\r\n\r\n").decode()
+    assert refused.startswith("HTTP/1.1 400 "), refused
+    dates = [
+        get(gateway.port(), "/bare").all("date"),
+        get(gateway.port(), "/bare", "Max-Forwards: 0", method="OPTIONS").all("date"),
+        re.findall(r"^date: (.*)\r$", refused, re.MULTILINE | re.IGNORECASE),
+    ]
+    for found in dates:
+        assert len(found) == 1, dates
+        age = time.time() - parsedate_to_datetime(found[0]).timestamp()
+        assert -2 < age < 60, dates

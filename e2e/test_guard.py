@@ -31,7 +31,7 @@ def fall_silent(gateway, origin, count: int, **more) -> int:
     for number in range(count):
         gateway.register("orders", f"i{number:02}", origin("orders").port, ttl="1s", **more)
     allowed = max(1, count * 15 // 100)
-    until(lambda: len(holds(gateway)) == count - allowed, "all leases to end", 10)
+    until(lambda: len(holds(gateway)) == count - allowed, "all leases to end", 30)
     return count - allowed
 
 

@@ -3,22 +3,30 @@
 //! What operators change, what programs register all day and what was denied have a ring each,
 //! so that none drives the others out; a denial that repeats the one before is counted with it.
 
+mod ring;
+mod store;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
+    borrow::Cow,
+    collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use portolan_model::{Revision, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-/// Most entries of each ring.
-pub(crate) const AUDIT_MAX: usize = 10_000;
+use self::ring::Ring;
+pub(crate) use self::{
+    ring::{RingKind, Unstored},
+    store::Clerk,
+};
+
 /// The longest text of an entry, in bytes; the rest is cut.
 pub(crate) const TEXT_BYTES_MAX: usize = 256;
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
     /// It was done.
@@ -32,28 +40,28 @@ pub(crate) enum Outcome {
 }
 
 /// A line of the trail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// Its number; rises by one.
     pub(crate) sequence: u64,
     /// When it was answered.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339", deserialize_with = "of_rfc3339")]
     pub(crate) at: Timestamp,
     /// The name of the token or certificate; the address without one.
     pub(crate) actor: Arc<str>,
     /// The token's id, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<Arc<str>>,
     /// From where.
     pub(crate) address: IpAddr,
     /// The listener.
-    pub(crate) listener: &'static str,
+    pub(crate) listener: Cow<'static, str>,
     /// The method.
     pub(crate) method: Arc<str>,
     /// The path, without its query.
     pub(crate) path: Arc<str>,
     /// What it was about, where the path does not say so.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object: Option<Arc<str>>,
     /// The status that was answered.
     pub(crate) status: u16,
@@ -71,6 +79,20 @@ pub(crate) struct Entry {
 )]
 fn rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
+}
+
+fn of_rfc3339<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = Cow::<'_, str>::deserialize(deserializer)?;
+    Timestamp::parse(&text).map_err(de::Error::custom)
+}
+
+/// What became of an entry that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// It has this number.
+    Entry(u64),
+    /// It repeats the denial before it, and is counted there.
+    Counted,
 }
 
 impl Outcome {
@@ -121,7 +143,7 @@ impl Filter {
         };
         let path = self.path.as_deref();
         is(&self.actor, &entry.actor)
-            && is(&self.listener, entry.listener)
+            && is(&self.listener, &entry.listener)
             && path.is_none_or(|begin| entry.path.starts_with(begin))
             && self.outcome.is_none_or(|wanted| wanted == entry.outcome)
     }
@@ -134,10 +156,7 @@ pub(crate) struct Trail(Mutex<Rings>);
 #[derive(Debug, Default)]
 struct Rings {
     last: u64,
-    changes: VecDeque<Entry>,
-    /// Registrations and the like.
-    routine: VecDeque<Entry>,
-    denials: VecDeque<Entry>,
+    rings: [Ring; 3],
     /// How many calls each listener did not let.
     counts: BTreeMap<(&'static str, Outcome), u64>,
 }
@@ -145,46 +164,87 @@ struct Rings {
 impl Trail {
     /// Adds an entry and gives it its number. Says whether it stands for itself: one that
     /// repeats the denial before it is counted there.
-    pub(crate) fn add(&self, mut entry: Entry, is_routine: bool) -> bool {
-        entry.path = cut(entry.path);
-        entry.actor = cut(entry.actor);
+    pub(crate) fn add(&self, mut entry: Entry, is_routine: bool) -> Added {
+        for text in [&mut entry.path, &mut entry.actor, &mut entry.method] {
+            *text = cut(Arc::clone(text));
+        }
         entry.object = entry.object.map(cut);
-        let mut rings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_denial = entry.outcome.is_denial();
-        if is_denial {
-            let count = rings.counts.entry((entry.listener, entry.outcome));
+        let kind = match (is_denial, is_routine) {
+            (true, _) => RingKind::Denials,
+            (false, true) => RingKind::Routine,
+            (false, false) => RingKind::Changes,
+        };
+        let mut rings = self.lock();
+        if let (true, Cow::Borrowed(listener)) = (is_denial, &entry.listener) {
+            let count = rings.counts.entry((listener, entry.outcome));
             *count.or_default() += 1;
         }
-        if let Some(before) = rings.denials.back_mut().filter(|_| is_denial)
-            && is_same(before, &entry)
-        {
-            before.count = before.count.saturating_add(1);
-            before.at = entry.at;
-            return false;
+        if is_denial && rings.ring(kind).repeats(&entry) {
+            return Added::Counted;
         }
         rings.last = rings.last.saturating_add(1);
         entry.sequence = rings.last;
-        let ring = if is_denial {
-            &mut rings.denials
-        } else if is_routine {
-            &mut rings.routine
-        } else {
-            &mut rings.changes
-        };
-        if ring.len() >= AUDIT_MAX {
-            ring.pop_front();
-        }
-        ring.push_back(entry);
-        true
+        let sequence = entry.sequence;
+        rings.ring(kind).push(entry);
+        Added::Entry(sequence)
     }
 
     /// How many calls each listener did not let, by how they ended.
     pub(crate) fn denied(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let rings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rings = self.lock();
         let counts = rings.counts.iter();
         counts
             .map(|((listener, outcome), count)| (*listener, outcome.as_str(), *count))
             .collect()
+    }
+
+    /// The number of the last entry.
+    pub(crate) fn last(&self) -> u64 {
+        self.lock().last
+    }
+
+    /// Takes in what earlier processes stored; what this one has added comes after it.
+    pub(crate) fn recall(&self, stored: impl Iterator<Item = (RingKind, Vec<Entry>)>) {
+        let mut rings = self.lock();
+        let mut earlier = Rings::default();
+        for (kind, entries) in stored {
+            let last = entries.iter().map(|entry| entry.sequence).max();
+            earlier.last = earlier.last.max(last.unwrap_or_default());
+            earlier.ring(kind).recall(entries);
+        }
+        let by = earlier.last;
+        for (ring, before) in rings.rings.iter_mut().zip(earlier.rings) {
+            ring.follow(before, by);
+        }
+        rings.last = rings.last.saturating_add(by);
+    }
+
+    /// What has to be stored, and removed, to have all of it stored, and the number of its last
+    /// entry; none if it is.
+    pub(crate) fn unstored(&self) -> Option<Unstored> {
+        let mut rings = self.lock();
+        let mut unstored = Unstored {
+            until: rings.last,
+            ..Unstored::default()
+        };
+        for kind in RingKind::ALL {
+            rings.ring(kind).take_unstored(kind, &mut unstored);
+        }
+        (!unstored.put.is_empty()).then_some(unstored)
+    }
+
+    /// Whether there is anything to be stored.
+    pub(crate) fn has_unstored(&self) -> bool {
+        self.lock().rings.iter().any(Ring::has_unstored)
+    }
+
+    /// It was not stored: it has to be again.
+    pub(crate) fn restore(&self, failed: &Unstored) {
+        let mut rings = self.lock();
+        for segment in &failed.put {
+            rings.ring(segment.kind).store_from(segment.first());
+        }
     }
 
     /// Entries after a number, the first `limit` of them; without a number, the last.
@@ -195,9 +255,8 @@ impl Trail {
         after: Option<u64>,
         limit: usize,
     ) -> (Vec<Entry>, bool) {
-        let rings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = rings.changes.iter().chain(&rings.routine);
-        let all = all.chain(&rings.denials);
+        let rings = self.lock();
+        let all = rings.rings.iter().flat_map(Ring::entries);
         let wanted = all.filter(|entry| {
             after.is_none_or(|after| entry.sequence > after) && filter.chooses(entry)
         });
@@ -212,14 +271,21 @@ impl Trail {
         found.drain(..found.len().saturating_sub(limit));
         (found, false)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Rings> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn is_same(before: &Entry, entry: &Entry) -> bool {
-    let of = |entry: &Entry| (entry.address, entry.listener, entry.status, entry.outcome);
-    of(before) == of(entry)
-        && before.actor == entry.actor
-        && before.method == entry.method
-        && before.path == entry.path
+impl Rings {
+    const fn ring(&mut self, kind: RingKind) -> &mut Ring {
+        let [changes, routine, denials] = &mut self.rings;
+        match kind {
+            RingKind::Changes => changes,
+            RingKind::Routine => routine,
+            RingKind::Denials => denials,
+        }
+    }
 }
 
 fn cut(text: Arc<str>) -> Arc<str> {
@@ -238,7 +304,7 @@ fn cut(text: Arc<str>) -> Arc<str> {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::*;
+    use super::{ring::AUDIT_MAX, *};
 
     fn entry(path: &str, outcome: Outcome) -> Entry {
         Entry {
@@ -247,7 +313,7 @@ mod tests {
             actor: "ci".into(),
             token: None,
             address: Ipv4Addr::LOCALHOST.into(),
-            listener: "admin",
+            listener: "admin".into(),
             method: "PUT".into(),
             path: path.into(),
             object: None,
@@ -286,7 +352,7 @@ mod tests {
         let trail = Trail::default();
         trail.add(entry("/a", Outcome::Done), false);
         for n in 0..=AUDIT_MAX {
-            assert!(trail.add(entry(&format!("/{n}"), Outcome::Denied), false));
+            trail.add(entry(&format!("/{n}"), Outcome::Denied), false);
         }
         let (found, _) = trail.find(&Filter::default(), Some(0), usize::MAX);
         assert_eq!(found.len(), 1 + AUDIT_MAX, "the oldest denial went");
@@ -307,9 +373,9 @@ mod tests {
     #[test]
     fn a_denial_that_repeats_is_counted() {
         let trail = Trail::default();
-        assert!(trail.add(entry("/a", Outcome::Denied), false));
-        assert!(!trail.add(entry("/a", Outcome::Denied), false));
-        assert!(trail.add(entry("/b", Outcome::Denied), false));
+        let added = ["/a", "/a", "/b"].map(|path| trail.add(entry(path, Outcome::Denied), false));
+        let expected = [Added::Entry(1), Added::Counted, Added::Entry(2)];
+        assert_eq!(added, expected);
         let (found, _) = trail.find(&Filter::default(), None, 9);
         assert_eq!((found.len(), found[0].count), (2, 2));
     }

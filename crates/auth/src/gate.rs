@@ -19,7 +19,7 @@ use portolan_wire::serve::{
 };
 
 use crate::{
-    audit::{Entry, Outcome},
+    audit::{Added, Entry, Outcome},
     credentials::secret_of,
     directory::Shown,
     keeping::Access,
@@ -143,7 +143,14 @@ impl Gate {
         let response = parts.inner.handle(request).await;
         let is_denied = Outcome::of_status(response.status().as_u16()) == Outcome::Denied;
         if kind == Kind::Change || (is_denied && !caller.grant.is_open()) {
-            parts.remember(&caller, &deed, &response);
+            let added = parts.remember(&caller, &deed, &response);
+            let is_done = response.status().is_success();
+            if let Added::Entry(sequence) = added
+                && is_done
+                && !deed.is_routine
+            {
+                parts.access.has_stored(sequence).await;
+            }
         }
         match proof {
             Some(proof) => self.watched(response, proof, need),
@@ -266,7 +273,7 @@ impl Parts {
         }
     }
 
-    fn remember(&self, caller: &Caller, deed: &Deed, response: &Response) {
+    fn remember(&self, caller: &Caller, deed: &Deed, response: &Response) -> Added {
         let status = response.status().as_u16();
         let object = response.extensions().get::<Object>();
         let entry = Entry {
@@ -275,7 +282,7 @@ impl Parts {
             actor: caller.actor(),
             token: caller.token.clone(),
             address: caller.address.to_canonical(),
-            listener: self.front.listener,
+            listener: self.front.listener.into(),
             method: deed.method.as_str().into(),
             path: deed.path.as_str().into(),
             object: object.map(|Object(object)| Arc::clone(object)),
@@ -285,7 +292,7 @@ impl Parts {
             count: 1,
         };
         self.log(&entry, deed.is_routine);
-        self.access.trail().add(entry, deed.is_routine);
+        self.access.note(entry, deed.is_routine)
     }
 
     /// What operators do is told as it happens; what programs do all day, to who asks.
@@ -304,17 +311,17 @@ impl Parts {
             Outcome::Denied | Outcome::Limited => {
                 if self.may_log(entry.at.as_millis() / 1_000) {
                     tracing::warn!(
-                        target: "audit", %actor, peer = %address, listener, %method, resource = %path, status,
+                        target: "audit", %actor, peer = %address, %listener, %method, resource = %path, status,
                         "call denied"
                     );
                 }
             }
             Outcome::Done | Outcome::Failed if is_routine => tracing::debug!(
-                target: "audit", %actor, peer = %address, listener, %method, resource = %path, status,
+                target: "audit", %actor, peer = %address, %listener, %method, resource = %path, status,
                 revision = revision.as_u64(), "change"
             ),
             Outcome::Done | Outcome::Failed => tracing::info!(
-                target: "audit", %actor, peer = %address, listener, %method, resource = %path, status,
+                target: "audit", %actor, peer = %address, %listener, %method, resource = %path, status,
                 revision = revision.as_u64(), "change"
             ),
         }

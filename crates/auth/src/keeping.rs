@@ -6,7 +6,10 @@
 //! once, and whoever asked for it hears if the store failed.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -20,7 +23,7 @@ use portolan_store::{Ledger, Operation, Requirement, StoreError};
 use tokio::sync::watch;
 
 use crate::{
-    audit::Trail,
+    audit::{Clerk, Trail},
     book::{Book, KeptToken, TOKENS_MAX},
     directory::{Directory, Shown, Unknown},
     record::{self, BOOTSTRAP, BadRecord, MANAGEMENT, NoEntropy, Token, key},
@@ -77,6 +80,10 @@ struct Shared {
     /// Whether what is stored has been read, or can't be.
     is_read: watch::Sender<bool>,
     trail: Trail,
+    /// Writes the trail into the store.
+    clerk: Clerk,
+    /// The trail of earlier processes was read.
+    has_trail: AtomicBool,
 }
 
 impl Access {
@@ -90,6 +97,8 @@ impl Access {
             store: Mutex::default(),
             is_read: watch::Sender::new(false),
             trail: Trail::default(),
+            clerk: Clerk::default(),
+            has_trail: AtomicBool::default(),
             env: env.clone(),
         }))
     }
@@ -105,20 +114,33 @@ impl Access {
         self.0.directory.load().is_on
     }
 
-    /// Where tokens are stored from now on, and reads what is there. Without a store,
-    /// tokens that are known still count, and none can be made.
+    /// Where tokens and the trail are stored from now on, and reads what is there. Without a
+    /// store, tokens that are known still count, and none can be made.
     ///
     /// # Errors
     /// [`Fault`]: nothing that is stored counts, and the store is not used.
     pub async fn attach(&self, store: Option<Arc<dyn Ledger>>) -> Result<(), Fault> {
         let read = match &store {
-            Some(store) => self.read(&**store).await,
-            None => Ok(()),
+            Some(store) => self.read_all(&**store).await,
+            None => {
+                self.write_out().await;
+                Ok(())
+            }
         };
         *self.store() = store.filter(|_| read.is_ok());
+        self.write_soon();
         // Whoever waits is told in any case: tokens of the configuration count.
         self.0.is_read.send_replace(true);
         read
+    }
+
+    async fn read_all(&self, store: &dyn Ledger) -> Result<(), Fault> {
+        self.read(store).await?;
+        if !self.0.has_trail.load(Ordering::Relaxed) {
+            self.read_trail(store).await?;
+            self.0.has_trail.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Resolves when what is stored has been read, or can't be. Cancel-safe.
@@ -136,6 +158,10 @@ impl Access {
 
     pub(crate) fn trail(&self) -> &Trail {
         &self.0.trail
+    }
+
+    pub(crate) fn clerk(&self) -> &Clerk {
+        &self.0.clerk
     }
 
     pub(crate) fn env(&self) -> &Env {

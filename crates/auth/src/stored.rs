@@ -75,7 +75,7 @@ pub(crate) fn encoded(record: &impl serde::Serialize) -> Bytes {
 }
 
 /// All records whose keys begin so: the rest of the key, the value, the revision.
-async fn all(
+pub(crate) async fn all(
     store: &dyn Ledger,
     prefix: &str,
 ) -> Result<Vec<(String, Bytes, Revision)>, StoreError> {

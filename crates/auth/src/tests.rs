@@ -90,6 +90,15 @@ impl World {
         self.open().await;
     }
 
+    /// What a kill leaves: nobody had the time to write anything.
+    async fn kill(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.close().await;
+        }
+        self.access = Access::new(&self.env);
+        self.open().await;
+    }
+
     async fn make(&self, name: &str, scopes: &[&str]) -> String {
         let made = self.access.create(token(name, scopes), None).await;
         made.unwrap().2.reveal().to_owned()
@@ -477,4 +486,44 @@ fn the_reference_describes_every_route_and_no_other() {
     let mut routes = ROUTES.to_vec();
     routes.sort_unstable();
     assert_eq!(described, routes);
+}
+
+#[tokio::test]
+async fn the_trail_goes_on_after_a_restart() {
+    let mut world = World::new().await;
+    world.access.follow(plan("{}").as_ref());
+    let admin = world.make("admin", &["admin"]).await;
+    let operator = world.make("operator", &["operate"]).await;
+    let gate = world.gate();
+    assert_eq!(ask(&gate, "PUT", "/thing", Some(&operator)).await.0, 200);
+    for _ in 0..3 {
+        assert_eq!(ask(&gate, "PUT", "/other", None).await.0, 401);
+    }
+    let before = trail(&world.gate(), Some(&admin), "").await;
+    assert_eq!(before.len(), 2);
+    world.restart().await;
+    world.access.follow(plan("{}").as_ref());
+    assert_eq!(trail(&world.gate(), Some(&admin), "").await, before);
+    let gate = world.gate();
+    assert_eq!(ask(&gate, "PUT", "/third", Some(&operator)).await.0, 200);
+    let after = trail(&world.gate(), Some(&admin), "").await;
+    assert_eq!(after[..2], before[..]);
+    assert_eq!(
+        (&after[2]["path"], &after[2]["sequence"]),
+        (&"/third".into(), &3.into())
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_was_answered_is_in_the_trail_after_a_kill() {
+    let mut world = World::new().await;
+    world.access.follow(plan("{}").as_ref());
+    let admin = world.make("admin", &["admin"]).await;
+    let gate = world.gate();
+    assert_eq!(ask(&gate, "PUT", "/thing", Some(&admin)).await.0, 200);
+    drop(gate);
+    world.kill().await;
+    world.access.follow(plan("{}").as_ref());
+    let told = trail(&world.gate(), Some(&admin), "").await;
+    assert_eq!((told.len(), &told[0]["path"]), (1, &"/thing".into()));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use portolan_model::{Instance, InstanceId, Revision, ServiceKey, SourceId, Timestamp};
 use serde::Serialize;
 
-use crate::{Forgotten, GuardReport, Journal, shards::Shards};
+use crate::{Forgotten, GuardReport, Journal, Past, shards::Shards};
 
 /// Everything that is known at one revision.
 #[derive(Clone, Debug)]
@@ -130,7 +130,8 @@ impl Catalog {
         &self.journal
     }
 
-    /// The instances that a service had at an earlier revision, sorted by id.
+    /// The instances that a service had at an earlier revision, sorted by id, as far back as
+    /// is in memory.
     ///
     /// # Errors
     /// [`Forgotten`] if the journal does not reach back that far.
@@ -139,10 +140,23 @@ impl Catalog {
         key: &ServiceKey,
         revision: Revision,
     ) -> Result<Vec<Arc<Instance>>, Forgotten> {
+        self.instances_before(key, revision, None)
+    }
+
+    /// The same, as far back as was stored.
+    ///
+    /// # Errors
+    /// [`Forgotten`] if neither journal reaches back that far.
+    pub fn instances_before(
+        &self,
+        key: &ServiceKey,
+        revision: Revision,
+        past: Option<&Past>,
+    ) -> Result<Vec<Arc<Instance>>, Forgotten> {
         let today = self
             .service(key)
             .map_or(&[][..], |service| &service.instances);
-        self.journal.rewind(key, today, revision)
+        self.journal.rewind(key, today, revision, past)
     }
 }
 

@@ -7,18 +7,20 @@
 
 mod inflow;
 mod pulse;
+mod recollection;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portolan_model::{Change, Instance, NodeId, Revision, SourceId};
+use portolan_model::{Change, NodeId, Revision, SourceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use self::{
     inflow::Inflow,
     pulse::{Failure, Pulse, PulseReport, Pulses, SAMPLING},
+    recollection::Recollection,
     ticket::Ticket,
 };
 use crate::{Judgement, News, Resolution, Ruled, Saying, Seen, fold::Bequest};
@@ -156,43 +158,11 @@ impl InboxHub {
     }
 }
 
-/// Tells the fold what sources said to a process before this one; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Recollection(mpsc::UnboundedSender<Message>);
-
-impl Recollection {
-    /// Hands over what a source said last. It is not taken in, and the ticket fails, if the
-    /// source has no inbox.
-    #[must_use = "the catalogue has it when the ticket resolves"]
-    pub fn remind(&self, source: &SourceId, instances: Vec<Arc<Instance>>) -> Ticket {
-        let (done, ticket) = oneshot::channel();
-        let saying = Saying {
-            source: source.clone(),
-            actor: None,
-            news: News::Remembered(instances),
-        };
-        let parcel = Parcel {
-            arrival: Arrival {
-                saying,
-                done: Some(done),
-            },
-            _room: None,
-        };
-        // A fold that is gone needs no news.
-        let _gone = self.0.send(Message {
-            source: source.clone(),
-            generation: 0,
-            kind: Kind::Recalled(parcel),
-        });
-        Ticket(ticket)
-    }
-}
-
 impl InboxHub {
     /// A way to remind the fold of what sources said before.
     #[must_use]
     pub fn recollection(&self) -> Recollection {
-        Recollection(self.queue.clone())
+        Recollection::new(self.queue.clone())
     }
 
     /// How the sources that have inboxes are getting on.

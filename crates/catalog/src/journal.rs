@@ -3,6 +3,14 @@
 //! A bounded ring of entries, one a revision. Each holds the events as they were
 //! taken in and, to go back in time, what every touched instance looked like before.
 //! Like the catalogue it is immutable to readers and shares its chunks.
+//!
+//! Behind the ring lies the [`Past`]: what was stored, of this process and of those before
+//! it. It is read when somebody asks for it, so that no memory is held for it.
+
+mod line;
+mod past;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,8 +19,14 @@ use std::{
 
 use portolan_model::{Change, Event, Instance, InstanceId, Revision, ServiceKey, Timestamp};
 
+use self::past::Standing;
+pub use self::{
+    line::{LINE_BYTES_MAX, Line},
+    past::{BadLine, Past},
+};
+
 /// Most entries that are remembered.
-pub const JOURNAL_ENTRIES_MAX: usize = 8_192;
+pub const JOURNAL_ENTRIES_MAX: usize = 2_048;
 /// Most services and instances that all entries together may mention.
 pub const JOURNAL_WEIGHT_MAX: usize = 65_536;
 /// Entries that are copied when a shared journal is written to.
@@ -53,6 +67,7 @@ pub(crate) struct Undo {
     pub(crate) key: ServiceKey,
     pub(crate) id: InstanceId,
     pub(crate) before: Option<Arc<Instance>>,
+    pub(crate) after: Option<Arc<Instance>>,
 }
 
 /// An instance of the merged catalogue as it was before a step that touched it.
@@ -111,6 +126,48 @@ impl Journal {
         self.oldest
     }
 
+    /// Every event after `revision`, oldest first, with the help of what was stored.
+    ///
+    /// # Errors
+    /// [`Forgotten`] if neither reaches back that far.
+    pub fn told_since(
+        &self,
+        revision: Revision,
+        past: Option<&Past>,
+    ) -> Result<Vec<Event>, Forgotten> {
+        let past = past.filter(|past| self.follows(past) && revision < self.oldest);
+        let Some(past) = past else {
+            return self.since(revision);
+        };
+        if revision < past.told_from() {
+            return Err(Forgotten {
+                wanted: revision,
+                oldest: past.told_from(),
+            });
+        }
+        let until = self.oldest.max(past.began());
+        let mut events = past.told_between(revision, until);
+        events.extend(self.since(until)?);
+        Ok(events)
+    }
+
+    /// Whether nothing is missing between what was stored and the ring.
+    fn follows(&self, past: &Past) -> bool {
+        past.newest() >= self.oldest
+    }
+
+    /// What is to be stored of every entry after `revision`, oldest first.
+    ///
+    /// # Errors
+    /// [`Forgotten`] if the journal does not reach back that far: [`Line::gap`] says so to
+    /// whoever reads them.
+    pub fn lines_since(&self, revision: Revision) -> Result<impl Iterator<Item = Line>, Forgotten> {
+        self.check(revision)?;
+        let mut entries: Vec<_> = self.newest_first(revision).collect();
+        entries.reverse();
+        Ok(entries.into_iter().map(Line::of))
+    }
+
     /// Every event after `revision`, oldest first.
     ///
     /// # Errors
@@ -155,28 +212,39 @@ impl Journal {
         earlier.next().map(|entry| entry.revision)
     }
 
-    /// What the instances of a service were at `revision`, given what they are `today`.
+    /// What the instances of a service were at `revision`, given what they are `today` and
+    /// what was stored.
     pub(crate) fn rewind(
         &self,
         key: &ServiceKey,
         today: &[Arc<Instance>],
         revision: Revision,
+        past: Option<&Past>,
     ) -> Result<Vec<Arc<Instance>>, Forgotten> {
-        self.check(revision)?;
+        let past = past.filter(|past| self.follows(past) && revision < self.oldest);
+        let oldest = past.map_or(self.oldest, Past::oldest);
+        if revision < oldest {
+            let wanted = revision;
+            return Err(Forgotten { wanted, oldest });
+        }
         let mut instances: BTreeMap<_, _> = today
             .iter()
-            .map(|instance| (&instance.id, instance))
+            .map(|instance| (instance.id.clone(), Arc::clone(instance)))
             .collect();
+        let until = past.map_or(revision, |past| self.oldest.max(past.began()));
         let undo = self
-            .newest_first(revision)
+            .newest_first(until)
             .flat_map(|entry| entry.undo.iter().rev());
         for undo in undo.filter(|undo| undo.key == *key) {
             match &undo.before {
-                Some(before) => instances.insert(&undo.id, before),
+                Some(before) => instances.insert(undo.id.clone(), Arc::clone(before)),
                 None => instances.remove(&undo.id),
             };
         }
-        Ok(instances.into_values().map(Arc::clone).collect())
+        if let Some(past) = past {
+            past.rewind(key, &mut instances, (until, revision));
+        }
+        Ok(instances.into_values().collect())
     }
 
     fn check(&self, wanted: Revision) -> Result<(), Forgotten> {
@@ -195,6 +263,17 @@ impl Journal {
             .flat_map(|chunk| chunk.iter().rev())
             .map(Arc::as_ref)
             .take_while(move |entry| entry.revision > after)
+    }
+}
+
+impl Undo {
+    /// What became of the instance.
+    fn standing(&self) -> Standing {
+        match &self.after {
+            None => Standing::Gone,
+            Some(after) if after.state.stale => Standing::Stale,
+            Some(_) => Standing::There,
+        }
     }
 }
 

@@ -24,6 +24,9 @@ pub use inbox::{
     Arrival, Failure, INBOX_CHANGES_MAX, Inbox, InboxClosed, InboxHub, Inflow, Pulse, PulseReport,
     Pulses, Recollection, SAMPLING, Ticket, Turn, inboxes,
 };
-pub use journal::{Before, Forgotten, JOURNAL_ENTRIES_MAX, JOURNAL_WEIGHT_MAX, Journal};
+pub use journal::{
+    BadLine, Before, Forgotten, JOURNAL_ENTRIES_MAX, JOURNAL_WEIGHT_MAX, Journal, LINE_BYTES_MAX,
+    Line, Past,
+};
 pub use source::{ParseSource, Source, SourceKind, SourceRun, SourceSpec};
 pub use witness::{Settled, Settling, Witness};

@@ -25,7 +25,9 @@ pub(super) fn since(catalog: &Catalog, now: Timestamp) -> Revision {
     let journal = catalog.journal();
     let window = u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX);
     let from = Timestamp::from_millis(now.as_millis().saturating_sub(window));
-    journal.revision_at(from).unwrap_or(journal.oldest())
+    let known = journal.revision_at(from);
+    // What processes before this one did, their clients have seen by the hash.
+    known.map_or(journal.oldest(), |known| known.max(journal.oldest()))
 }
 
 /// Every instance that was touched after a revision, as it is now, by service and id. One

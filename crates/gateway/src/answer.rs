@@ -4,14 +4,23 @@
 //! in trailers for gRPC clients; `Proxy-Status` (RFC 9209) in both. What is for the
 //! log stays out.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    io,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
+use httpdate::HttpDate;
 use portolan_model::{
     Cause,
     http::{Fields, Known, RequestHead, ResponseHead, Status},
 };
 use portolan_policy::{Fault, Reply};
+use portolan_runtime::Env;
+
+/// Bytes of a date in the form of RFC 9110: `Sun, 06 Nov 1994 08:49:37 GMT`.
+const DATE_BYTES: usize = 29;
 
 /// What the client is told about a fault.
 pub(crate) fn of_fault(fault: &Fault, request: Option<&RequestHead>, request_id: &str) -> Reply {
@@ -113,11 +122,32 @@ fn add(fields: &mut Fields, name: &str, value: &str) {
 }
 
 /// The head of a policy's or the gateway's own reply.
-pub(crate) fn head_of(reply: &Reply) -> ResponseHead {
-    ResponseHead {
+pub(crate) fn head_of(reply: &Reply, env: &Env) -> ResponseHead {
+    let mut head = ResponseHead {
         status: reply.status,
         fields: reply.fields.clone(),
         ..ResponseHead::default()
+    };
+    date(&mut head, env);
+    head
+}
+
+/// Says when the answer was made, or came, unless that is known (RFC 9110, section 6.6.1).
+/// Allocates nothing: it may be on the way of every answer.
+pub(crate) fn date(head: &mut ResponseHead, env: &Env) {
+    if head.fields.known(Known::Date).is_some() {
+        return;
+    }
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(env.now().as_millis());
+    let mut text = [0; DATE_BYTES];
+    // It fits exactly: the form has one length.
+    let written = io::Write::write_fmt(
+        &mut text.as_mut_slice(),
+        format_args!("{}", HttpDate::from(at)),
+    );
+    if written.is_ok() {
+        // A head that is full to the brim goes without.
+        let _added = head.fields.push_known(Known::Date, &[&text]);
     }
 }
 

@@ -323,7 +323,7 @@ async fn answer_whole(
     chain: Option<&Chain>,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
-    let mut head = answer::head_of(reply);
+    let mut head = answer::head_of(reply, &walk.worker.shared.env);
     if let Some(chain) = chain {
         chain.response(walk.exchange, &mut head);
     }

@@ -15,7 +15,7 @@ use portolan_model::{Revision, Timestamp};
 use portolan_policy::{Answer, Exchange, ParsedPolicy, Phase, Policy, PolicyKind, PolicySpec};
 use portolan_runtime::{Env, sockets::Sockets};
 use portolan_snapshot::{Parts, Publisher};
-use portolan_telemetry::{Facts, Meters, Usage};
+use portolan_telemetry::{DnsFacts, Facts, Meters, Usage};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -124,6 +124,15 @@ async fn a_panic_is_a_counted_500_and_the_next_request_is_served() {
     gateway.drain(Duration::from_secs(5)).await.unwrap();
 }
 
+/// There is no DNS server.
+static NO_DNS: DnsFacts = DnsFacts {
+    answers: Vec::new(),
+    dropped: Vec::new(),
+    truncated: 0,
+    latency: Vec::new(),
+    latency_micros: 0,
+};
+
 fn nothing() -> Facts<'static> {
     Facts {
         version: "test",
@@ -136,7 +145,7 @@ fn nothing() -> Facts<'static> {
         is_store_healthy: true,
         ledger: portolan_telemetry::LedgerFacts::default(),
         guard: portolan_telemetry::GuardFacts::default(),
-        dns: &portolan_telemetry::DnsFacts::default(),
+        dns: &NO_DNS,
         denied: &[],
         lines_dropped: 0,
         usage: Usage::default(),

@@ -8,6 +8,7 @@ mod control;
 mod data_lock;
 mod exec;
 mod handover;
+mod history;
 mod limits;
 mod load;
 mod logs;

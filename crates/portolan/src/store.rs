@@ -6,7 +6,7 @@ use std::{
 };
 
 use portolan_admin::{Backed, BackingUp, Backup};
-use portolan_model::Name;
+use portolan_model::{Name, Revision};
 use portolan_registry::Stored;
 use portolan_runtime::Env;
 use portolan_store::{Condition, Embedded, Facts, Ledger, Settings, Start, StoreError};
@@ -28,6 +28,8 @@ pub(crate) struct Store {
     embedded: watch::Sender<Option<Embedded>>,
     /// How it is; [`Condition::Failed`] while it is not open.
     condition: watch::Sender<Condition>,
+    /// How far the journal went when the store was opened, until it is taken up.
+    journaled: Option<Revision>,
 }
 
 impl Store {
@@ -38,6 +40,7 @@ impl Store {
             folder,
             embedded: watch::Sender::new(None),
             condition: watch::Sender::new(Condition::Failed),
+            journaled: None,
         }
     }
 
@@ -82,11 +85,17 @@ impl Store {
             tracing::info!(%revision, "the last process was cut off; all that was acknowledged is there");
         }
         let loaded = embedded.load().await?;
+        self.journaled = Some(loaded.journaled);
         let telling = tell(embedded.condition(), self.condition.clone());
         self.env.spawn("store-condition", telling).detach();
         let facts = Arc::new(embedded.clone());
         self.embedded.send_replace(Some(embedded));
         Ok(Stored { facts, loaded })
+    }
+
+    /// How far the journal went when the store was opened, once.
+    pub(crate) fn take_journaled(&mut self) -> Option<Revision> {
+        self.journaled.take()
     }
 
     /// Commits what waits and lets go of the file.

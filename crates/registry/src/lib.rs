@@ -4,6 +4,7 @@
 //! to callers, the [`check`] module probes whoever has a check, [`watch`] follows the
 //! merged catalogue, and each [`front`] is a protocol.
 
+mod archive;
 pub mod check;
 mod command;
 pub mod core;
@@ -13,9 +14,11 @@ mod keeper;
 mod per_instance;
 mod reader;
 mod registry;
+mod settling;
 mod succession;
 pub mod watch;
 
+pub use archive::{Archive, Reading};
 pub use desk::Desk;
 pub use keeper::Stored;
 pub use per_instance::{Keepable, PerInstance};

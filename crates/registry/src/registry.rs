@@ -13,10 +13,10 @@ use portolan_dialects::native::{Described, Drained, Patch};
 use portolan_model::{Revision, Ruling, SourceId};
 use portolan_runtime::Env;
 use portolan_store::StoreError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Desk, Reader, Stored,
+    Archive, Desk, Reader, Stored,
     command::{Asked, Command, Reply},
     core::{Answer, Bounds, CheckOrder, Input, Recheck, Refusal, Report, RulingRecord, Subject},
 };
@@ -32,8 +32,11 @@ pub struct Registry {
     pub(crate) commands: mpsc::Sender<Command>,
     source: SourceId,
     witness: Arc<dyn Witness>,
-    reader: Arc<dyn Reader>,
+    pub(crate) reader: Arc<dyn Reader>,
     inbox: Weak<Inbox>,
+    /// Until which revision the journal is stored, if it is.
+    pub(crate) journal: Option<watch::Receiver<Revision>>,
+    pub(crate) archive: Option<Arc<dyn Archive>>,
 }
 
 /// What a registry is made of.
@@ -112,6 +115,8 @@ impl Registry {
             witness,
             reader,
             inbox: desk.inbox(),
+            journal: None,
+            archive: None,
         };
         (registry, desk, orders_out)
     }
@@ -313,18 +318,6 @@ impl Registry {
         let _stopped = self.ask(Some(CHECK.into()), input).await;
     }
 
-    /// Resolves when all that the registry has taken in by now is visible.
-    ///
-    /// # Errors
-    /// [`RegistryError::Stopped`].
-    pub async fn caught_up(&self) -> Result<(), RegistryError> {
-        let (reply, ticket) = oneshot::channel();
-        let sent = self.commands.send(Command::CatchUp(reply)).await;
-        sent.map_err(|_| RegistryError::Stopped)?;
-        let ticket = ticket.await.map_err(|_| RegistryError::Stopped)?;
-        ticket.await.map(|_| ()).map_err(|_| RegistryError::Stopped)
-    }
-
     async fn write(&self, actor: Option<Arc<str>>, input: Input) -> Result<Kept, RegistryError> {
         let reply = self.ask(actor, input).await?;
         let (answer, revision) = self.settle(reply).await?;
@@ -377,17 +370,5 @@ impl Registry {
             | Answer::Exported(_)
             | Answer::Done => Ok(reply),
         }
-    }
-
-    /// Waits until what followed is visible, and would survive a crash.
-    pub(crate) async fn settle(&self, reply: Reply) -> Result<(Answer, Revision), RegistryError> {
-        let revision = match reply.ticket {
-            Some(ticket) => ticket.await.map_err(|_| RegistryError::Stopped)?,
-            None => self.reader.catalog().revision(),
-        };
-        if let Some(stored) = reply.stored {
-            stored.await?;
-        }
-        Ok((reply.answer, revision))
     }
 }

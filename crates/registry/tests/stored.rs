@@ -19,7 +19,7 @@ use portolan_catalog::Turn;
 use portolan_model::{Change, Revision, ServiceKey, SourceId};
 use portolan_registry::Stored;
 use portolan_runtime::Env;
-use portolan_store::{Batch, Condition, FactKey, Facts, Later, Loaded, StoreError};
+use portolan_store::{Batch, Condition, FactKey, Facts, JournalLine, Later, Loaded, StoreError};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -48,7 +48,7 @@ impl Shelf {
         let facts = self.facts.lock().unwrap();
         Loaded {
             facts: facts.clone().into_iter().collect(),
-            journal: Vec::new(),
+            journaled: Revision::FIRST,
             revision: *self.reached.lock().unwrap(),
         }
     }
@@ -94,6 +94,10 @@ impl Facts for Shelf {
     fn load(&self) -> Later<Loaded> {
         let loaded = self.loaded();
         Box::pin(async move { Ok(loaded) })
+    }
+
+    fn journal(&self) -> Later<Vec<JournalLine>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn condition(&self) -> watch::Receiver<Condition> {

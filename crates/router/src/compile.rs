@@ -50,11 +50,12 @@ pub(crate) enum RuleKind {
 /// Everything that a router is made of.
 #[derive(Debug)]
 pub(crate) struct Compiled<T> {
-    pub(crate) entries: Vec<Entry<T>>,
+    /// The routes by name, without what they carry.
+    pub(crate) entries: Vec<Entry<()>>,
+    /// What each entry carries, dense: a search that ends at a plain rule reads nothing else
+    /// of it.
+    pub(crate) payloads: Vec<T>,
     pub(crate) rules: Vec<Rule>,
-    /// The entry of each rule once more, dense: a search that ends at a plain rule reads
-    /// nothing else of it.
-    pub(crate) rule_entries: Vec<u32>,
     pub(crate) conditions: Vec<Conditions>,
     pub(crate) paths: Vec<PathTest>,
     pub(crate) table: Table,
@@ -65,10 +66,13 @@ pub(crate) fn compile<T>(mut given: Vec<Entry<T>>) -> (Compiled<T>, Vec<RoutePro
     given.sort_by(|a, b| a.name.cmp(&b.name));
     let mut checker = Checker::default();
     let mut entries = Vec::with_capacity(given.len());
+    let mut payloads = Vec::with_capacity(given.len());
     let mut matches = Vec::new();
-    for mut entry in given {
+    for entry in given {
+        let (mut entry, payload) = entry.part();
         normalise(&mut entry);
         if let Some(tests) = checker.check(&entry) {
+            payloads.push(payload);
             entries.push(entry);
             matches.push(tests);
         }
@@ -79,12 +83,11 @@ pub(crate) fn compile<T>(mut given: Vec<Entry<T>>) -> (Compiled<T>, Vec<RoutePro
     report_shadowed(&entries, &drafts, &mut problems);
     let table = build(&drafts);
     let rules: Vec<_> = drafts.into_iter().map(|draft| draft.rule).collect();
-    let rule_entries = rules.iter().map(|rule| rule.entry).collect();
     let (conditions, paths) = collect(matches);
     let compiled = Compiled {
         entries,
+        payloads,
         rules,
-        rule_entries,
         conditions,
         paths,
         table,
@@ -93,7 +96,7 @@ pub(crate) fn compile<T>(mut given: Vec<Entry<T>>) -> (Compiled<T>, Vec<RoutePro
 }
 
 /// Says what is meant by empty lists, and each host once.
-fn normalise<T>(entry: &mut Entry<T>) {
+fn normalise(entry: &mut Entry<()>) {
     if entry.matches.is_empty() {
         entry.matches.push(Match::default());
     }
@@ -112,7 +115,7 @@ struct Draft<'a> {
     rule: Rule,
 }
 
-fn draft<'a, T>(entries: &'a [Entry<T>], matches: &'a [Vec<Tests>]) -> Vec<Draft<'a>> {
+fn draft<'a>(entries: &'a [Entry<()>], matches: &'a [Vec<Tests>]) -> Vec<Draft<'a>> {
     let mut drafts = Vec::new();
     let mut conditions = 0;
     let mut paths = 0;
@@ -182,7 +185,8 @@ fn build(drafts: &[Draft<'_>]) -> Table {
         match &draft.order.path {
             PathKey::Segments(tokens) => {
                 let is_plain = draft.rule.conditions.is_none() && draft.rule.path.is_none();
-                builder.insert(number, host, tokens, is_plain);
+                let plain = is_plain.then_some(draft.rule.entry);
+                builder.insert(number, host, tokens, plain);
             }
             PathKey::Regex(..) => builder.insert_regex(number, host),
         }

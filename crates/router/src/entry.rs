@@ -32,6 +32,25 @@ impl<T> Entry<T> {
             payload,
         }
     }
+
+    /// Parts the conditions from what they give back.
+    pub(crate) fn part(self) -> (Entry<()>, T) {
+        let Self {
+            name,
+            listeners,
+            hosts,
+            matches,
+            payload,
+        } = self;
+        let conditions = Entry {
+            name,
+            listeners,
+            hosts,
+            matches,
+            payload: (),
+        };
+        (conditions, payload)
+    }
 }
 
 /// Something wrong with a route. The other routes are compiled without regard to it.

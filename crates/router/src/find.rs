@@ -71,7 +71,7 @@ pub struct Miss {
 /// A rule whose host and path hold.
 #[derive(Clone, Copy)]
 struct Candidate {
-    /// Its place among all rules.
+    /// Its place among all rules; of a plain one, its entry.
     rule: usize,
     /// It asks for nothing else and captures nothing: it need not be looked at.
     is_plain: bool,
@@ -119,12 +119,11 @@ impl<T> Router<T> {
     }
 
     fn found(&self, candidate: Candidate, head: &RequestHead) -> Found<'_, T> {
-        let entry = self.inner.rule_entries[candidate.rule] as usize;
-        let entry = &self.inner.entries[entry];
-        let test = if candidate.is_plain {
-            None
+        let (entry, test) = if candidate.is_plain {
+            (candidate.rule, None)
         } else {
-            self.path_test(&self.inner.rules[candidate.rule])
+            let rule = &self.inner.rules[candidate.rule];
+            (rule.entry as usize, self.path_test(rule))
         };
         let captures = match test {
             None => Captures::new(),
@@ -132,8 +131,8 @@ impl<T> Router<T> {
             Some(PathTest::Regex(regex)) => regex_captures(regex, head.path()),
         };
         Found {
-            payload: &entry.payload,
-            route: &entry.name,
+            payload: &self.inner.payloads[entry],
+            route: &self.inner.entries[entry].name,
             captures,
             prefix_bytes: candidate.bytes,
         }

@@ -58,9 +58,4 @@ impl<T> Router<T> {
         let (inner, problems) = compile::compile(entries);
         (Self { inner }, problems)
     }
-
-    /// The routes that were compiled, by name.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
-        self.inner.entries.iter()
-    }
 }

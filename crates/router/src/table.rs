@@ -16,7 +16,7 @@
 //! A walk remembers nothing but where it is: the way back leads over the parents.
 //!
 //! Invariant: a node's address never changes, its parent's address and its first
-//! segment decide where probing for it begins, and at least one place stays empty.
+//! segment decide where probing for it begins, and the places end with an empty group.
 //! Source: hashing by folded multiplication is that of wyhash and foldhash.
 
 use std::ops::{ControlFlow, Range};
@@ -38,6 +38,8 @@ pub(crate) type Slot = u32;
 const TABLE: Slot = u32::MAX;
 /// A place of the index that leads nowhere.
 const EMPTY: u32 = u32::MAX;
+/// Places that are looked at together.
+const GROUP: usize = 4;
 /// The bit of an entry that only an empty place has.
 const EMPTY_BIT: u32 = 1 << 31;
 
@@ -46,8 +48,8 @@ const EMPTY_BIT: u32 = 1 << 31;
 pub(crate) struct Span {
     start: u32,
     rules: u32,
-    /// It is one rule that asks for nothing but its host and path.
-    is_plain: bool,
+    /// Its entry if it is one rule that asks for nothing but its host and path.
+    plain: Option<u32>,
 }
 
 impl Span {
@@ -63,7 +65,8 @@ impl Span {
 /// Rules that a walk has come upon, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
-    /// The rules, as places in the list that the table was built from.
+    /// The rules, as places in the list that the table was built from; of a plain one, its
+    /// entry.
     pub(crate) rules: Range<usize>,
     /// It is one rule that asks for nothing but its host and path.
     pub(crate) is_plain: bool,
@@ -74,10 +77,23 @@ pub(crate) struct Stop {
 /// The index: from a hash to a node, by linear probing.
 #[derive(Debug)]
 struct Index {
+    /// Those where probing may begin, and those that it may come to behind them: a group of
+    /// empty ones at least.
     places: Box<[u32]>,
+    /// Among how many places probing begins.
+    begins: usize,
     /// The bits of an entry that are the node's address; the others are of its hash, but
     /// for the highest, which only an empty place has.
     address_bits: u32,
+}
+
+/// Which of a group's places are such, as bits.
+#[inline]
+fn mask(group: &[u32; GROUP], is_such: impl Fn(&u32) -> bool) -> u32 {
+    let bits = group.iter().zip(0_u32..);
+    bits.fold(0, |mask, (entry, bit)| {
+        mask | u32::from(is_such(entry)) << bit
+    })
 }
 
 impl Index {
@@ -86,23 +102,26 @@ impl Index {
     fn find<T>(&self, hashed: Hashed, mut look: impl FnMut(Slot) -> Option<T>) -> Option<T> {
         let hash_bits = !self.address_bits;
         let wanted = hashed.tag & hash_bits & !EMPTY_BIT;
-        let mut place = hashed.place(self.places.len());
-        // Ends at the empty place at the latest.
-        loop {
-            let entry = self.places[place];
-            if entry & hash_bits == wanted {
+        let mut places = &self.places[hashed.place(self.begins)..];
+        // Ends at the empty places behind all at the latest.
+        while let Some((group, rest)) = places.split_first_chunk::<GROUP>() {
+            // Looking at several at once takes no turns that a processor could guess wrong.
+            let is_wanted = |entry: &u32| entry & hash_bits == wanted;
+            let mut wanted = mask(group, is_wanted);
+            while wanted != 0 {
+                let entry = group[wanted.trailing_zeros() as usize % GROUP];
                 let found = look(entry & self.address_bits);
                 if found.is_some() {
                     return found;
                 }
-            } else if entry == EMPTY {
+                wanted &= wanted - 1;
+            }
+            if mask(group, |entry| *entry == EMPTY) != 0 {
                 return None;
             }
-            place += 1;
-            if place == self.places.len() {
-                place = 0;
-            }
+            places = rest;
         }
+        None
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{Condition, Later, StoreError, error::check_size};
 
 /// Most bytes of keys and values in a batch.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
-/// Most lines of the journal that are loaded, the latest ones.
+/// Most lines of the journal that are read, the latest ones.
 pub const JOURNAL_TAIL_MAX: usize = 8_192;
 /// Parts of a key are apart by what no name and no id can hold.
 const SEPARATOR: u8 = 0;
@@ -30,6 +30,9 @@ pub trait Facts: fmt::Debug + Send + Sync {
 
     /// Everything, once, at the start.
     fn load(&self) -> Later<Loaded>;
+
+    /// The latest lines of the journal, oldest first: [`JOURNAL_TAIL_MAX`] at most.
+    fn journal(&self) -> Later<Vec<JournalLine>>;
 
     /// How the store is, now and when it changes.
     fn condition(&self) -> watch::Receiver<Condition>;
@@ -198,8 +201,8 @@ impl Batch {
 pub struct Loaded {
     /// The facts, sorted by their keys.
     pub facts: Vec<(FactKey, Bytes)>,
-    /// The latest lines of the journal, oldest first; [`JOURNAL_TAIL_MAX`] at most.
-    pub journal: Vec<JournalLine>,
+    /// The revision of the journal's last line; the first of all if it has none.
+    pub journaled: Revision,
     /// The highest revision that was ever committed: what comes next must be above it.
     pub revision: Revision,
 }

@@ -90,6 +90,9 @@ pub enum News {
     /// What the source said to a process before this one; it has not said anything to this
     /// one yet.
     Remembered(Vec<Arc<Instance>>),
+    /// Journals of processes before this one go as far as that. The catalogue has become again
+    /// what it was at their end.
+    Recalled(Revision),
     /// Somebody found out about an instance of which the source does not speak any more.
     Seen(Seen),
     /// An operator decided about holds, whatever their source.
@@ -214,6 +217,7 @@ impl Fold {
             News::Ruled(ruled) => self.take_ruling(&mut step, origin.actor, &ruled),
             News::Bequeathed(bequest) => self.inherit(&mut step, &origin.source, bequest),
             News::Remembered(instances) => self.remember(&mut step, &origin.source, instances),
+            News::Recalled(newest) => self.recall(now, newest),
             News::Seen(seen) => self.take_sign(&mut step, &origin.source, seen),
             News::Resolved(resolution) => {
                 self.resolve(&mut step, origin.actor.as_ref(), &resolution);
@@ -381,6 +385,7 @@ fn note_differences(
             key: key.clone(),
             id: touched.id.clone(),
             before: before.cloned(),
+            after: after.cloned(),
         });
     }
 }

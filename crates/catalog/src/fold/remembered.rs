@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use portolan_model::{Change, Instance, Origin, SourceId};
+use portolan_model::{Change, Instance, Origin, Revision, RevisionClock, SourceId, Timestamp};
 
 use super::{Fold, Step, share::owned_by};
+use crate::Journal;
 
 /// Why a source is stale that has not spoken to this process yet.
 const REASON: &str = "not heard from since the program started; this is what it said before";
@@ -42,5 +43,16 @@ impl Fold {
         if is_unheard {
             self.stale(step, origin, REASON.into());
         }
+    }
+
+    /// Goes on where the journals of processes before this one end: above their revisions.
+    pub(super) fn recall(&mut self, now: Timestamp, newest: Revision) {
+        if newest >= self.catalog.revision {
+            let reached = self.clock.next(now).max(newest);
+            self.clock = RevisionClock::new(reached);
+            self.catalog.revision = self.clock.next(now);
+        }
+        // How this process came to know what the one before it knew is no part of history.
+        self.catalog.journal = Journal::new(self.catalog.revision);
     }
 }

@@ -826,7 +826,7 @@ proptest! {
                 | News::Judged(_)
                 | News::Ruled(_)
                 | News::Bequeathed(_)
-                | News::Remembered(_)
+                | News::Remembered(_) | News::Recalled(_)
                 | News::Seen(_)
                 | News::Resolved(_) => false,
                 News::Replaced => { replaced = true; false }

@@ -32,6 +32,7 @@ fn show(batch: &[Arrival]) -> Vec<String> {
             | News::Ruled(_)
             | News::Bequeathed(_)
             | News::Remembered(_)
+            | News::Recalled(_)
             | News::Seen(_)
             | News::Resolved(_)) => format!("{other:?}"),
         };

@@ -27,6 +27,7 @@ pub(crate) use http1::exchange as over_http1;
 pub(crate) use http2::exchange as over_http2;
 
 use crate::{
+    answer,
     connection::Connection,
     responder::{RequestBody, Responder},
     tally::Tally,
@@ -118,6 +119,7 @@ impl Attempt<'_, '_> {
 
     /// Lets policies look at the answer's head on its way back.
     fn shape_response(&self, head: &mut ResponseHead) {
+        answer::date(head, &self.worker.shared.env);
         self.chain.response(self.exchange, head);
     }
 

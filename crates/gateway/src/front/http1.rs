@@ -9,7 +9,7 @@ use std::{
 
 use portolan_model::Cause;
 use portolan_policy::{Exchange, Fault};
-use portolan_runtime::Alarm;
+use portolan_runtime::{Alarm, Env};
 use portolan_wire::{
     h1::{
         BodyDecoder, Framing, HeadLimits, Parsed, Persistence, Refusal, RequestInfo, Wanted,
@@ -244,7 +244,14 @@ async fn answer_one(
     if let Some(refusal) = over_the_limit(&info, connection) {
         let fault = Fault::new(refusal.cause, refusal.detail);
         tally.failed(&fault);
-        tell(&mut responder, &fault, exchange, (&mut tally, alarm)).await;
+        tell(
+            &mut responder,
+            &fault,
+            exchange,
+            (&mut tally, alarm),
+            &worker.shared.env,
+        )
+        .await;
         return Answered::Broken;
     }
     let request = RequestShape {
@@ -312,6 +319,7 @@ async fn refuse(
         &fault,
         exchange,
         (&mut tally, alarm),
+        &worker.shared.env,
     )
     .await;
 }
@@ -321,12 +329,13 @@ async fn tell(
     fault: &Fault,
     exchange: &Exchange,
     (tally, alarm): (&mut Tally, &Alarm),
+    env: &Env,
 ) {
     if let Responder::Link(responder) = responder {
         responder.keep = false;
     }
     let reply = answer::of_fault(fault, None, &exchange.request_id);
-    let head = answer::head_of(&reply);
+    let head = answer::head_of(&reply, env);
     tally.answered(head.status);
     let length = reply.body.len() as u64;
     let shape = Shape {

@@ -8,6 +8,7 @@ mod foreign;
 mod gates;
 mod listener;
 mod names;
+mod parts;
 mod ports;
 mod probing;
 mod signed;
@@ -16,32 +17,25 @@ mod updates;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use portolan_admin::{Admin, Readiness, Status, silent_sources};
-use portolan_catalog::{Inbox, InboxHub, Pulses, SAMPLING, Turn, Witness};
+use portolan_admin::{Readiness, Status, silent_sources};
+use portolan_catalog::{InboxHub, Pulses, SAMPLING, Turn, Witness};
 use portolan_config::Plan;
 use portolan_ledger::Ledger;
 use portolan_model::{NodeId, Revision, SourceId};
-use portolan_registry::{
-    Desk, Orders, Parts as RegistryParts, Reader, Registry, Stored,
-    core::Bounds,
-    front::native::{Native, Parts as NativeParts},
-    watch::Hub,
-};
+use portolan_registry::{Reader, Registry, Stored, watch::Hub};
 use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
 use portolan_snapshot::View;
 use portolan_telemetry::{AccessLog, Meters};
-use portolan_wire::serve::{Handler, Hosts};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use foreign::Fronts;
 use gates::Gates;
-use listener::{Listener, Wanted};
+use listener::Listener;
 use names::Names;
 use ports::{Asker, Metrics, Published, Verdicts, links};
 use probing::Probing;
-use signed::Signed;
 
-use crate::{memory::Memory, store::Store};
+use crate::{history::History, memory::Memory, store::Store};
 
 /// The source that our own instances are of.
 const REGISTRY: &str = "registry";
@@ -107,12 +101,13 @@ pub(crate) struct Control {
     /// Ends watches.
     drain: Drain,
     memory: Memory,
+    history: History,
     _tasks: Vec<Task>,
 }
 
 impl Control {
     /// The registry and all that serves it, with no listener open yet.
-    pub(crate) fn new(parts: ControlParts<'_>) -> Self {
+    pub(crate) fn new(given: ControlParts<'_>) -> Self {
         let ControlParts {
             env,
             plan,
@@ -124,14 +119,15 @@ impl Control {
             access,
             store,
             stored,
-        } = parts;
+        } = given;
         let reader: Arc<dyn Reader> = Arc::new(Published(view.clone()));
         let memory = Memory::new(&env, &view, hub.recollection(), store.opened());
-        let kept = (
-            hub.open(&SourceId::new(REGISTRY), Turn::First),
-            Arc::clone(&reader),
-        );
-        let (registry, desk, orders) = registry(&env, &plan, witness, kept, stored);
+        let history = History::new(&env, &view, hub.recollection(), store.opened());
+        let inbox = hub.open(&SourceId::new(REGISTRY), Turn::First);
+        let kept = (inbox, Arc::clone(&reader));
+        let (registry, desk, orders) = parts::registry(&env, &plan, witness, kept, stored);
+        let archive = Arc::new(history.archive(&view, store.opened()));
+        let registry = registry.with_journal(history.stored(), archive);
         let (watches, watching) = Hub::new(&*reader);
         let bench = Arc::new(Verdicts(hub.open(&SourceId::new(CHECKS), Turn::Fair)));
         let probing = Probing::new(&plan);
@@ -143,21 +139,14 @@ impl Control {
         let checks = (&found, &probing);
         let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
         let names = Names::new((&env, &view), &plan, fronts.consul(), &registry);
-        let native = Native::new(NativeParts {
-            registry: registry.clone(),
-            hub: watches,
-            checks: found,
-            pulses: hub.pulses(),
-            links: links(gateway.subscribe()),
-            drain: drain.watch(),
-            env: env.clone(),
-        });
+        let around = (links(gateway.subscribe()), drain.watch());
+        let native = parts::native(&registry, (watches, found), hub.pulses(), around, &env);
         let (readiness, (asker, reloads)) = (Readiness::default(), mpsc::channel(RELOADS_MAX));
         let told = ((store.condition(), ledger.clone()), gates.access().clone());
         let counted = (told, hub.pulses(), names.meters());
         let metrics = Metrics::new((&env, &view), meters, access, counted);
         let api = gates.api(Arc::new(native));
-        let admin = admin((&view, &readiness), (metrics, api), Asker(asker), &store);
+        let admin = parts::admin((&view, &readiness), (metrics, api), Asker(asker), &store);
         let tasks = vec![
             env.spawn("pulses", sample(hub.pulses(), env.clone())),
             ledger_task,
@@ -167,7 +156,7 @@ impl Control {
             env.spawn("consul", keeper.run()),
         ];
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
-        let admin = names.over_https(signed(&gates, admin, &node));
+        let admin = names.over_https(parts::signed(&gates, admin, &node));
         Self {
             admin: Listener::new("admin", admin, env.clone()),
             status: Listener::new("status", status, env.clone()),
@@ -186,15 +175,22 @@ impl Control {
             reloads,
             drain,
             memory,
+            history,
         }
     }
 
-    /// Begins to keep what sources say, and waits until the catalogue has what they said
-    /// before. Their inboxes must be open.
+    /// Begins to keep what sources say and what happens, and waits until the catalogue has what
+    /// there was before. The sources' inboxes must be open.
     pub(crate) async fn remember(&mut self) {
         self.memory.begin();
         if self.store.ledger().is_some() {
             self.memory.wait().await;
+        }
+        if let Some(journaled) = self.store.take_journaled() {
+            // A registry that has ended ends with the program.
+            let _adopted = self.registry.caught_up().await;
+            let source = SourceId::new(REGISTRY);
+            self.history.begin(journaled, &source).await;
         }
     }
 
@@ -211,7 +207,7 @@ impl Control {
         if self.store.ledger().is_some() {
             self.read_tokens().await;
         }
-        let (admin, status) = wanted(plan);
+        let (admin, status) = parts::wanted(plan);
         self.admin.follow(Some(admin), sockets)?;
         self.status.follow(status, sockets)?;
         self.fronts.follow(&plan.registry, sockets);
@@ -233,8 +229,8 @@ impl Control {
         self.probing.apply(plan);
         self.gates.follow(plan);
         // A registry that has ended ends with the program.
-        let _ended = self.registry.rebound(bounds(plan)).await;
-        let (admin, status) = wanted(plan);
+        let _ended = self.registry.rebound(parts::bounds(plan)).await;
+        let (admin, status) = parts::wanted(plan);
         for (listener, wanted) in [(&mut self.admin, Some(admin)), (&mut self.status, status)] {
             if let Err(error) = listener.follow(wanted, sockets) {
                 tracing::error!(
@@ -326,70 +322,5 @@ impl Control {
         let [eureka, consul] = self.fronts.listeners();
         let names = self.names.listener();
         [&mut self.admin, &mut self.status, eureka, consul, names]
-    }
-}
-
-/// The registry, with what it is bound by.
-fn registry(
-    env: &Env,
-    plan: &Plan,
-    witness: Arc<dyn Witness>,
-    (inbox, reader): (Inbox, Arc<dyn Reader>),
-    stored: Option<Stored>,
-) -> (Registry, Desk, Orders) {
-    Registry::new(RegistryParts {
-        env: env.clone(),
-        inbox,
-        bounds: bounds(plan),
-        witness,
-        reader,
-        stored,
-    })
-}
-
-/// The admin API, with the native front under it.
-fn admin(
-    (view, readiness): (&View, &Readiness),
-    (metrics, registry): (Metrics, impl Handler + 'static),
-    asker: Asker,
-    store: &Store,
-) -> Admin {
-    Admin::new(portolan_admin::Parts {
-        view: view.clone(),
-        readiness: readiness.clone(),
-        metrics: Arc::new(metrics),
-        reload: Arc::new(asker),
-        backup: Arc::new(store.backups()),
-        registry: Arc::new(registry),
-    })
-}
-
-/// The admin API behind its gate, its answers signed.
-fn signed(gates: &Gates, admin: Admin, node: &NodeId) -> Arc<dyn Handler> {
-    Arc::new(Signed::new(Arc::new(gates.admin(Arc::new(admin))), node))
-}
-
-/// What a plan asks of the control listeners: admin, and status if it is wanted.
-fn wanted(plan: &Plan) -> (Wanted, Option<Wanted>) {
-    let admin = Wanted {
-        address: plan.admin.address,
-        hosts: Hosts::Named(plan.admin.hosts.clone()),
-        security: Some(plan.admin.security.clone()),
-    };
-    let status = plan.status.as_ref().map(|status| Wanted {
-        address: status.address,
-        hosts: Hosts::Any,
-        security: None,
-    });
-    (admin, status)
-}
-
-fn bounds(plan: &Plan) -> Bounds {
-    let registry = &plan.registry;
-    Bounds {
-        ttl_default: registry.ttl_default,
-        ttl_min: registry.ttl_min,
-        ttl_max: registry.ttl_max,
-        instances_max: registry.instances_max.get(),
     }
 }

@@ -12,6 +12,8 @@ use crate::store;
 /// How long a hand-over waits for answers that have begun: longer than whoever connected just
 /// before has to ask.
 const SETTLING: Duration = Duration::from_millis(800);
+/// How long the journal's last lines may take to be stored.
+const WRITING: Duration = Duration::from_secs(2);
 
 impl Control {
     /// Reads tokens from the store, if there is one: without, those of the configuration count.
@@ -85,6 +87,11 @@ impl Control {
 
     /// Closes the store, with everything in it that anybody was told.
     pub(super) async fn close_store(&mut self) {
+        let published = self.view.snapshot().revision();
+        let journal = self.history.caught_up(published);
+        if self.env.timeout(WRITING, journal).await.is_err() {
+            tracing::warn!("the journal's last lines are not stored: the store is slow");
+        }
         self.ledger.attach(None).await;
         self.store.close().await;
     }

@@ -38,7 +38,7 @@ pub(super) struct Checker {
 
 impl Checker {
     /// The compiled matches of a route; `None`, and problems, if it must be left out.
-    pub(super) fn check<T>(&mut self, entry: &Entry<T>) -> Option<Vec<Tests>> {
+    pub(super) fn check(&mut self, entry: &Entry<()>) -> Option<Vec<Tests>> {
         let before = self.problems.len();
         let mut report = |problem| {
             self.problems.push(RouteProblem {
@@ -78,7 +78,7 @@ impl Checker {
     }
 
     /// Counts a route's rules and regular expressions unless they are too many.
-    fn count<T>(&mut self, entry: &Entry<T>, matches: &[Tests]) -> Result<(), Problem> {
+    fn count(&mut self, entry: &Entry<()>, matches: &[Tests]) -> Result<(), Problem> {
         let rules = self.rules + matches.len() * entry.hosts.len().max(1);
         if rules > RULES_MAX {
             let message = format!("the routes have over {RULES_MAX} pairs of host and match");
@@ -130,7 +130,7 @@ fn check_host(host: &HostMatch) -> Result<(), String> {
     Ok(())
 }
 
-fn compile_match<T>(entry: &Entry<T>, condition: &Match) -> Result<Tests, Vec<Complaint>> {
+fn compile_match(entry: &Entry<()>, condition: &Match) -> Result<Tests, Vec<Complaint>> {
     let path = PathTest::compile(&condition.path)
         .map_err(|reason| (format!("/{}", path_word(&condition.path)), reason));
     let conditions = Conditions::compile(&entry.listeners, condition);

@@ -41,8 +41,8 @@ impl<'a> Asked<'a> {
 }
 
 /// Reports rules that ask for the same as an earlier one.
-pub(super) fn report_shadowed<T>(
-    entries: &[Entry<T>],
+pub(super) fn report_shadowed(
+    entries: &[Entry<()>],
     drafts: &[Draft<'_>],
     problems: &mut Vec<RouteProblem>,
 ) {
@@ -73,7 +73,7 @@ fn meet(a: &[Name], b: &[Name]) -> bool {
     a.is_empty() || b.is_empty() || a.iter().any(|name| b.contains(name))
 }
 
-fn shadowed<T>(entry: &Entry<T>, draft: &Draft<'_>, first: &Entry<T>) -> RouteProblem {
+fn shadowed(entry: &Entry<()>, draft: &Draft<'_>, first: &Entry<()>) -> RouteProblem {
     let mut message = if entry.name == first.name {
         "an earlier match of this route asks for the same".to_owned()
     } else {

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    EMPTY, EMPTY_BIT, Hashed, Index, Slot, Span, TABLE, Table, hash_segment,
+    EMPTY, EMPTY_BIT, GROUP, Hashed, Index, Slot, Span, TABLE, Table, hash_segment,
     node::{Draft, WORD, address, set_capture},
 };
+
+/// Half of the places are taken at most: probing stays within a group or two, and the index
+/// within the nearer caches.
+const PLACES_PER_NODE: usize = 2;
 
 /// One word of a path condition, in the order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,41 +49,41 @@ struct Branch<'a> {
 
 impl Span {
     /// Takes in the next rule. Those of one place follow each other in the order.
-    fn take(&mut self, rule: u32, is_plain: bool) {
+    fn take(&mut self, rule: u32, plain: Option<u32>) {
         if self.rules == 0 {
             self.start = rule;
         }
         self.rules = rule + 1 - self.start;
-        self.is_plain = is_plain && self.rules == 1;
+        self.plain = plain.filter(|_| self.rules == 1);
     }
 }
 
 impl<'a> Builder<'a> {
     /// Puts in a rule by path. `host` is a whole host, a suffix with its dot, or any;
-    /// `is_plain` says that the rule asks for nothing else.
+    /// `plain` is the rule's entry if it asks for nothing else.
     pub(crate) fn insert(
         &mut self,
         rule: u32,
         host: Option<&'a str>,
         path: &[Token<'a>],
-        is_plain: bool,
+        plain: Option<u32>,
     ) {
         let mut branch = &mut self.host(host).root;
         for token in path {
             branch = match token {
                 Token::Literal(text) => branch.children.entry(text).or_default(),
                 Token::Capture => branch.capture.get_or_insert_default(),
-                Token::End => return branch.here.take(rule, is_plain),
-                Token::Prefix => return branch.open.take(rule, is_plain),
+                Token::End => return branch.here.take(rule, plain),
+                Token::Prefix => return branch.open.take(rule, plain),
                 // What it captures begins with a slash, which somebody has to look for.
-                Token::Rest => return branch.open.take(rule, false),
+                Token::Rest => return branch.open.take(rule, None),
             };
         }
     }
 
     /// Puts in a rule by regular expression.
     pub(crate) fn insert_regex(&mut self, rule: u32, host: Option<&'a str>) {
-        self.host(host).regexes.take(rule, false);
+        self.host(host).regexes.take(rule, None);
     }
 
     fn host(&mut self, host: Option<&'a str>) -> &mut Host<'a> {
@@ -229,20 +233,24 @@ impl Packer {
     }
 
     fn index(&self) -> Index {
-        // Half of the places are taken at most, so that probing stays short.
-        let mut places = vec![EMPTY; self.hashed.len() * 2 + 1];
+        let begins = self.hashed.len() * PLACES_PER_NODE + 1;
+        let mut places = vec![EMPTY; begins + GROUP];
         // Less than half of 2^32: the highest bit of an entry is that of empty places.
         let addresses = (self.nodes.len() / WORD).max(1).next_power_of_two();
         let address_bits = address(addresses - 1) & !EMPTY_BIT;
         for (hashed, slot) in &self.hashed {
-            let mut place = hashed.place(places.len());
-            while places[place] != EMPTY {
-                place = (place + 1) % places.len();
+            let begin = hashed.place(begins);
+            let free = places[begin..].iter().position(|entry| *entry == EMPTY);
+            // The last group is always empty.
+            let place = begin + free.unwrap_or_default();
+            if place + GROUP >= places.len() {
+                places.resize(place + GROUP + 1, EMPTY);
             }
             places[place] = hashed.tag & !address_bits & !EMPTY_BIT | slot;
         }
         Index {
             places: places.into(),
+            begins,
             address_bits,
         }
     }

@@ -73,9 +73,9 @@ impl Draft<'_> {
                 continue;
             }
             flags |= field as u8;
-            if span.is_plain {
+            if let Some(entry) = span.plain {
                 flags |= (field as u8) << PLAIN_SHIFT;
-                fields.push(span.start);
+                fields.push(entry);
             } else {
                 fields.push(address(spans.len()));
                 spans.push(span);

@@ -16,7 +16,7 @@ fn table(paths: usize) -> Table {
             Token::Literal(service),
             Token::Prefix,
         ];
-        builder.insert(rule, Some("shop.example"), &path, true);
+        builder.insert(rule, Some("shop.example"), &path, Some(rule));
     }
     builder.finish()
 }
@@ -30,8 +30,8 @@ fn probes(table: &Table) -> (usize, usize, usize) {
             continue;
         }
         let node = table.node(entry & table.index.address_bits);
-        let ideal = hash_segment(node.parent(), node.label()).place(places.len());
-        let looked = (place + places.len() - ideal) % places.len() + 1;
+        let ideal = hash_segment(node.parent(), node.label()).place(table.index.begins);
+        let looked = place - ideal + 1;
         all = (all.0 + 1, all.1 + looked, all.2.max(looked));
     }
     all
@@ -67,7 +67,7 @@ fn walk_visits_each_node_at_most_once() {
             .map(|bit| words[(number >> bit & 1) as usize])
             .collect();
         path.push(Token::End);
-        builder.insert(number, None, &path, true);
+        builder.insert(number, None, &path, Some(number));
     }
     let table = builder.finish();
     let mut stops = 0;

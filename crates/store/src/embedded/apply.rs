@@ -20,6 +20,8 @@ pub(super) struct Group<'a, 't> {
     pub(super) tables: &'a mut Tables<'t>,
     /// What it says is only right if the transaction is committed.
     pub(super) log: &'a mut FactLog,
+    /// The bytes of the journal's lines; only right if the transaction is committed.
+    pub(super) journal_bytes: &'a mut u64,
     /// The highest revision that was handed out so far.
     pub(super) revision: Revision,
     /// The one that is stored.
@@ -72,7 +74,11 @@ impl Group<'_, '_> {
         }
         for line in &batch.lines {
             let entry = (line.at.as_millis(), &*line.text);
-            self.tables.journal.insert(line.revision.as_u64(), entry)?;
+            let journal = &mut self.tables.journal;
+            let replaced = journal.insert(line.revision.as_u64(), entry)?;
+            let replaced = replaced.map_or(0, |entry| entry.value().1.len() as u64);
+            *self.journal_bytes =
+                (*self.journal_bytes + line.text.len() as u64).saturating_sub(replaced);
         }
         self.revision = self.revision.max(batch.revision.unwrap_or(Revision::FIRST));
         Ok(())
@@ -80,19 +86,22 @@ impl Group<'_, '_> {
 
     /// Forgets the oldest lines of the journal that are too many or too old.
     fn forget(&mut self, newest: Timestamp, limit: usize) -> Result<(), Error> {
-        let Retention { lines, age } = self.journal;
+        let Retention { lines, bytes, age } = self.journal;
         for _ in 0..limit {
-            let is_old = match self.tables.journal.first()? {
+            let (at, size) = match self.tables.journal.first()? {
                 Some((_, entry)) => {
-                    let at = Timestamp::from_millis(entry.value().0);
-                    newest.since(at) > age
+                    let (at, text) = entry.value();
+                    (Timestamp::from_millis(at), text.len() as u64)
                 }
-                None => false,
+                None => break,
             };
-            if !is_old && self.tables.journal.len()? <= lines {
+            let is_too_much = *self.journal_bytes > bytes.as_bytes();
+            let is_old = newest.since(at) > age;
+            if !is_old && !is_too_much && self.tables.journal.len()? <= lines {
                 break;
             }
             self.tables.journal.pop_first()?;
+            *self.journal_bytes = self.journal_bytes.saturating_sub(size);
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ pub(super) struct Committer {
     stored: Revision,
     journal: Retention,
     log: FactLog,
+    journal_bytes: u64,
     condition: watch::Sender<Condition>,
     /// Why commits fail.
     failure: Option<StoreError>,
@@ -51,7 +52,12 @@ impl Committer {
         mut disk: Box<dyn Disk>,
         journal: Retention,
     ) -> Result<(Self, Start, watch::Receiver<Condition>), StoreError> {
-        let (opening, revision, log) = open(&mut *disk)?;
+        let Opened {
+            opening,
+            revision,
+            log,
+            journal_bytes,
+        } = open(&mut *disk)?;
         let start = match (opening.is_new, opening.was_in_use) {
             (true, _) => Start::New,
             (false, true) => Start::Recovered { revision },
@@ -66,6 +72,7 @@ impl Committer {
             stored: revision,
             journal,
             log,
+            journal_bytes,
             condition,
             failure: None,
             retry_at: None,
@@ -165,6 +172,7 @@ impl Committer {
         let mut group = Group {
             tables: &mut tables,
             log: &mut self.log,
+            journal_bytes: &mut self.journal_bytes,
             revision: self.revision,
             stored: self.stored,
             journal: self.journal,
@@ -207,10 +215,15 @@ impl Committer {
     }
 
     fn reopen(&mut self) -> Result<(), StoreError> {
-        let (opening, revision, log) = open(&mut *self.disk)?;
+        let Opened {
+            opening,
+            revision,
+            log,
+            journal_bytes,
+        } = open(&mut *self.disk)?;
         self.revision = self.revision.max(revision);
         self.stored = revision;
-        self.log = log;
+        (self.log, self.journal_bytes) = (log, journal_bytes);
         self.slot.replace(Ok(opening.database));
         Ok(())
     }
@@ -224,15 +237,31 @@ impl Committer {
     }
 }
 
-fn open(disk: &mut dyn Disk) -> Result<(Opening, Revision, FactLog), StoreError> {
+/// A database, and what the committer has to know of it.
+struct Opened {
+    opening: Opening,
+    revision: Revision,
+    log: FactLog,
+    journal_bytes: u64,
+}
+
+fn open(disk: &mut dyn Disk) -> Result<Opened, StoreError> {
     let opened = disk.open();
     let path = disk.path();
     let opening = opened.map_err(|error| StoreError::of_engine(path, error))?;
     format::bring_up(&opening.database, path)?;
-    let look = || -> Result<(Revision, FactLog), redb::Error> {
+    let look = || -> Result<_, redb::Error> {
         let transaction = opening.database.begin_read()?;
-        Ok((read::revision(&transaction)?, FactLog::read(&transaction)?))
+        let revision = read::revision(&transaction)?;
+        let log = FactLog::read(&transaction)?;
+        Ok((revision, log, read::journal_bytes(&transaction)?))
     };
-    let (revision, log) = look().map_err(|error| StoreError::of_engine(path, error))?;
-    Ok((opening, revision, log))
+    let (revision, log, journal_bytes) =
+        look().map_err(|error| StoreError::of_engine(path, error))?;
+    Ok(Opened {
+        opening,
+        revision,
+        log,
+        journal_bytes,
+    })
 }

@@ -45,8 +45,8 @@ use queue::{Done, Job, Moment, Queue, Work};
 use slot::Slot;
 
 use crate::{
-    Batch, Condition, Facts, Later, Ledger, LedgerKey, Loaded, Outcome, Page, Record, Span,
-    StoreError, Transaction, ledger,
+    Batch, Condition, Facts, JOURNAL_TAIL_MAX, JournalLine, Later, Ledger, LedgerKey, Loaded,
+    Outcome, Page, Record, Span, StoreError, Transaction, ledger,
 };
 
 /// How much of the journal is kept; the stricter of the two counts.
@@ -54,6 +54,9 @@ use crate::{
 pub struct Retention {
     /// Most lines.
     pub lines: u64,
+    /// Most bytes of all lines. For each line that is written a few of the oldest go at most,
+    /// so that many small ones may be in the way of a large one for a while.
+    pub bytes: ByteSize,
     /// Lines are forgotten when they are older than the newest one by so much.
     pub age: Duration,
 }
@@ -61,7 +64,8 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self {
-            lines: 100_000,
+            lines: JOURNAL_TAIL_MAX as u64,
+            bytes: ByteSize::from_bytes(32 << 20),
             age: Duration::from_hours(7 * 24),
         }
     }
@@ -223,6 +227,13 @@ impl Facts for Embedded {
     fn load(&self) -> Later<Loaded> {
         let path = self.0.path.clone();
         self.read_with(move |transaction| read::load(transaction, &path))
+    }
+
+    fn journal(&self) -> Later<Vec<JournalLine>> {
+        let path = self.0.path.clone();
+        self.read_with(move |transaction| {
+            read::tail(transaction).map_err(|error| StoreError::of_engine(&path, error))
+        })
     }
 
     fn condition(&self) -> watch::Receiver<Condition> {

@@ -22,7 +22,7 @@ pub(super) fn load(transaction: &ReadTransaction, path: &Path) -> Result<Loaded,
     }
     Ok(Loaded {
         facts,
-        journal: tail(transaction).map_err(engine)?,
+        journaled: journaled(transaction).map_err(engine)?,
         revision: revision(transaction).map_err(engine)?,
     })
 }
@@ -44,7 +44,8 @@ fn raw_facts(transaction: &ReadTransaction) -> Result<Vec<(Bytes, Bytes)>, Error
     Ok(facts)
 }
 
-fn tail(transaction: &ReadTransaction) -> Result<Vec<JournalLine>, Error> {
+/// The journal's latest lines, oldest first.
+pub(super) fn tail(transaction: &ReadTransaction) -> Result<Vec<JournalLine>, Error> {
     let mut lines = Vec::new();
     let table = transaction.open_table(JOURNAL)?;
     for row in table.iter()?.rev().take(JOURNAL_TAIL_MAX) {
@@ -58,6 +59,23 @@ fn tail(transaction: &ReadTransaction) -> Result<Vec<JournalLine>, Error> {
     }
     lines.reverse();
     Ok(lines)
+}
+
+fn journaled(transaction: &ReadTransaction) -> Result<Revision, Error> {
+    let table = transaction.open_table(JOURNAL)?;
+    let last = table.last()?;
+    Ok(last.map_or(Revision::FIRST, |(revision, _)| {
+        Revision::from_u64(revision.value())
+    }))
+}
+
+/// The bytes of all lines of the journal.
+pub(super) fn journal_bytes(transaction: &ReadTransaction) -> Result<u64, Error> {
+    let mut bytes = 0;
+    for row in transaction.open_table(JOURNAL)?.iter()? {
+        bytes += row?.1.value().1.len() as u64;
+    }
+    Ok(bytes)
 }
 
 pub(super) fn revision(transaction: &ReadTransaction) -> Result<Revision, Error> {

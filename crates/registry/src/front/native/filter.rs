@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan_catalog::{Catalog, Forgotten};
+use portolan_catalog::{Catalog, Forgotten, Past};
 use portolan_dialects::native::InstanceView;
 use portolan_expression::cel::{BadProgram, Budget, Program, Unanswered};
 use portolan_model::{Health, Instance, Revision, Timestamp};
@@ -10,6 +10,7 @@ use portolan_wire::serve::Query;
 use serde_json::Value;
 
 use super::Refusal;
+use crate::Registry;
 
 /// How a parameter of a metadata pair begins.
 const METADATA: &str = "metadata.";
@@ -140,10 +141,16 @@ fn truth(text: &str) -> Result<bool, Refusal> {
     }
 }
 
-/// The revision that `at` names, as a revision or as a time; the newest if there is none.
-pub(super) fn moment(query: &Query<'_>, catalog: &Catalog) -> Result<Revision, Refusal> {
+/// The revision that `at` names, as a revision or as a time, with what was stored if memory
+/// does not reach back that far; the newest if there is none.
+pub(super) async fn moment(
+    query: &Query<'_>,
+    registry: &Registry,
+    catalog: &Catalog,
+) -> Result<(Revision, Option<Arc<Past>>), Refusal> {
+    let journal = catalog.journal();
     let Some(text) = query.find("at") else {
-        return Ok(catalog.revision());
+        return Ok((catalog.revision(), None));
     };
     if let Ok(number) = text.parse() {
         let revision = Revision::from_u64(number);
@@ -151,16 +158,25 @@ pub(super) fn moment(query: &Query<'_>, catalog: &Catalog) -> Result<Revision, R
             let detail = format!("revision {revision} is yet to come");
             return Err(Refusal::malformed(detail));
         }
-        return Ok(revision);
+        let past = if revision < journal.oldest() {
+            registry.past().await
+        } else {
+            None
+        };
+        return Ok((revision, past));
     }
     let time = Timestamp::parse(text)
         .map_err(|error| Refusal::malformed(format!("`at` is a revision or a time: {error}")))?;
-    let known = catalog.journal().revision_at(time);
-    known.ok_or_else(|| {
-        let oldest = catalog.journal().oldest();
-        let detail = format!("what was at {time} is forgotten; the journal goes back to {oldest}");
-        Refusal::forgotten(detail)
-    })
+    if let Some(revision) = journal.revision_at(time) {
+        return Ok((revision, None));
+    }
+    let past = registry.past().await;
+    if let Some(revision) = past.as_ref().and_then(|past| past.revision_at(time)) {
+        return Ok((revision, past));
+    }
+    let oldest = past.map_or(journal.oldest(), |past| past.oldest());
+    let detail = format!("what was at {time} is forgotten; the journal goes back to {oldest}");
+    Err(Refusal::forgotten(detail))
 }
 
 impl From<BadProgram> for Refusal {

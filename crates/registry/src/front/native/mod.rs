@@ -120,7 +120,7 @@ impl Native {
         }
         match place {
             Place::Sources => read::sources(parts),
-            Place::Events => events::events(parts, &query),
+            Place::Events => events::events(parts, &query).await,
             Place::Watch => watch::watch(parts, &query, request.headers()).await,
             Place::Services(namespace) => read::services(parts, namespace.as_ref()),
             Place::Heartbeats => write::heartbeats(parts, request).await,

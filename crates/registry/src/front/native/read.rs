@@ -57,13 +57,13 @@ pub(super) async fn instances(
 ) -> Result<Response, Refusal> {
     let filter = Filter::parse(query, &["at"])?;
     let catalog = parts.registry.reader().catalog();
-    let revision = filter::moment(query, &catalog)?;
+    let (revision, past) = filter::moment(query, &parts.registry, &catalog).await?;
     let service = catalog.service(key);
     let instances = match service {
         Some(service) if revision == catalog.revision() => service.instances.clone(),
         None if revision == catalog.revision() => return Err(Refusal::service_unknown(key)),
         // A service that is forgotten today may have had some.
-        Some(_) | None => catalog.instances_at(key, revision)?,
+        Some(_) | None => catalog.instances_before(key, revision, past.as_deref())?,
     };
     let chosen = filter.choose(&instances).await?;
     Ok(listed(parts, revision, &chosen))

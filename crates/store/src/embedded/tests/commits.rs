@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use portolan_model::Revision;
+use portolan_model::{ByteSize, Revision};
 use portolan_runtime::Env;
 use portolan_testkit::Scratch;
 
 use super::{RETENTION, fact, job, key, line, moment, platter::Platter, put};
 use crate::{
-    Batch, Condition, Embedded, Facts, Ledger, Operation, Outcome, Page, RANGE_MAX, Requirement,
-    Retention, Settings, Span, Start, StoreError, Transaction,
+    Batch, Condition, Embedded, Facts, JournalLine, Ledger, Operation, Outcome, Page, RANGE_MAX,
+    Requirement, Retention, Settings, Span, Start, StoreError, Transaction,
     embedded::{
         committer::Committer,
-        disk::Disk,
         queue::{Done, Work},
     },
 };
@@ -63,7 +62,8 @@ async fn facts_come_back_after_a_restart() {
     assert_eq!(loaded, before);
     let ids = loaded.facts.iter().map(|(key, _)| key.clone());
     assert_eq!(ids.collect::<Vec<_>>(), [fact("a"), fact("c"), fact("d")]);
-    assert_eq!(loaded.journal, [line(70, 1)]);
+    assert_eq!(store.journal().await.unwrap(), [line(70, 1)]);
+    assert_eq!(loaded.journaled, Revision::from_u64(70));
     assert_eq!(loaded.revision, Revision::from_u64(70));
 }
 
@@ -126,8 +126,8 @@ fn the_journal_keeps_so_many_lines_and_forgets_the_old() {
     };
     let kept = |committer: &Committer| {
         let transaction = committer.slot().begin_read().unwrap();
-        let loaded = crate::embedded::read::load(&transaction, disk.path()).unwrap();
-        let revisions = loaded.journal.iter().map(|line| line.revision.as_u64());
+        let lines = crate::embedded::read::tail(&transaction).unwrap();
+        let revisions = lines.iter().map(|line| line.revision.as_u64());
         revisions.collect::<Vec<_>>()
     };
     for revision in 1..=RETENTION.lines {
@@ -139,6 +139,37 @@ fn the_journal_keeps_so_many_lines_and_forgets_the_old() {
     write(&mut committer, 10, 101 + RETENTION.age.as_secs());
     assert_eq!(kept(&committer), [9, 10]);
     disk.lose_power();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_journal_keeps_so_many_bytes_over_a_restart() {
+    let (scratch, env) = (Scratch::new(), Env::virtual_time(1));
+    let mut settings = Settings::of(scratch.path().join("store"));
+    let of = |revision, bytes| {
+        let mut batch = Batch::new();
+        batch.write(JournalLine {
+            text: vec![b'x'; bytes].into(),
+            ..line(revision, 1)
+        });
+        batch
+    };
+    settings.journal.bytes = ByteSize::from_bytes(100);
+    let kept = async |store: &Embedded| {
+        let lines = store.journal().await.unwrap();
+        let revisions = lines.iter().map(|line| line.revision.as_u64());
+        revisions.collect::<Vec<_>>()
+    };
+    let (store, _) = Embedded::open(&env, settings.clone()).unwrap();
+    for revision in 1..=4 {
+        store.commit(of(revision, 25)).await.unwrap();
+    }
+    // One that is written again counts once.
+    store.commit(of(4, 25)).await.unwrap();
+    assert_eq!(kept(&store).await, [1, 2, 3, 4]);
+    store.close().await;
+    let (store, _) = Embedded::open(&env, settings).unwrap();
+    store.commit(of(5, 1)).await.unwrap();
+    assert_eq!(kept(&store).await, [2, 3, 4, 5]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,6 +185,7 @@ async fn a_stricter_retention_takes_effect_a_little_at_a_time() {
     store.close().await;
     settings.journal = Retention {
         lines: 10,
+        bytes: ByteSize::from_bytes(1 << 20),
         age: Duration::from_secs(1),
     };
     let (store, _) = Embedded::open(&env, settings).unwrap();
@@ -161,7 +193,7 @@ async fn a_stricter_retention_takes_effect_a_little_at_a_time() {
         let mut batch = Batch::new();
         batch.write(line(revision, 1));
         store.commit(batch).await.unwrap();
-        assert_eq!(store.load().await.unwrap().journal.len(), left);
+        assert_eq!(store.journal().await.unwrap().len(), left);
     }
 }
 
@@ -323,6 +355,6 @@ async fn a_new_store_is_healthy() {
     assert_eq!(*store.condition().borrow(), Condition::Healthy);
     assert_eq!(store.condition().borrow().as_str(), "healthy");
     let loaded = store.load().await.unwrap();
-    assert!(loaded.facts.is_empty() && loaded.journal.is_empty());
+    assert!(loaded.facts.is_empty() && store.journal().await.unwrap().is_empty());
     assert_eq!(loaded.revision, Revision::FIRST);
 }

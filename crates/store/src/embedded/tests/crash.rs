@@ -53,8 +53,8 @@ impl Expected {
         let page = read::page(&transaction, &span).unwrap();
         Ok(Self {
             facts: loaded.facts.into_iter().collect(),
-            journal: loaded
-                .journal
+            journal: read::tail(&transaction)
+                .unwrap()
                 .iter()
                 .map(|line| (line.revision.as_u64(), line.at))
                 .collect(),

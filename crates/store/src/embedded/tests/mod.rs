@@ -10,7 +10,7 @@ mod platter;
 use std::{sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use portolan_model::{InstanceId, Name, Revision, ServiceKey, Timestamp};
+use portolan_model::{ByteSize, InstanceId, Name, Revision, ServiceKey, Timestamp};
 use portolan_runtime::Env;
 use tokio::sync::oneshot;
 
@@ -24,6 +24,7 @@ type Reply = oneshot::Receiver<Result<Done, StoreError>>;
 
 const RETENTION: Retention = Retention {
     lines: 8,
+    bytes: ByteSize::from_bytes(1 << 20),
     age: Duration::from_mins(1),
 };
 

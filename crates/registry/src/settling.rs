@@ -1,0 +1,64 @@
+//! When callers are answered: once what they did is visible and would survive a crash.
+
+use std::sync::Arc;
+
+use portolan_catalog::Past;
+use portolan_model::Revision;
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    Archive, Registry, RegistryError,
+    command::{Command, Reply},
+    core::Answer,
+};
+
+impl Registry {
+    /// Answers what is stored only once the journal is, too. The watch tells until which
+    /// revision that is; whoever stores it must not leave it behind for good.
+    #[must_use]
+    pub fn with_journal(
+        mut self,
+        stored: watch::Receiver<Revision>,
+        archive: Arc<dyn Archive>,
+    ) -> Self {
+        self.journal = Some(stored);
+        self.archive = Some(archive);
+        self
+    }
+
+    /// What was stored of the journal; none if nothing is.
+    pub(crate) async fn past(&self) -> Option<Arc<Past>> {
+        self.archive.as_ref()?.past().await
+    }
+
+    /// Resolves when all that the registry has taken in by now is visible.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`].
+    pub async fn caught_up(&self) -> Result<(), RegistryError> {
+        let (reply, ticket) = oneshot::channel();
+        let sent = self.commands.send(Command::CatchUp(reply)).await;
+        sent.map_err(|_| RegistryError::Stopped)?;
+        let ticket = ticket.await.map_err(|_| RegistryError::Stopped)?;
+        ticket.await.map(|_| ()).map_err(|_| RegistryError::Stopped)
+    }
+
+    /// Waits until what followed is visible, and would survive a crash.
+    pub(crate) async fn settle(&self, reply: Reply) -> Result<(Answer, Revision), RegistryError> {
+        let Some(ticket) = reply.ticket else {
+            if let Some(stored) = reply.stored {
+                stored.await?;
+            }
+            return Ok((reply.answer, self.reader.catalog().revision()));
+        };
+        let revision = ticket.await.map_err(|_| RegistryError::Stopped)?;
+        if let Some(stored) = reply.stored {
+            stored.await?;
+            if let Some(mut journal) = self.journal.clone() {
+                // Nobody stores it any more when the program ends.
+                let _ended = journal.wait_for(|stored| *stored >= revision).await.is_ok();
+            }
+        }
+        Ok((reply.answer, revision))
+    }
+}
