@@ -14,6 +14,7 @@ mod answer;
 mod cache;
 mod cursor;
 mod exchange;
+mod figures;
 mod flights;
 mod message;
 mod settings;
@@ -38,12 +39,14 @@ use tokio::sync::{Semaphore, mpsc};
 use answer::{Answer, Lifetime};
 use cache::{Bounds, Cache, Known};
 use exchange::{AskError, Exchange, Sockets};
+use figures::Counts;
 use flights::{Boarded, Flight, Flights, Landing, Outcome};
 use message::{Asked, Note, Query, REFUSED, SERVFAIL};
 use upstreams::Upstreams;
 
 use crate::{Beyond, Later, Peer, Transport};
 
+pub use figures::Figures;
 pub use settings::{Settings, near};
 
 /// What a client without EDNS can take by UDP (RFC 1035, section 4.2.1).
@@ -76,34 +79,6 @@ impl fmt::Debug for Forwarder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Forwarder").field(&self.0.settings).finish()
     }
-}
-
-#[derive(Default)]
-struct Counts {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    stale: AtomicU64,
-    failures: AtomicU64,
-    refused: AtomicU64,
-}
-
-/// How forwarding gets on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Answers from the cache.
-    pub hits: u64,
-    /// Questions that were not in the cache.
-    pub misses: u64,
-    /// Answers that had outlived their time.
-    pub stale: u64,
-    /// Questions that nobody could answer.
-    pub failures: u64,
-    /// Questions of clients that may not ask.
-    pub refused: u64,
-    /// Questions that are remembered.
-    pub entries: usize,
-    /// Recursors that answer.
-    pub recursors: usize,
 }
 
 impl Forwarder {
@@ -356,13 +331,13 @@ impl Inner {
         match answer {
             Ok(answer) => {
                 if upstreams.answered(place, now.saturating_duration_since(begin)) {
-                    tracing::info!(recursor = ?recursor, "recursor answers again");
+                    tracing::info!(address = ?recursor, "recursor answers again");
                 }
                 answer.is_final().then_some(answer)
             }
             Err(error) => {
                 if upstreams.failed(place, now) {
-                    tracing::warn!(%error, recursor = ?recursor, "recursor does not answer; left alone for a while");
+                    tracing::warn!(%error, address = ?recursor, "recursor does not answer; left alone for a while");
                 }
                 None
             }
@@ -380,7 +355,7 @@ impl Inner {
         let mut upstreams = self.upstreams();
         if upstreams.was_late(place, self.env.instant()) {
             let recursor = upstreams.address(place);
-            tracing::warn!(recursor = ?recursor, "recursor is silent; left alone for a while");
+            tracing::warn!(address = ?recursor, "recursor is silent; left alone for a while");
         }
     }
 

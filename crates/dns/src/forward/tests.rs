@@ -1,3 +1,5 @@
+//! Claims about forwarding, on virtual time and with recursors that do as they are told.
+
 use std::{collections::HashMap, net::SocketAddr};
 
 use hickory_proto::{

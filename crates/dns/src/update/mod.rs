@@ -95,7 +95,7 @@ impl Registrar {
         let verified = match verified {
             Ok(verified) => verified,
             Err(unverified) => {
-                tracing::warn!(%client, "a dynamic update is not signed as it should be");
+                tracing::warn!(peer = %client, "a dynamic update is not signed as it should be");
                 return inner.refuse(&update, unverified);
             }
         };
@@ -103,9 +103,10 @@ impl Registrar {
         let code = match done {
             Ok(()) => ResponseCode::NoError,
             Err(refusal) => {
-                let (code, reason) = (refusal.code, refusal.reason);
-                tracing::info!(%client, key = %verified.key.name(), %code, reason, "a dynamic update is not done");
-                code
+                let (status, reason) = (refusal.code, refusal.reason);
+                let actor = verified.key.name();
+                tracing::info!(peer = %client, %actor, %status, reason, "a dynamic update is not done");
+                status
             }
         };
         let answer = answer(&update, code).to_vec().ok()?;

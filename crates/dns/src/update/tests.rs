@@ -1,3 +1,5 @@
+//! Claims about updates, with a registry in memory.
+
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Mutex};
 
 use hickory_proto::{

@@ -135,9 +135,12 @@ impl Control {
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
-        let (kept, around) = ((&registry, &ledger), (&env, &gates, &node));
-        let checks = (&found, &probing);
-        let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
+        let (kept, checks, rest) = (
+            (&registry, &ledger),
+            (&found, &probing),
+            (&env, &gates, &node),
+        );
+        let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), rest);
         let names = Names::new((&env, &view), &plan, fronts.consul(), &registry);
         let around = (links(gateway.subscribe()), drain.watch());
         let native = parts::native(&registry, (watches, found), hub.pulses(), around, &env);
@@ -156,9 +159,9 @@ impl Control {
             env.spawn("consul", keeper.run()),
         ];
         let status = Arc::new(Status::new(view.clone(), readiness.clone()));
-        let admin = names.over_https(parts::signed(&gates, admin, &node));
+        let admin = parts::signed(&gates, admin, &node);
         Self {
-            admin: Listener::new("admin", admin, env.clone()),
+            admin: Listener::new("admin", names.over_https(admin), env.clone()),
             status: Listener::new("status", status, env.clone()),
             fronts,
             names,
