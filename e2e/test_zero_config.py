@@ -10,36 +10,9 @@ import subprocess
 import pytest
 
 from harness.gateway import binary
+from harness.loopback import Loopback
 from harness.processes import Program
 from harness.waiting import until
-
-
-class Network:
-    """A network namespace with nothing but loopback, held by a sleeping program."""
-
-    def __init__(self, folder) -> None:
-        self.holder = Program(["unshare", "--net", "sleep", "600"], folder / "network.log")
-        until(self._is_apart, "a network of its own")
-        self.run("ip", "link", "set", "lo", "up")
-
-    def inside(self, *command) -> list[str]:
-        return ["nsenter", "--net", "--target", str(self.holder.pid), *map(str, command)]
-
-    def run(self, *command) -> str:
-        done = subprocess.run(self.inside(*command), capture_output=True, text=True, timeout=20, check=False)
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-        return done.stdout
-
-    def curl(self, *arguments) -> str:
-        return self.run("curl", "-sS", "--max-time", "5", *arguments)
-
-    def _is_apart(self) -> bool:
-        import os
-
-        try:
-            return os.readlink(f"/proc/{self.holder.pid}/ns/net") != os.readlink("/proc/self/ns/net")
-        except OSError:
-            return False
 
 
 ORIGIN = """
@@ -57,7 +30,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 9001), Handler).serve_forever()
 
 @pytest.fixture
 def network(tmp_path, programs):
-    network = Network(tmp_path)
+    network = Loopback(tmp_path)
     programs(network.holder)
     programs(Program(network.inside("python3", "-c", ORIGIN), tmp_path / "origin.log"))
     network.gateway = programs(Program(network.inside(binary()), tmp_path / "portolan.log", cwd=tmp_path))

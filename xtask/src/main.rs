@@ -1,10 +1,11 @@
 //! The project's own tools.
 //!
 //! `tidy` executes the rules of the house as tests: sizes, floors, names, docs in
-//! step. `docs` writes the reference pages from the tables in the code. `licences`
+//! step. `api` lists what the client library hands out. `docs` writes the reference pages from the tables in the code. `licences`
 //! looks at what the dependencies demand and at what is known against them.
 
 mod advisories;
+mod api;
 mod dependencies;
 mod docs;
 mod finding;
@@ -25,6 +26,7 @@ use finding::Finding;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
   tidy       check the rules of the house (sizes, floors, names, reference pages)
+  api        write the list of the client library's public API
   docs       write the reference pages from the tables in the code
   licences   check licences of dependencies, and advisories as far as known offline
 ";
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["tidy"] => tidy::check(&root),
+        ["api"] => api::write(&root).map(|()| Vec::new()),
         ["docs"] => docs::write(&root).map(|()| Vec::new()),
         ["licences"] => dependencies::check(&root),
         _ => return usage(),

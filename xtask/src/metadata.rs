@@ -58,7 +58,12 @@ impl Metadata {
     pub(crate) fn of_workspace(root: &Path) -> Result<Self, Failure> {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
-            .args(["metadata", "--format-version=1", "--locked"])
+            .args([
+                "metadata",
+                "--format-version=1",
+                "--locked",
+                "--all-features",
+            ])
             .current_dir(root);
         cargo.arg("--filter-platform").arg(host(root)?);
         let output = run(&mut cargo)?;

@@ -188,14 +188,29 @@ impl WorkerGauges {
     /// Counts a request until the answer is dropped.
     #[must_use]
     pub fn begin(&self, slot: Slot) -> InFlight {
+        self.count_begun(slot);
+        InFlight {
+            gauges: self.clone(),
+            slot,
+        }
+    }
+
+    /// Counts a request until [`Self::count_ended`] is told of it.
+    pub fn count_begun(&self, slot: Slot) {
         if let Some(gauge) = self.table().write(slot) {
             gauge
                 .in_flight
                 .store(gauge.in_flight.load(Relaxed) + 1, Relaxed);
         }
-        InFlight {
-            gauges: self.clone(),
-            slot,
+    }
+
+    /// A request that was counted has ended.
+    pub fn count_ended(&self, slot: Slot) {
+        // After the place was given to another endpoint there is nothing to count down.
+        if let Some(gauge) = self.table().read(slot) {
+            gauge
+                .in_flight
+                .store(gauge.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
         }
     }
 
@@ -289,12 +304,7 @@ pub struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        // After the place was given to another endpoint there is nothing to count down.
-        if let Some(gauge) = self.gauges.table().read(self.slot) {
-            gauge
-                .in_flight
-                .store(gauge.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
-        }
+        self.gauges.count_ended(self.slot);
     }
 }
 

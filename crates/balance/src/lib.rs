@@ -13,10 +13,14 @@ mod latency;
 mod marks;
 mod pool;
 mod random;
+mod rendezvous;
 mod round_robin;
+mod shared;
 
 pub use budget::Budget;
 pub use gauges::{Board, InFlight, Millis, WorkerGauges};
 pub use kind::{Balance, BalanceKind, BalanceSpec, KINDS, ParsedBalance, Turn};
 pub use marks::Trace;
-pub use pool::{Endpoint, Excluded, Pool, Slot, SlotTable};
+pub use pool::{Endpoint, Excluded, Pool, Slot, SlotTable, Terms};
+pub use rendezvous::stick;
+pub use shared::SharedGauges;

@@ -1,8 +1,12 @@
 //! The endpoints that a pick chooses from, and the slots of their gauges.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+};
 
-use portolan_model::{Instance, InstanceId, ServiceKey, Traffic, Weight};
+use portolan_model::{Instance, InstanceId, Metadata, Name, ServiceKey, Traffic, Weight};
 
 /// Place of an endpoint's gauges in every worker's table.
 ///
@@ -44,6 +48,68 @@ pub struct Pool {
     pub endpoints: Box<[Endpoint]>,
     /// Those that may not.
     pub excluded: Box<[Excluded]>,
+}
+
+/// Which of the instances of a service a pool is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The port that is called; the first one if none.
+    pub port: Option<&'a Name>,
+    /// Labels that an instance must have.
+    pub subset: &'a Metadata,
+}
+
+impl Pool {
+    /// The pool of those instances that `terms` ask for. Of several instances of a service
+    /// that claim one address, the first counts.
+    pub fn of<'a>(
+        instances: impl IntoIterator<Item = &'a Arc<Instance>>,
+        terms: Terms<'_>,
+        slots: &mut SlotTable,
+    ) -> Self {
+        let (mut endpoints, mut excluded) = (Vec::new(), Vec::new());
+        let mut seen = BTreeSet::new();
+        let instances = instances.into_iter();
+        for instance in instances.filter(|instance| instance.matches(terms.subset)) {
+            let traffic = instance.state.traffic();
+            let Some(address) = instance.address(terms.port) else {
+                excluded.push(Excluded::new(instance, None));
+                continue;
+            };
+            if !traffic.is_open() {
+                excluded.push(Excluded::new(instance, Some(traffic)));
+            } else if seen.insert((&instance.key, address)) {
+                endpoints.push(Endpoint {
+                    instance: Arc::clone(instance),
+                    address,
+                    slot: slots.slot(&instance.key, &instance.id, address),
+                    weight: weight(instance, traffic),
+                });
+            }
+        }
+        Self {
+            endpoints: endpoints.into(),
+            excluded: excluded.into(),
+        }
+    }
+}
+
+impl Excluded {
+    fn new(instance: &Arc<Instance>, reason: Option<Traffic>) -> Self {
+        let instance = Arc::clone(instance);
+        Self { instance, reason }
+    }
+}
+
+fn weight(instance: &Instance, traffic: Traffic) -> Weight {
+    match traffic {
+        Traffic::Reduced => instance.weight.reduced(),
+        Traffic::Full
+        | Traffic::Starting
+        | Traffic::Critical
+        | Traffic::Overridden
+        | Traffic::Leaving => instance.weight,
+    }
 }
 
 /// Gives each (service, instance, address) its slot. Owned by the publisher.
@@ -98,6 +164,12 @@ impl SlotTable {
         owned
             .filter(move |((owner, _), _)| owner == id)
             .map(|(_, slot)| *slot)
+    }
+
+    /// Whose slots there are, and where.
+    pub fn of_service(&self, key: &ServiceKey) -> impl Iterator<Item = (&InstanceId, SocketAddr)> {
+        let owned = self.taken.get(key).into_iter().flatten();
+        owned.map(|((owner, address), _)| (owner, *address))
     }
 
     /// Notes that an address has left the catalogue; requests may still be under way to it.

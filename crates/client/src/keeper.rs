@@ -1,11 +1,14 @@
 //! The handle of a registration that is being kept.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use portolan_dialects::native::Drained;
 use portolan_model::Health;
 use portolan_runtime::{Env, Task};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+};
 
 use crate::{
     Registered, Standing,
@@ -52,6 +55,12 @@ pub enum LeaveError {
     #[error("no registry could be told: {reason}")]
     Away {
         /// What the last of them did.
+        reason: Arc<str>,
+    },
+    /// The system does not tell of signals.
+    #[error("signals can't be waited for: {reason}")]
+    Signals {
+        /// What the system says.
         reason: Arc<str>,
     },
     /// The runtime is ending.
@@ -136,6 +145,29 @@ impl Keeper {
         let sent = self.orders.send(order).await;
         sent.map_err(|_| LeaveError::Ended)?;
         answered.await.map_err(|_| LeaveError::Ended)?
+    }
+
+    /// Waits until the program is told to stop, by SIGTERM or by SIGINT (Ctrl-C), and takes
+    /// the instance away as [`Keeper::leave`] does. The program should stop serving when
+    /// this returns, and not before: until then it may still get requests.
+    ///
+    /// # Errors
+    /// [`LeaveError`]: it may get requests until its TTL is over; [`LeaveError::Signals`] at
+    /// once if the system does not hand out signals, and the instance leaves at once, too.
+    ///
+    /// # Cancellation
+    /// The keeper is dropped, and so the instance leaves.
+    pub async fn leave_on_signal(self, drain: Duration) -> Result<Left, LeaveError> {
+        let signals = |error: io::Error| LeaveError::Signals {
+            reason: error.kind().to_string().into(),
+        };
+        let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        self.leave(drain).await
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Where a registry is found if nothing is said.
-const REGISTRY: &str = "http://127.0.0.1:9070";
+pub(crate) const REGISTRY: &str = "http://127.0.0.1:9070";
 /// Most registries that one instance knows.
 const REGISTRIES_MAX: usize = 16;
 /// How long requests may run on when a [`Keeper`] is dropped.
@@ -243,6 +243,17 @@ impl Registration {
         let ttl = self.shape.ttl.map(|ttl| ttl.0);
         let api = self.into_api(env)?;
         Ok(Keeper::start(api, env, ttl, drain_on_drop))
+    }
+
+    /// As [`Registration::start`], on the machine's clock.
+    ///
+    /// # Errors
+    /// [`BadRegistration`], by the rules that the registry has itself.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn keep_alive(self) -> Result<Keeper, BadRegistration> {
+        self.start(&Env::system())
     }
 
     /// Whether it could be started.

@@ -1,11 +1,11 @@
 //! An upstream ready to pick from.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use portolan_balance::{Balance, BalanceSpec, Endpoint, Excluded, Pool, SlotTable};
+use portolan_balance::{Balance, BalanceSpec, Pool, SlotTable, Terms};
 use portolan_catalog::{Catalog, Service};
 use portolan_model::{
-    Instance, Metadata, Name, ServiceKey, Traffic,
+    Metadata, Name, ServiceKey,
     route::{Destination, Upstream},
 };
 use portolan_runtime::Dice;
@@ -121,55 +121,12 @@ impl Builder<'_> {
     }
 
     fn pool(&mut self, template: &Template, services: &[&Arc<Service>]) -> Pool {
-        let mut endpoints = Vec::new();
-        let mut excluded = Vec::new();
-        let mut seen = BTreeSet::new();
         let instances = services.iter().flat_map(|service| &service.instances);
-        for instance in instances.filter(|instance| instance.matches(&template.subset)) {
-            let Some(address) = instance.address(template.upstream.port.as_ref()) else {
-                excluded.push(Excluded {
-                    instance: Arc::clone(instance),
-                    reason: None,
-                });
-                continue;
-            };
-            let traffic = instance.state.traffic();
-            if !traffic.is_open() {
-                excluded.push(Excluded {
-                    instance: Arc::clone(instance),
-                    reason: Some(traffic),
-                });
-            } else if seen.insert((instance.key.clone(), address)) {
-                endpoints.push(self.endpoint(instance, address, traffic));
-            }
-        }
-        Pool {
-            endpoints: endpoints.into(),
-            excluded: excluded.into(),
-        }
-    }
-
-    fn endpoint(
-        &mut self,
-        instance: &Arc<Instance>,
-        address: SocketAddr,
-        traffic: Traffic,
-    ) -> Endpoint {
-        let weight = match traffic {
-            Traffic::Reduced => instance.weight.reduced(),
-            Traffic::Full
-            | Traffic::Starting
-            | Traffic::Critical
-            | Traffic::Overridden
-            | Traffic::Leaving => instance.weight,
+        let terms = Terms {
+            port: template.upstream.port.as_ref(),
+            subset: &template.subset,
         };
-        let slot = self.slots.slot(&instance.key, &instance.id, address);
-        Endpoint {
-            instance: Arc::clone(instance),
-            address,
-            slot,
-            weight,
-        }
+        Pool::of(instances, terms, self.slots)
     }
 }
 

@@ -10,7 +10,7 @@ mod style;
 use std::path::Path;
 
 use crate::{
-    Failure, docs, finding::Finding, metadata::Metadata, rust_text, tree, tree::SourceFile,
+    Failure, api, docs, finding::Finding, metadata::Metadata, rust_text, tree, tree::SourceFile,
 };
 
 /// A source file with what the checks need of it.
@@ -25,6 +25,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Finding>, Failure> {
     let files = tree::rust_files(root)?;
     let metadata = Metadata::of_workspace(root)?;
     let mut findings = docs::check(root)?;
+    findings.extend(api::check(root, &files)?);
     for file in &files {
         let source = Source {
             file,

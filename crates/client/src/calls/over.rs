@@ -1,0 +1,244 @@
+//! Calls over any client that is a tower service, and over hyper-util's.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    Request, Response, Uri,
+    request::Parts,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use hyper::body::Body;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use super::{AnyError, CallError, Counted, Replay, Target, failure, report, safety};
+use crate::{Discovery, Env, Picked, Safety, Service};
+
+/// How long a connection to an instance may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection that is not used is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A tower service that sends each request to an instance, by a client that takes URLs.
+///
+/// Cloning is cheap if cloning the client is. A call has no time limit: put one around all
+/// tries (`tower::timeout`), and one on each by [`Calls::each_within`].
+#[derive(Clone, Debug)]
+pub struct Calls<S> {
+    target: Target,
+    inner: S,
+    /// How long a try may take to the head of its answer.
+    each_within: Option<Duration>,
+}
+
+/// An instance took too long to answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {} ms", within.as_millis())]
+struct TimedOut {
+    within: Duration,
+}
+
+impl<S> Calls<S> {
+    /// How long each try may take to the head of its answer; as long as it takes by default.
+    /// One that takes longer has failed, so that an instance that hangs costs this much.
+    #[must_use]
+    pub fn each_within(self, within: Duration) -> Self {
+        let each_within = Some(within);
+        Self {
+            each_within,
+            ..self
+        }
+    }
+
+    const fn new(target: Target, inner: S) -> Self {
+        Self {
+            target,
+            inner,
+            each_within: None,
+        }
+    }
+}
+
+/// Calls in the clear over connections that hyper-util's client keeps, HTTP/1.1 with up to a
+/// second to connect.
+pub type HttpClient<B> = Calls<Client<HttpConnector, Replay<B>>>;
+
+/// A channel for clients that tonic generates: HTTP/2 in the clear, up to a second to
+/// connect.
+#[cfg(feature = "tonic")]
+pub type GrpcChannel = HttpClient<tonic::body::Body>;
+
+impl Discovery {
+    /// Calls services over `inner`: the host of a URL is the name of a service. `inner` gets
+    /// URLs with the address of an instance in its place, and has to verify certificates
+    /// accordingly if it speaks TLS.
+    pub fn over<S>(&self, inner: S) -> Calls<S> {
+        Calls::new(Target::Host(self.clone()), inner)
+    }
+
+    /// As [`Self::over`], over connections of its own.
+    #[must_use]
+    pub fn http_client<B>(&self) -> HttpClient<B>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<AnyError>,
+    {
+        self.over(client(Version::Http1))
+    }
+}
+
+impl Service {
+    /// Calls this service over `inner`, whatever the host of a URL, if it has one. See
+    /// [`Discovery::over`].
+    pub fn over<S>(&self, inner: S) -> Calls<S> {
+        Calls::new(Target::Service(self.clone()), inner)
+    }
+
+    /// As [`Self::over`], over connections of its own.
+    #[must_use]
+    pub fn http_client<B>(&self) -> HttpClient<B>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<AnyError>,
+    {
+        self.over(client(Version::Http1))
+    }
+
+    /// A channel to this service for a client that tonic generates. Calls are tried on
+    /// another instance if nothing was sent; those with [`Safety::Idempotent`] among the
+    /// extensions of their request after any failure to answer.
+    #[cfg(feature = "tonic")]
+    #[must_use]
+    pub fn grpc_channel(&self) -> GrpcChannel {
+        self.over(client(Version::Http2))
+    }
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http1,
+    #[cfg(feature = "tonic")]
+    Http2,
+}
+
+fn client<B>(version: Version) -> Client<HttpConnector, Replay<B>>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<AnyError>,
+{
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .http2_only(version != Version::Http1)
+        .build(connector)
+}
+
+impl<S, B, R> tower::Service<Request<B>> for Calls<S>
+where
+    S: tower::Service<Request<Replay<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<AnyError>,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<AnyError>,
+    R: Send + 'static,
+{
+    type Response = Response<Counted<R>>;
+    type Error = CallError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, CallError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        // The client is asked once it is known which instance is to be called.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Box::pin(call(self.clone(), request))
+    }
+}
+
+async fn call<S, B, R>(
+    calls: Calls<S>,
+    request: Request<B>,
+) -> Result<Response<Counted<R>>, CallError>
+where
+    S: tower::Service<Request<Replay<B>>, Response = Response<R>> + Clone,
+    S::Error: Into<AnyError>,
+    B: Body<Data = Bytes>,
+{
+    let (parts, body) = request.into_parts();
+    let safety = safety(&parts.method, parts.extensions.get::<Safety>());
+    let mut course = calls.target.course(parts.uri.host(), safety)?;
+    let original = Replay::new(body);
+    let mut failed = None;
+    loop {
+        let picked = course.pick(failed.take()).await?;
+        // It is there: nothing was sent yet, or little.
+        let Some(body) = original.again() else {
+            return Err(course.failed("the body can't be sent again".into()));
+        };
+        let request = Request::from_parts(aimed(&parts, &picked), body);
+        let (inner, within) = (calls.inner.clone(), calls.each_within);
+        let error = match once(inner, request, within, course.env()).await {
+            Ok(answer) => {
+                report(&picked, answer.status(), answer.headers());
+                return Ok(answer.map(|body| Counted::new(body, picked)));
+            }
+            Err(error) => error,
+        };
+        let failure = failure(&*error);
+        picked.failed(failure);
+        if !course.allows_retry(failure) || !original.is_whole() {
+            return Err(course.failed(error));
+        }
+        failed = Some(error);
+    }
+}
+
+/// One try, within that time if there is one.
+async fn once<S, Q>(
+    mut inner: S,
+    request: Q,
+    within: Option<Duration>,
+    env: &Env,
+) -> Result<S::Response, AnyError>
+where
+    S: tower::Service<Q>,
+    S::Error: Into<AnyError>,
+{
+    let answer = async {
+        poll_fn(|cx| inner.poll_ready(cx)).await?;
+        inner.call(request).await
+    };
+    let Some(within) = within else {
+        return answer.await.map_err(Into::into);
+    };
+    match env.timeout(within, answer).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_elapsed) => Err(TimedOut { within }.into()),
+    }
+}
+
+/// The head of a request to that instance.
+fn aimed(parts: &Parts, picked: &Picked) -> Parts {
+    let mut parts = parts.clone();
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.scheme = Some(uri.scheme.unwrap_or(Scheme::HTTP));
+    uri.authority = Authority::try_from(picked.address().to_string()).ok();
+    let root = || PathAndQuery::from_static("/");
+    uri.path_and_query = Some(uri.path_and_query.unwrap_or_else(root));
+    // An address is an authority, so that all three parts are there.
+    parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    parts
+}

@@ -1,0 +1,361 @@
+//! Calls to servers of this process, and to addresses where nobody listens.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use portolan_runtime::{Env, Task};
+use portolan_testkit::Scratch;
+use tokio::net::{TcpListener, TcpSocket};
+use tower::{Service as _, discover::Change};
+
+use super::*;
+use crate::{Ready, Source};
+
+/// What a server does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Answers with the body that was sent.
+    Echoes,
+    /// Reads the request and closes the connection.
+    BreaksOff,
+    /// Never answers.
+    Hangs,
+    /// Says that it can't serve.
+    Refuses,
+}
+
+/// A server on a port of its own, HTTP/1 or HTTP/2.
+struct Server {
+    address: SocketAddr,
+    calls: Arc<AtomicUsize>,
+    _task: Task,
+}
+
+impl Server {
+    async fn new(manner: Manner) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&calls);
+        let env = Env::system();
+        let task = Env::system().spawn("a server of a test", async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                let counter = Arc::clone(&counter);
+                let service = service_fn(move |request| {
+                    counter.fetch_add(1, Relaxed);
+                    answer(manner, request)
+                });
+                let serving = async move {
+                    let builder =
+                        hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    // One that breaks off is what is tested.
+                    let _ended = builder
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
+                };
+                env.spawn("a connection of a test", serving).detach();
+            }
+        });
+        Self {
+            address,
+            calls,
+            _task: task,
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Relaxed)
+    }
+}
+
+async fn answer(
+    manner: Manner,
+    request: Request<hyper::body::Incoming>,
+) -> Result<Response<Full<Bytes>>, io::Error> {
+    let path = request.uri().path().to_owned();
+    let sent = request
+        .into_body()
+        .collect()
+        .await
+        .map_err(io::Error::other)?;
+    let mut answer = Response::new(Full::new(sent.to_bytes()));
+    match manner {
+        Manner::Echoes => {}
+        Manner::BreaksOff => return Err(io::Error::other("broken")),
+        Manner::Hangs => std::future::pending().await,
+        Manner::Refuses => *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
+    }
+    let headers = answer.headers_mut();
+    headers.insert("path", path.parse().unwrap());
+    headers.insert("grpc-status", http::HeaderValue::from_static("0"));
+    Ok(answer)
+}
+
+/// A port that is taken, but where nobody listens.
+struct Nobody {
+    address: SocketAddr,
+    _socket: TcpSocket,
+}
+
+impl Nobody {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self {
+            address: socket.local_addr().unwrap(),
+            _socket: socket,
+        }
+    }
+}
+
+/// A discovery that knows `orders` at those addresses.
+async fn discovery(addresses: &[SocketAddr]) -> (Discovery, Scratch) {
+    let scratch = Scratch::new();
+    let mut text = "services:\n  orders:\n    instances:\n".to_owned();
+    for address in addresses {
+        let line = format!(
+            "      - {{address: {}, port: {}}}\n",
+            address.ip(),
+            address.port()
+        );
+        text.push_str(&line);
+    }
+    let file = scratch.write("services.yaml", &text);
+    let started = Discovery::builder().source(Source::file(file)).start();
+    let discovery = started.unwrap();
+    let ready = discovery.ready(Duration::from_secs(10)).await;
+    assert_eq!(ready, Ok(Ready::Live));
+    (discovery, scratch)
+}
+
+fn request(method: &str, body: &'static str) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri("http://orders/a?b=c");
+    request.body(Full::new(body.into())).unwrap()
+}
+
+async fn send(
+    discovery: &Discovery,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, String, Bytes), CallError> {
+    let answer = discovery.http_client().call(request).await?;
+    let path = answer.headers()["path"].to_str().unwrap().to_owned();
+    let status = answer.status();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    Ok((status, path, body))
+}
+
+#[tokio::test]
+async fn a_call_goes_to_an_instance_with_its_path_and_its_body() {
+    let server = Server::new(Manner::Echoes).await;
+    let (discovery, _scratch) = discovery(&[server.address]).await;
+    let answer = send(&discovery, request("POST", "hello")).await.unwrap();
+    assert_eq!(answer, (StatusCode::OK, "/a".to_owned(), "hello".into()));
+}
+
+#[tokio::test]
+async fn any_call_is_tried_again_where_nobody_listens() {
+    let server = Server::new(Manner::Echoes).await;
+    let nobody = [Nobody::new(), Nobody::new(), Nobody::new()];
+    let dead = nobody.each_ref().map(|one| one.address);
+    for method in ["GET", "POST"] {
+        let addresses = [&dead[..], &[server.address]].concat();
+        let (discovery, _scratch) = discovery(&addresses).await;
+        for _ in 0..10 {
+            let answer = send(&discovery, request(method, "hello")).await.unwrap();
+            assert_eq!(answer.2, "hello");
+        }
+    }
+    assert_eq!(server.calls(), 20);
+}
+
+#[tokio::test]
+async fn what_may_have_been_carried_out_is_repeated_only_if_it_may_be() {
+    let broken = Server::new(Manner::BreaksOff).await;
+    let server = Server::new(Manner::Echoes).await;
+    let (discovery, _scratch) = discovery(&[broken.address, server.address]).await;
+    let mut broke = 0;
+    while broken.calls() == 0 {
+        let answer = send(&discovery, request("PUT", "twice is once")).await;
+        assert_eq!(answer.unwrap().2, "twice is once");
+    }
+    while broke == 0 {
+        let mut call = request("POST", "once");
+        let before = broken.calls() + server.calls();
+        let once = send(&discovery, call.clone()).await;
+        broke += usize::from(once.is_err());
+        assert_eq!(broken.calls() + server.calls(), before + 1);
+        call.extensions_mut().insert(Safety::Idempotent);
+        assert!(send(&discovery, call).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_can_not_serve_says_so_to_the_caller_and_is_left_alone() {
+    let sick = Server::new(Manner::Refuses).await;
+    let server = Server::new(Manner::Echoes).await;
+    let (discovery, _scratch) = discovery(&[sick.address, server.address]).await;
+    let mut refused = 0;
+    for _ in 0..200 {
+        let (status, _, _) = send(&discovery, request("GET", "")).await.unwrap();
+        refused += usize::from(status == StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(refused, sick.calls());
+    assert!((1..=10).contains(&refused), "{refused}");
+}
+
+#[tokio::test]
+async fn an_instance_that_hangs_costs_a_call_as_long_as_a_try_may_take() {
+    let stuck = Server::new(Manner::Hangs).await;
+    let server = Server::new(Manner::Echoes).await;
+    let (discovery, _scratch) = discovery(&[stuck.address, server.address]).await;
+    let within = Duration::from_millis(20);
+    let mut client = discovery.http_client().each_within(within);
+    while stuck.calls() < 2 {
+        let answer = client.call(request("GET", "")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn without_an_instance_a_call_says_why() {
+    let (empty, _scratch) = discovery(&[]).await;
+    let told = send(&empty, request("GET", "")).await.unwrap_err();
+    assert!(matches!(told, CallError::Pick(_)), "{told}");
+    let nobody = Nobody::new();
+    let (dead, _scratch) = discovery(&[nobody.address]).await;
+    let told = send(&dead, request("GET", "")).await.unwrap_err();
+    assert_eq!(
+        told.to_string(),
+        "call to service `orders` failed, tries: 1"
+    );
+    let nowhere = Request::new(Full::new(Bytes::new()));
+    let told = send(&dead, nowhere).await.unwrap_err();
+    assert!(matches!(told, CallError::NoHost), "{told}");
+}
+
+#[tokio::test]
+async fn tower_is_told_who_comes_and_who_goes() {
+    let nobody = [Nobody::new(), Nobody::new()];
+    let addresses = nobody.each_ref().map(|one| one.address);
+    let (discovery, scratch) = discovery(&addresses).await;
+    let service = discovery.service("orders").unwrap();
+    let mut changes = service.changes(|_, address| address);
+    let mut known = BTreeMap::new();
+    let mut next = async |known: &mut BTreeMap<_, _>| {
+        let mut changes = std::pin::Pin::new(&mut changes);
+        match poll_fn(|cx| changes.as_mut().poll_next(cx)).await {
+            Some(Ok(Change::Insert(id, address))) => known.insert(id, address),
+            Some(Ok(Change::Remove(id))) => known.remove(&id),
+            None => panic!("it has ended"),
+        }
+    };
+    next(&mut known).await;
+    next(&mut known).await;
+    let told: BTreeSet<SocketAddr> = known.values().copied().collect();
+    assert_eq!(told, BTreeSet::from(addresses));
+    scratch.write("services.yaml", "services: {orders: {instances: []}}\n");
+    next(&mut known).await;
+    next(&mut known).await;
+    assert!(known.is_empty());
+}
+
+#[cfg(feature = "reqwest")]
+#[tokio::test]
+async fn reqwest_calls_services_by_their_names() {
+    let server = Server::new(Manner::Echoes).await;
+    let nobody = [Nobody::new(), Nobody::new()];
+    let dead = nobody.each_ref().map(|one| one.address);
+    let (discovery, _scratch) = discovery(&[dead[0], dead[1], server.address]).await;
+    let client = discovery.reqwest(::reqwest::Client::new());
+    for _ in 0..10 {
+        let call = client.client().post("http://orders/a?b=c").body("hello");
+        let answer = client.send(call).await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "hello");
+    }
+    let bad = client.send(client.client().get("nonsense")).await;
+    assert!(matches!(bad, Err(CallError::Request(_))));
+}
+
+#[cfg(feature = "tonic")]
+mod grpc {
+    use tonic::{
+        Status,
+        client::Grpc,
+        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    };
+
+    use super::*;
+
+    /// Messages that are bytes.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct Plain;
+
+    impl Codec for Plain {
+        type Encode = Bytes;
+        type Decode = Bytes;
+        type Encoder = Self;
+        type Decoder = Self;
+
+        fn encoder(&mut self) -> Self {
+            *self
+        }
+
+        fn decoder(&mut self) -> Self {
+            *self
+        }
+    }
+
+    impl Encoder for Plain {
+        type Item = Bytes;
+        type Error = Status;
+
+        fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+            bytes::BufMut::put(to, item);
+            Ok(())
+        }
+    }
+
+    impl Decoder for Plain {
+        type Item = Bytes;
+        type Error = Status;
+
+        fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+            use bytes::Buf;
+            Ok(Some(from.copy_to_bytes(from.remaining())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_generated_client_calls_over_a_channel() {
+        let server = Server::new(Manner::Echoes).await;
+        let nobody = [Nobody::new(), Nobody::new()];
+        let dead = nobody.each_ref().map(|one| one.address);
+        let (discovery, _scratch) = discovery(&[dead[0], dead[1], server.address]).await;
+        let channel = discovery.service("orders").unwrap().grpc_channel();
+        // What a generated client is made of.
+        let mut client = Grpc::new(channel);
+        for _ in 0..10 {
+            client.ready().await.unwrap();
+            let path = http::uri::PathAndQuery::from_static("/shop.Orders/Get");
+            let request = tonic::Request::new(Bytes::from_static(b"hello"));
+            let answer: tonic::Response<Bytes> = client.unary(request, path, Plain).await.unwrap();
+            assert_eq!(answer.into_inner(), "hello");
+        }
+        assert_eq!(server.calls(), 10);
+    }
+}

@@ -1,0 +1,217 @@
+//! Last known good on disk: what sources said outlives the program.
+//!
+//! One JSON file, written as a whole beside its place and then renamed, so that a crash
+//! leaves the old one or the new one. It is read once, at the start, and what is in it is
+//! stale until its source speaks. A file that can't be used is told and passed over: a
+//! program that starts with no memory is better than one that does not start.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use portolan_catalog::{Catalog, InboxHub};
+use portolan_model::{Guard, Instance, SourceId, Timestamp};
+use portolan_runtime::Env;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// The shape of the file.
+const VERSION: u32 = 1;
+/// The largest file that is written or read, in bytes.
+const BYTES_MAX: u64 = 64 << 20;
+/// Changes are gathered for so long.
+const GATHERING: Duration = Duration::from_secs(1);
+/// Nobody but the program's user: metadata may hold secrets.
+const MODE: u32 = 0o600;
+
+/// Why a file is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("it is over the limit of {BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("it is no memory of discovered services: {0}")]
+    Shape(#[from] serde_json::Error),
+    #[error("its version is {0}, and {VERSION} is read")]
+    Version(u32),
+}
+
+/// What stands in the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Page {
+    version: u32,
+    written_at: Timestamp,
+    instances: Vec<Arc<Instance>>,
+}
+
+/// Only this much is read of a file of another version.
+#[derive(Debug, Deserialize)]
+struct Cover {
+    version: u32,
+}
+
+/// What is remembered.
+pub(super) struct Memory {
+    env: Env,
+    path: PathBuf,
+    said: BTreeMap<SourceId, Vec<Arc<Instance>>>,
+}
+
+impl Memory {
+    /// Reads the file, if there is one.
+    pub(super) fn open(path: PathBuf, env: &Env) -> Self {
+        let page = read(&path).unwrap_or_else(|unusable| {
+            let path = path.display();
+            tracing::warn!(%path, reason = %unusable, "what was discovered before can't be read; starting without it");
+            None
+        });
+        let mut said: BTreeMap<SourceId, Vec<Arc<Instance>>> = BTreeMap::new();
+        for instance in page.map(|page| page.instances).unwrap_or_default() {
+            let source = instance.source.clone();
+            said.entry(source).or_default().push(instance);
+        }
+        Self {
+            env: env.clone(),
+            path,
+            said,
+        }
+    }
+
+    /// Tells the fold what that source said before; it has an inbox.
+    pub(super) fn remind(&self, hub: &InboxHub, source: &SourceId) {
+        if let Some(instances) = self.said.get(source) {
+            // It is taken in before anything that the source says.
+            let _ticket = hub.recollection().remind(source, instances.clone());
+        }
+    }
+
+    /// Writes what is known whenever it has changed.
+    pub(super) async fn record(self, mut catalog: watch::Receiver<Catalog>) {
+        let mut written = None;
+        let mut is_well = true;
+        while catalog.changed().await.is_ok() {
+            self.env.sleep(GATHERING).await;
+            let latest = catalog.borrow_and_update().clone();
+            if Some(latest.revision()) == written || !speaks(&latest) {
+                continue;
+            }
+            written = Some(latest.revision());
+            let outcome = self.write(latest).await;
+            if let (Err(unusable), true) = (&outcome, is_well) {
+                let path = self.path.display();
+                tracing::warn!(%path, reason = %unusable, "what is discovered can't be written down");
+            }
+            is_well = outcome.is_ok();
+        }
+    }
+
+    async fn write(&self, catalog: Catalog) -> Result<(), Unusable> {
+        let (path, written_at) = (self.path.clone(), self.env.now());
+        let writing = tokio::task::spawn_blocking(move || {
+            let instances = catalog.services().flat_map(|service| &service.instances);
+            let page = Page {
+                version: VERSION,
+                written_at,
+                instances: instances.map(bare).collect(),
+            };
+            write(&path, &page)
+        });
+        writing.await.map_err(io::Error::from)?
+    }
+}
+
+/// Whether a source knows something that is not in the file.
+fn speaks(catalog: &Catalog) -> bool {
+    let mut sources = catalog.sources().iter();
+    sources.any(|source| source.stale.is_none() && source.heard_at.is_some())
+}
+
+/// The instance without what others than its source say of it.
+fn bare(instance: &Arc<Instance>) -> Arc<Instance> {
+    let mut bare = Arc::clone(instance);
+    if bare.state.stale || bare.state.guard != Guard::None {
+        let state = &mut Arc::make_mut(&mut bare).state;
+        (state.stale, state.guard) = (false, Guard::None);
+    }
+    bare
+}
+
+fn read(path: &Path) -> Result<Option<Page>, Unusable> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut text = Vec::new();
+    file.take(BYTES_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(Unusable::TooLarge);
+    }
+    let Cover { version } = serde_json::from_slice(&text)?;
+    if version != VERSION {
+        return Err(Unusable::Version(version));
+    }
+    Ok(Some(serde_json::from_slice(&text)?))
+}
+
+fn write(path: &Path, page: &Page) -> Result<(), Unusable> {
+    let text = serde_json::to_vec(page)?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(Unusable::TooLarge);
+    }
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(MODE);
+    let mut file = options.open(&fresh)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_testkit::Scratch;
+
+    use super::*;
+
+    #[test]
+    fn a_file_over_the_limit_is_not_read() {
+        let scratch = Scratch::new();
+        let path = scratch.write("services.json", "");
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(BYTES_MAX).unwrap();
+        assert!(matches!(read(&path), Err(Unusable::Shape(_))));
+        file.set_len(BYTES_MAX + 1).unwrap();
+        assert!(matches!(read(&path), Err(Unusable::TooLarge)));
+    }
+
+    #[test]
+    fn a_page_that_can_not_be_written_leaves_the_old_one() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("services.json");
+        let page = |at| Page {
+            version: VERSION,
+            written_at: Timestamp::from_millis(at),
+            instances: Vec::new(),
+        };
+        assert!(read(&path).unwrap().is_none());
+        write(&path, &page(7)).unwrap();
+        fs::create_dir(scratch.path().join("services.json.new")).unwrap();
+        assert!(write(&path, &page(8)).is_err());
+        let kept = read(&path).unwrap().unwrap();
+        assert_eq!(kept.written_at, Timestamp::from_millis(7));
+    }
+}

@@ -1,0 +1,118 @@
+//! The task that makes one catalogue of what the sources say.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use portolan_balance::{SharedGauges, SlotTable};
+use portolan_catalog::{Applied, Catalog, Fold, Inflow};
+use portolan_model::{InstanceId, ServiceKey};
+use portolan_runtime::Env;
+use tokio::sync::watch;
+
+/// Most changes that are published together.
+const BATCH_MAX: usize = 1024;
+/// How long it sleeps if the fold has nothing to do.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// The single writer of the catalogue.
+pub(super) struct Publisher {
+    env: Env,
+    inflow: Inflow,
+    fold: Fold,
+    catalog: watch::Sender<Catalog>,
+    gauges: Arc<SharedGauges>,
+    slots: Arc<Mutex<SlotTable>>,
+    /// Services with addresses that are gone but still have requests under way.
+    departing: BTreeSet<ServiceKey>,
+}
+
+impl Publisher {
+    pub(super) fn new(
+        env: &Env,
+        inflow: Inflow,
+        fold: Fold,
+        gauges: &Arc<SharedGauges>,
+        slots: &Arc<Mutex<SlotTable>>,
+    ) -> (Self, watch::Receiver<Catalog>) {
+        let (catalog, reader) = watch::channel(fold.catalog());
+        let publisher = Self {
+            env: env.clone(),
+            inflow,
+            fold,
+            catalog,
+            gauges: Arc::clone(gauges),
+            slots: Arc::clone(slots),
+            departing: BTreeSet::new(),
+        };
+        (publisher, reader)
+    }
+
+    /// Publishes until all inboxes are gone.
+    pub(super) async fn run(mut self) {
+        loop {
+            let wake = self.fold.next_deadline().map(|at| at.since(self.env.now()));
+            let deadline = self.env.instant() + wake.unwrap_or(IDLE);
+            let applied = tokio::select! {
+                batch = self.inflow.batch(BATCH_MAX) => {
+                    if batch.is_empty() {
+                        return;
+                    }
+                    let now = self.env.now();
+                    let sayings = batch.into_iter().map(|arrival| arrival.saying);
+                    sayings.map(|saying| self.fold.apply(now, saying)).collect()
+                }
+                () = self.env.sleep_until(deadline) => vec![self.fold.tick(self.env.now())],
+            };
+            self.publish(&applied);
+        }
+    }
+
+    fn publish(&mut self, applied: &[Applied]) {
+        // Sources that spoke without changing anything are news, too.
+        self.catalog.send_replace(self.fold.catalog());
+        let changed = applied.iter().flat_map(|applied| &applied.changed);
+        let mut keys: BTreeSet<ServiceKey> = changed.cloned().collect();
+        keys.append(&mut self.departing);
+        let catalog = self.catalog.borrow();
+        let slots = self.slots.lock();
+        let mut slots = slots.unwrap_or_else(PoisonError::into_inner);
+        for key in keys {
+            if !release(&mut slots, &self.gauges, &catalog, &key) {
+                self.departing.insert(key);
+            }
+        }
+    }
+}
+
+/// Takes back the slots of addresses that are gone and have no request under way. Says
+/// whether that were all that are gone.
+fn release(
+    slots: &mut SlotTable,
+    gauges: &SharedGauges,
+    catalog: &Catalog,
+    key: &ServiceKey,
+) -> bool {
+    let service = catalog.service(key);
+    let is_there = |id: &InstanceId, address| {
+        let mut instances = service.iter().flat_map(|service| &service.instances);
+        instances.any(|one| one.id == *id && one.endpoints.iter().any(|end| end.address == address))
+    };
+    let gone: Vec<_> = slots
+        .of_service(key)
+        .filter(|(id, address)| !is_there(id, *address))
+        .map(|(id, address)| (id.clone(), address))
+        .collect();
+    let mut all = true;
+    for (id, address) in gone {
+        let slot = slots.find(key, &id, address);
+        if slot.is_some_and(|slot| gauges.board().in_flight(slot) > 0) {
+            all = false;
+        } else {
+            slots.release(key, &id, address);
+        }
+    }
+    all
+}

@@ -1,0 +1,458 @@
+//! Discovery on the virtual clock, with a source made of paper.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use portolan_catalog::{Inbox, Source as Behaviour, SourceRun, SourceSpec};
+use portolan_model::{
+    Change, Departure, Health, Instance, InstanceId, Name, NamedPort, ServiceKey, SourceId, State,
+    Weight,
+};
+use portolan_runtime::Env;
+use portolan_testkit::Scratch;
+use tokio::sync::mpsc;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A source that says what the test says.
+#[derive(Clone, Debug)]
+struct Paper(Arc<Mutex<Option<mpsc::UnboundedReceiver<Change>>>>);
+
+impl SourceSpec for Paper {
+    fn build(&self, _id: &SourceId, _env: &Env) -> Box<dyn Behaviour> {
+        Box::new(self.clone())
+    }
+
+    fn same_as(&self, other: &dyn SourceSpec) -> bool {
+        (other as &dyn Any).is::<Self>()
+    }
+}
+
+impl Behaviour for Paper {
+    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
+        let script = self.0.lock().unwrap().take();
+        Box::pin(async move {
+            let mut script = script.expect("a source runs once");
+            while let Some(change) = script.recv().await {
+                inbox.send(change).await.expect("the inbox is open");
+            }
+            std::future::pending::<()>().await;
+        })
+    }
+}
+
+struct World {
+    env: Env,
+    discovery: Discovery,
+    says: mpsc::UnboundedSender<Change>,
+}
+
+impl World {
+    fn new(builder: DiscoveryBuilder) -> Self {
+        let env = Env::virtual_time(1);
+        let (says, script) = mpsc::unbounded_channel();
+        let spec: Arc<dyn SourceSpec> = Arc::new(Paper(Arc::new(Mutex::new(Some(script)))));
+        let discovery = builder
+            .follow(vec![(SourceId::new("paper"), spec)], &env)
+            .unwrap();
+        Self {
+            env,
+            discovery,
+            says,
+        }
+    }
+
+    /// A world in which these are all instances of `orders`.
+    async fn of(instances: Vec<Instance>) -> Self {
+        let world = Self::new(Discovery::builder());
+        world.reset(instances);
+        assert_eq!(world.discovery.ready(SECOND).await, Ok(Ready::Live));
+        world
+    }
+
+    fn reset(&self, instances: Vec<Instance>) {
+        let instances = instances.into_iter().map(Arc::new).collect();
+        self.say(Change::Reset {
+            services: Vec::new(),
+            instances,
+        });
+    }
+
+    fn say(&self, change: Change) {
+        self.says.send(change).unwrap();
+    }
+
+    fn orders(&self) -> Service {
+        self.discovery.service("orders").unwrap()
+    }
+
+    async fn settle(&self) {
+        self.env.sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn instance(id: &str) -> Instance {
+    let port = 9000 + u16::from(*id.as_bytes().last().unwrap());
+    Instance {
+        key: ServiceKey::parse("orders").unwrap(),
+        id: InstanceId::parse(id).unwrap(),
+        endpoints: vec![NamedPort {
+            name: Name::parse("default").unwrap(),
+            address: ([127, 0, 0, 1], port).into(),
+        }],
+        zone: None,
+        version: None,
+        weight: Weight::NORMAL,
+        tags: Vec::new(),
+        metadata: BTreeMap::new(),
+        source: SourceId::new("paper"),
+        state: State::default(),
+    }
+}
+
+fn in_zone(id: &str, zone: &str) -> Instance {
+    let zone = Some(zone.into());
+    Instance {
+        zone,
+        ..instance(id)
+    }
+}
+
+fn ids(instances: &[Arc<Instance>]) -> Vec<&str> {
+    instances.iter().map(|one| one.id.as_str()).collect()
+}
+
+fn id(picked: &Picked) -> String {
+    picked.instance().id.to_string()
+}
+
+fn remove(id: &str) -> Change {
+    Change::Remove {
+        key: ServiceKey::parse("orders").unwrap(),
+        id: InstanceId::parse(id).unwrap(),
+        departure: Departure::Explicit,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_answers_what_is_known_at_the_moment() {
+    let world = World::of(vec![instance("a"), instance("b")]).await;
+    let orders = world.orders();
+    assert_eq!(ids(&orders.instances()), ["a", "b"]);
+    world.say(remove("a"));
+    let mut sick = instance("c");
+    sick.state.health = Health::Critical;
+    world.say(Change::Put {
+        instance: Arc::new(sick),
+    });
+    world.settle().await;
+    assert_eq!(ids(&orders.instances()), ["b"]);
+    assert_eq!(ids(&orders.known()), ["b", "c"]);
+    assert_eq!(id(&orders.pick().unwrap()), "b");
+    assert_eq!(world.discovery.services(), [orders.key().clone()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_shows_changes_of_its_service_only() {
+    let world = World::of(vec![instance("a")]).await;
+    let mut watch = world.orders().watch();
+    assert_eq!(ids(&watch.changed().await.unwrap()), ["a"]);
+    let mut other = instance("x");
+    other.key = ServiceKey::parse("shop/users").unwrap();
+    world.say(Change::Put {
+        instance: Arc::new(other),
+    });
+    let quiet = world.env.timeout(SECOND, watch.changed()).await;
+    assert!(quiet.is_err());
+    world.say(remove("a"));
+    assert!(watch.changed().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_to_pick_is_explained() {
+    let mut sick = instance("a");
+    sick.state.health = Health::Critical;
+    let world = World::of(vec![sick]).await;
+    let told = |service: Service| service.pick().unwrap_err().to_string();
+    let orders = world.orders();
+    assert!(told(orders.clone()).contains("its health is critical"));
+    assert!(told(orders.subset("env", "prod")).contains("no such instance"));
+    let unknown = world.discovery.service("nobody").unwrap();
+    assert!(told(unknown).contains("`nobody` is unknown"));
+    let port = World::of(vec![instance("a")]).await.orders().port("grpc");
+    assert!(told(port.unwrap()).contains("no port of that name"));
+    assert!(world.discovery.service("or ders").is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_could_not_be_reached_gets_no_calls_for_a_while() {
+    let world = World::of(vec![instance("a"), instance("b")]).await;
+    let orders = world.orders().balancing(Balancing::RoundRobin);
+    let out = orders.pick().unwrap();
+    out.failed(Failure::Unreachable);
+    for _ in 0..50 {
+        assert_ne!(id(&orders.pick().unwrap()), id(&out));
+    }
+    world.env.sleep(SECOND).await;
+    let mut picks = (0..50).map(|_| id(&orders.pick().unwrap()));
+    assert!(picks.any(|picked| picked == id(&out)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_failures_in_a_row_are_too_many_and_a_success_forgives() {
+    let world = World::of(vec![instance("a"), instance("b")]).await;
+    let orders = world.orders().balancing(Balancing::RoundRobin);
+    let sick = orders.pick().unwrap();
+    let goes_there = || (0..100).any(|_| id(&orders.pick().unwrap()) == id(&sick));
+    for _ in 0..4 {
+        sick.failed(Failure::Failed);
+    }
+    assert!(goes_there());
+    sick.succeeded(Duration::from_millis(1));
+    for _ in 0..4 {
+        sick.failed(Failure::Failed);
+    }
+    assert!(goes_there());
+    sick.failed(Failure::Failed);
+    assert!(!goes_there());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_under_way_are_counted_until_their_pick_is_dropped() {
+    let world = World::of(vec![instance("a")]).await;
+    let orders = world.orders();
+    let (first, second) = (orders.pick().unwrap(), orders.pick().unwrap());
+    let slot = first.endpoint().slot;
+    let count = || world.discovery.0.gauges.board().in_flight(slot);
+    assert_eq!(count(), 2);
+    drop(second);
+    assert_eq!(count(), 1);
+    // The slot of an instance that is gone is its own until the last call has ended.
+    world.say(remove("a"));
+    world.settle().await;
+    let address = first.address();
+    let find = || {
+        let slots = world.discovery.0.slots.lock().unwrap();
+        slots.find(orders.key(), &InstanceId::parse("a").unwrap(), address)
+    };
+    assert_eq!(find(), Some(slot));
+    drop(first);
+    world.say(Change::Put {
+        instance: Arc::new(instance("b")),
+    });
+    world.settle().await;
+    assert_eq!(find(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_own_zone_is_preferred_while_one_of_it_answers() {
+    let world = World::of(vec![
+        in_zone("a", "eu-1"),
+        in_zone("b", "eu-2"),
+        in_zone("c", "eu-2"),
+    ])
+    .await;
+    let near = world.orders().zone("eu-1");
+    for _ in 0..20 {
+        assert_eq!(id(&near.pick().unwrap()), "a");
+    }
+    let mut attempts = near.attempts();
+    let first = attempts.pick().await.unwrap();
+    first.failed(Failure::Unreachable);
+    assert_ne!(id(&attempts.pick().await.unwrap()), "a");
+    assert_ne!(id(&near.pick().unwrap()), "a");
+    assert_eq!(world.orders().zone("mars").instances().len(), 3);
+    assert!(world.orders().zone("mars").pick().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subset_and_a_sticky_key_narrow_the_choice() {
+    let labelled = |id: &str, env: &str| {
+        let mut instance = instance(id);
+        instance.metadata.insert("env".into(), env.into());
+        instance
+    };
+    let world = World::of(vec![
+        labelled("a", "prod"),
+        labelled("b", "test"),
+        labelled("c", "prod"),
+    ])
+    .await;
+    let prod = world.orders().subset("env", "prod");
+    assert_eq!(ids(&prod.instances()), ["a", "c"]);
+    let first = id(&prod.pick_for("customer 7").unwrap());
+    for _ in 0..20 {
+        assert_eq!(id(&prod.pick_for("customer 7").unwrap()), first);
+    }
+    let mut attempts = prod.attempts_for("customer 7");
+    assert_eq!(id(&attempts.pick().await.unwrap()), first);
+    assert_ne!(id(&attempts.pick().await.unwrap()), first);
+    let keys = (0..50_u8).map(|key| id(&prod.pick_for([key]).unwrap()));
+    assert!(keys.into_iter().any(|picked| picked != first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_tried_at_every_instance_once_and_pauses_grow() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let world = World::of(names.map(instance).to_vec()).await;
+    let mut attempts = world.orders().attempts();
+    let (mut seen, mut waits) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let before = world.env.instant();
+        seen.push(id(&attempts.pick().await.unwrap()));
+        waits.push((world.env.instant() - before).as_millis());
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 5);
+    // The clock of tokio counts whole milliseconds.
+    for (wait, (least, most)) in waits
+        .iter()
+        .zip([(0, 0), (0, 0), (5, 11), (10, 21), (20, 41)])
+    {
+        assert!((least..=most).contains(wait), "{waits:?}");
+    }
+    let service = world.orders().key().clone();
+    let end = attempts.pick().await.unwrap_err();
+    let attempts = 5;
+    assert_eq!(end, PickError::Attempts { service, attempts });
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_end_with_the_instances_and_with_the_budget() {
+    let world = World::of(vec![instance("a"), instance("b")]).await;
+    let orders = world.orders();
+    let mut attempts = orders.attempts();
+    let _first = attempts.pick().await.unwrap();
+    let _second = attempts.pick().await.unwrap();
+    let service = orders.key().clone();
+    let end = attempts.pick().await.unwrap_err();
+    assert_eq!(end, PickError::Tried { service, tried: 2 });
+    let mut granted = 0;
+    for _ in 0..100 {
+        let mut attempts = orders.attempts();
+        let _first = attempts.pick().await.unwrap();
+        match attempts.pick().await {
+            Ok(_) => granted += 1,
+            Err(end) => assert!(matches!(end, PickError::Budget { .. }), "{end}"),
+        }
+    }
+    // 8 that were left of the first second's worth, and one in five calls; at one instant.
+    assert!((27..=30).contains(&granted), "{granted}");
+    world.env.sleep(SECOND).await;
+    let mut attempts = orders.attempts();
+    let _first = attempts.pick().await.unwrap();
+    assert!(attempts.pick().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_known_stays_when_the_source_is_lost() {
+    let world = World::of(vec![instance("a")]).await;
+    world.say(Change::Stale {
+        reason: "no connection".into(),
+    });
+    world.settle().await;
+    let orders = world.orders();
+    assert_eq!(id(&orders.pick().unwrap()), "a");
+    assert!(orders.known()[0].state.stale);
+    assert_eq!(world.discovery.ready(SECOND).await, Ok(Ready::Remembered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_ready_says_who_and_why() {
+    let world = World::new(Discovery::builder());
+    let told = world.discovery.ready(SECOND).await.unwrap_err().to_string();
+    let expected = "not discovered within 1000 ms: source `paper` has not answered yet";
+    assert_eq!(told, expected);
+    world.say(Change::Stale {
+        reason: "no connection to 127.0.0.1:1".into(),
+    });
+    let told = world.discovery.ready(SECOND).await.unwrap_err().to_string();
+    assert!(
+        told.ends_with("source `paper`: no connection to 127.0.0.1:1"),
+        "{told}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_starts_with_what_an_earlier_run_knew() {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("services.json");
+    let world = World::new(Discovery::builder().remember(&file));
+    world.reset(vec![instance("a"), instance("b")]);
+    world.discovery.ready(SECOND).await.unwrap();
+    world.env.sleep(2 * SECOND).await;
+    drop(world);
+
+    let world = World::new(Discovery::builder().remember(&file));
+    // Nobody knows yet whether the source will answer.
+    assert!(world.discovery.ready(SECOND).await.is_err());
+    assert_eq!(ids(&world.orders().instances()), ["a", "b"]);
+    world.say(Change::Stale {
+        reason: "no connection".into(),
+    });
+    assert_eq!(world.discovery.ready(SECOND).await, Ok(Ready::Remembered));
+    assert!(world.orders().known().iter().all(|one| one.state.stale));
+    world.reset(vec![instance("a"), instance("b")]);
+    world.settle().await;
+    assert_eq!(world.discovery.ready(SECOND).await, Ok(Ready::Live));
+    assert!(world.orders().known().iter().all(|one| !one.state.stale));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_memory_that_is_broken_or_of_another_version_is_passed_over() {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("services.json");
+    for text in [
+        "",
+        "{",
+        "[]",
+        r#"{"version":2}"#,
+        r#"{"version":1,"instances":[{}]}"#,
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let world = World::new(Discovery::builder().remember(&file));
+        world.settle().await;
+        assert!(world.discovery.services().is_empty(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense_are_refused() {
+    let fault = |builder: DiscoveryBuilder| builder.start().unwrap_err().to_string();
+    let start = Discovery::builder;
+    assert!(fault(start().registry("ftp://a")).contains("source `portolan`: /urls"));
+    assert!(fault(start().namespace("a b")).contains("namespace"));
+    let told = fault(start().source(Source::new("carrier-pigeon")));
+    assert!(
+        told.contains("no source of kind `carrier-pigeon`") && told.contains("consul"),
+        "{told}"
+    );
+    let two = start()
+        .source(Source::file("a.yaml"))
+        .source(Source::file(""));
+    assert!(fault(two).contains("source `file-2`"));
+    let many = |count: usize| {
+        let file = Source::file("a.yaml");
+        (0..count).fold(start(), |all, _| all.source(file.clone()))
+    };
+    assert!(many(32).start().is_ok());
+    assert!(fault(many(33)).contains("33 sources"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn handles_are_kept_up_to_their_limit() {
+    let world = World::of(vec![instance("a")]).await;
+    for number in 0..=HANDLES_MAX {
+        let service = world.discovery.service(&format!("s{number}")).unwrap();
+        assert!(service.instances().is_empty());
+    }
+    assert_eq!(world.discovery.0.handles.lock().unwrap().len(), HANDLES_MAX);
+    assert_eq!(id(&world.orders().pick().unwrap()), "a");
+}
