@@ -17,7 +17,7 @@ mod updates;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use portolan_admin::{Readiness, Status, silent_sources};
+use portolan_admin::{Readiness, silent_sources};
 use portolan_catalog::{InboxHub, Pulses, SAMPLING, Turn, Witness};
 use portolan_config::Plan;
 use portolan_ledger::Ledger;
@@ -135,12 +135,9 @@ impl Control {
         let (drain, gateway) = (Drain::new(), watch::Sender::new(None));
         let gates = Gates::new(&env, &view, store.folder().to_owned());
         let (ledger, ledger_task) = Ledger::start(&env, store.ledger());
-        let (kept, checks, rest) = (
-            (&registry, &ledger),
-            (&found, &probing),
-            (&env, &gates, &node),
-        );
-        let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), rest);
+        let (kept, around) = ((&registry, &ledger), (&env, &gates, &node));
+        let checks = (&found, &probing);
+        let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
         let names = Names::new((&env, &view), &plan, fronts.consul(), &registry);
         let around = (links(gateway.subscribe()), drain.watch());
         let native = parts::native(&registry, (watches, found), hub.pulses(), around, &env);
@@ -158,11 +155,10 @@ impl Control {
             env.spawn("prober", prober.run()),
             env.spawn("consul", keeper.run()),
         ];
-        let status = Arc::new(Status::new(view.clone(), readiness.clone()));
         let admin = parts::signed(&gates, admin, &node);
         Self {
             admin: Listener::new("admin", names.over_https(admin), env.clone()),
-            status: Listener::new("status", status, env.clone()),
+            status: parts::status(&view, &readiness, &env),
             fronts,
             names,
             gates,
