@@ -26,6 +26,8 @@ use crate::load::chain;
 const BATCH_BYTES: usize = 1 << 20;
 /// How long it is left alone after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long what was read of the store is kept for the next who looks back.
+const KEPT: Duration = Duration::from_secs(5);
 /// Nobody waits for entries to be stored.
 const NOT_AWAITED: Revision = Revision::from_u64(u64::MAX);
 
@@ -85,10 +87,11 @@ impl History {
     /// What was stored, for whoever looks back.
     pub(crate) fn archive(&self, view: &View, store: watch::Receiver<Option<Embedded>>) -> Stored {
         Stored {
+            env: self.env.clone(),
             view: view.clone(),
             store,
             stored: self.stored(),
-            turn: Mutex::default(),
+            latest: Arc::default(),
         }
     }
 
@@ -99,9 +102,9 @@ impl History {
         let Some(mut recorder) = self.recorder.take() else {
             return;
         };
-        // A fold that is gone ends with the program.
-        let _gone = self.recollection.recall(source, journaled).await;
-        recorder.written = recorder.view.snapshot().revision();
+        // What is published from there on is stored. A fold that is gone ends with the program.
+        let recalled = self.recollection.recall(source, journaled).await;
+        recorder.written = recalled.unwrap_or(journaled);
         recorder.start = Some(Line::start(recorder.written, self.env.now()));
         // Whoever looks back from now on waits for that line.
         recorder.stored.send_replace(Revision::FIRST);
@@ -122,30 +125,53 @@ impl History {
 /// Reads what is stored.
 #[derive(Debug)]
 pub(crate) struct Stored {
+    env: Env,
     view: View,
     store: watch::Receiver<Option<Embedded>>,
     stored: watch::Receiver<Revision>,
-    /// Taken by the one who reads.
-    turn: Mutex<()>,
+    /// What was read last, for [`KEPT`]: who looks back looks again, and many at a time are
+    /// no more work than one. Taken by the one who reads.
+    latest: Arc<Mutex<Option<Arc<Past>>>>,
 }
 
 impl Archive for Stored {
-    fn past(&self) -> Reading<'_> {
-        Box::pin(async {
-            let _turn = self.turn.lock().await;
+    fn past(&self, reaching: Revision) -> Reading<'_> {
+        Box::pin(async move {
+            let mut latest = self.latest.lock().await;
+            if let Some(past) = latest.as_ref().filter(|past| past.newest() >= reaching) {
+                return Some(Arc::clone(past));
+            }
             let published = self.view.snapshot().revision();
             let mut stored = self.stored.clone();
             // A recorder that is gone stores nothing more.
             let _gone = stored.wait_for(|stored| *stored >= published).await.is_ok();
             let store = self.store.borrow().clone()?;
             match read(&store).await {
-                Ok(past) => past.map(Arc::new),
+                Ok(past) => {
+                    let past = Arc::new(past?);
+                    *latest = Some(Arc::clone(&past));
+                    self.forget_later(&past);
+                    Some(past)
+                }
                 Err(error) => {
                     tracing::error!(error = chain(&*error), "the stored journal can't be read");
                     None
                 }
             }
         })
+    }
+}
+
+impl Stored {
+    /// Lets go of what was read, unless it was read again.
+    fn forget_later(&self, past: &Arc<Past>) {
+        let (env, latest, past) = (self.env.clone(), Arc::clone(&self.latest), Arc::clone(past));
+        let forgetting = async move {
+            env.sleep(KEPT).await;
+            let mut latest = latest.lock().await;
+            latest.take_if(|latest| Arc::ptr_eq(latest, &past));
+        };
+        self.env.spawn("history-reader", forgetting).detach();
     }
 }
 
@@ -159,8 +185,11 @@ async fn read(store: &Embedded) -> Result<Option<Past>, Box<dyn Error + Send + S
         })
         .collect();
     // It takes the processor for a while.
-    let read = tokio::task::spawn_blocking(move || Past::read(&lines)).await?;
-    Ok(read?)
+    let (past, bad) = tokio::task::spawn_blocking(move || Past::read(&lines)).await?;
+    if let Some(bad) = bad {
+        tracing::warn!(error = chain(&bad), "history is known only since then");
+    }
+    Ok(past)
 }
 
 impl Recorder {

@@ -12,6 +12,7 @@ use portolan_model::{
     route::{Destination, HostPort},
 };
 use portolan_runtime::{Env, Task};
+use tokio::sync::watch;
 
 /// The source of the host names that upstreams name.
 const HOSTS: &str = "dns:upstreams";
@@ -22,6 +23,8 @@ pub(crate) struct Sources {
     hub: InboxHub,
     env: Env,
     running: BTreeMap<SourceId, Running>,
+    /// Whether they may speak.
+    floor: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -38,7 +41,14 @@ impl Sources {
             hub,
             env,
             running: BTreeMap::new(),
+            floor: watch::Sender::new(false),
         }
+    }
+
+    /// Lets them speak. Until then they have their inboxes, by which what they said before can
+    /// be remembered: whatever they say of it anew is a change then.
+    pub(crate) fn begin(&self) {
+        self.floor.send_replace(true);
     }
 
     /// The hub, for the registry, which is no configured source.
@@ -86,7 +96,12 @@ impl Sources {
     fn start(&mut self, id: SourceId, spec: Arc<dyn SourceSpec>) {
         let inbox = self.hub.open(&id, Turn::Fair);
         let source = spec.build(&id, &self.env);
-        let task = self.env.spawn("source", source.run(inbox));
+        let mut floor = self.floor.subscribe();
+        let task = self.env.spawn("source", async move {
+            if floor.wait_for(|is_given| *is_given).await.is_ok() {
+                source.run(inbox).await;
+            }
+        });
         tracing::info!(source = %id, "source started");
         self.running.insert(id, Running { spec, _task: task });
     }

@@ -26,9 +26,9 @@ impl Registry {
         self
     }
 
-    /// What was stored of the journal; none if nothing is.
-    pub(crate) async fn past(&self) -> Option<Arc<Past>> {
-        self.archive.as_ref()?.past().await
+    /// What was stored of the journal, up to a revision at least; none if nothing is.
+    pub(crate) async fn past(&self, reaching: Revision) -> Option<Arc<Past>> {
+        self.archive.as_ref()?.past(reaching).await
     }
 
     /// Resolves when all that the registry has taken in by now is visible.

@@ -68,14 +68,14 @@ enum WayBack {
 }
 
 impl Past {
-    /// Reads stored lines, oldest first; `None` if there are none.
-    ///
-    /// # Errors
-    /// [`BadLine`]: none of them is of use then, because going back needs each.
-    pub fn read(lines: &[Line]) -> Result<Option<Self>, BadLine> {
+    /// Reads stored lines, oldest first; nothing comes of none. Nobody can go back over a line
+    /// that can't be read, so what was before the last such line is forgotten; it is told.
+    #[must_use]
+    pub fn read(lines: &[Line]) -> (Option<Self>, Option<BadLine>) {
         let Some(first) = lines.first() else {
-            return Ok(None);
+            return (None, None);
         };
+        let mut bad = None;
         let mut past = Self {
             entries: Vec::with_capacity(lines.len()),
             ended: Standings::new(),
@@ -84,13 +84,14 @@ impl Past {
             began: first.revision,
         };
         for line in lines {
-            let text = serde_json::from_slice(&line.text).map_err(|source| BadLine {
-                revision: line.revision,
-                source,
-            })?;
+            let text = serde_json::from_slice(&line.text).unwrap_or_else(|source| {
+                let revision = line.revision;
+                bad = Some(BadLine { revision, source });
+                Text::Gap
+            });
             past.take(line, text);
         }
-        Ok(Some(past))
+        (Some(past), bad)
     }
 
     fn take(&mut self, line: &Line, text: Text) {

@@ -144,6 +144,7 @@ impl Program {
         limits::warn_of_descriptors(allowed, descriptors_needed(&self.plan));
         self.sources.apply(&self.plan);
         self.control.remember().await;
+        self.sources.begin();
         self.control.open(&self.plan, &mut self.sockets).await?;
         let sources = self.sources.ids();
         self.control.wait_for_sources(&sources, FIRST_ANSWERS).await;

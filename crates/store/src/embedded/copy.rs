@@ -202,7 +202,11 @@ fn put_in_place(beside: &Path, to: &Path) -> Result<Option<PathBuf>, StoreError>
         None => None,
     };
     if let Some(aside) = &set_aside {
-        fs::rename(to, aside).map_err(io)?;
+        // A second name, so that at no time there is nothing by the first: a store would be
+        // made there. Not every file system can do that.
+        fs::hard_link(to, aside)
+            .or_else(|_| fs::rename(to, aside))
+            .map_err(io)?;
     }
     fs::rename(beside, to)
         .and_then(|()| sync_folder(to))

@@ -83,6 +83,8 @@ pub(super) struct FileDisk {
     path: PathBuf,
     cache: ByteSize,
     unsynced: Arc<Unsynced>,
+    /// The file was there.
+    was_open: bool,
 }
 
 impl FileDisk {
@@ -91,6 +93,7 @@ impl FileDisk {
             path,
             cache,
             unsynced: Arc::default(),
+            was_open: false,
         }
     }
 }
@@ -111,9 +114,15 @@ impl FileDisk {
 impl Disk for FileDisk {
     fn open(&mut self) -> Result<Opening, Error> {
         let is_new = !is_filled(&self.path)?;
+        if is_new && self.was_open {
+            // Its volume went, or somebody removed it: one that begins anew would hide that.
+            let gone = "the file is gone while it was in use";
+            return Err(io::Error::new(ErrorKind::NotFound, gone).into());
+        }
         if is_new {
             self.make()?;
         }
+        self.was_open = true;
         let file = ReservedFile::open(OpenOptions::new().read(true).write(true), &self.path)?;
         let backend = Rewriting::new(file, Arc::clone(&self.unsynced))?;
         let opening = open_database(backend, self.cache)?;

@@ -26,7 +26,7 @@ pub(super) async fn events(parts: &Parts, query: &Query<'_>) -> Result<Response,
     let after = query::revision(query, "after")?;
     let mut events = match after {
         Some(after) if after < journal.oldest() => {
-            let past = parts.registry.past().await;
+            let past = parts.registry.past(journal.oldest()).await;
             journal.told_since(after, past.as_deref())?
         }
         Some(after) => journal.since(after)?,
@@ -50,7 +50,7 @@ async fn latest(parts: &Parts, journal: &Journal, limit: usize) -> Result<Vec<Ev
     if events.len() >= limit {
         return Ok(events);
     }
-    let Some(past) = parts.registry.past().await else {
+    let Some(past) = parts.registry.past(journal.oldest()).await else {
         return Ok(events);
     };
     let from = past.told_from().min(journal.oldest());

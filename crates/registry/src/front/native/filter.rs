@@ -159,7 +159,7 @@ pub(super) async fn moment(
             return Err(Refusal::malformed(detail));
         }
         let past = if revision < journal.oldest() {
-            registry.past().await
+            registry.past(journal.oldest()).await
         } else {
             None
         };
@@ -170,7 +170,7 @@ pub(super) async fn moment(
     if let Some(revision) = journal.revision_at(time) {
         return Ok((revision, None));
     }
-    let past = registry.past().await;
+    let past = registry.past(journal.oldest()).await;
     if let Some(revision) = past.as_ref().and_then(|past| past.revision_at(time)) {
         return Ok((revision, past));
     }

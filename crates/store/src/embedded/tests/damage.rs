@@ -11,7 +11,10 @@ use portolan_runtime::{Dice, Env};
 use portolan_testkit::Scratch;
 
 use super::{fact, line, put};
-use crate::{Embedded, Facts, Loaded, Settings, Start, StoreError};
+use crate::{
+    Embedded, Facts, Loaded, Settings, Start, StoreError,
+    embedded::disk::{Disk, FileDisk},
+};
 
 const FLIPS: u32 = 400;
 
@@ -221,4 +224,16 @@ fn what_was_answered_survives_a_kill() {
             store.close().await;
         });
     }
+}
+
+#[test]
+fn a_file_that_goes_while_it_is_in_use_is_not_made_anew() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("store");
+    let settings = Settings::of(&path);
+    let mut disk = FileDisk::new(path.clone(), settings.cache);
+    drop(disk.open().unwrap());
+    fs::remove_file(&path).unwrap();
+    assert!(disk.open().is_err());
+    assert!(!path.exists());
 }
