@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import convergence, gateway, memory, parts, processes, registry_command, soak, sources
+from benchmarks import convergence, dns, gateway, memory, parts, processes, registry_command, soak, sources
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def parse() -> argparse.Namespace:
         description="Measures Portolan beside real proxies, on loopback, on this machine.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (gateway, registry_command, sources, convergence, soak, memory):
+    for module in (gateway, registry_command, sources, dns, convergence, soak, memory):
         module.add_command(commands)
     for command in commands.choices.values():
         command.add_argument(

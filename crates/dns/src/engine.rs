@@ -3,35 +3,36 @@
 //! What the table knows is answered at once, into a buffer that is used again: nothing is
 //! allocated for it. What others know is answered later, by a future.
 
+mod hand;
+mod later;
+
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use portolan_model::ServiceKey;
 use portolan_runtime::Env;
 use portolan_snapshot::View;
 
+pub(crate) use self::hand::Hand;
 use crate::{
     Beyond, Directory, Meters, Peer, Transport, Updates,
-    answer::{Order, Pen, Subject, put_name, resolve, reversed},
+    answer::{Pen, put_name, resolve, reversed},
     limiter::{Limiter, Verdict},
-    meters::{Counters, Dropped},
+    meters::Dropped,
     settings::{Settings, Shape, Zone},
     wire::{Bad, Closing, Code, Cookies, Message, Owner, Query, kind, put_labels},
-    zone::{Member, Members, Table, Tables},
+    zone::Tables,
 };
 
 /// Longest message by TCP, and the room of a buffer.
 pub(crate) const MESSAGE_BYTES_MAX: usize = u16::MAX as usize;
-/// What a client without EDNS can take by UDP (RFC 1035, section 4.2.1).
-const PLAIN_UDP_BYTES: usize = 512;
 /// Records that a client without EDNS gets where answers are cut silently.
 const SILENT_RECORDS: usize = 3;
 /// Classes that are answered: IN and ANY.
@@ -63,22 +64,6 @@ pub(crate) struct Engine {
     pub(crate) meters: Arc<Meters>,
     /// Hands of those who are no workers. Guards the list; held for no await.
     spare: Mutex<Vec<Hand>>,
-}
-
-/// What one worker has in its hands.
-pub(crate) struct Hand {
-    table: Arc<Table>,
-    settings: Arc<Settings>,
-    others: Arc<Others>,
-    generation: u64,
-    epoch: u64,
-    query: Query,
-    order: Order,
-    targets: Vec<(usize, IpAddr)>,
-    /// The answer, after [`Outcome::Now`].
-    pub(crate) out: Vec<u8>,
-    pub(crate) counters: Arc<Counters>,
-    limited: u64,
 }
 
 /// What becomes of a query.
@@ -149,69 +134,6 @@ impl Engine {
     pub(crate) fn set_others(&self, others: Others) {
         self.others.store(Arc::new(others));
         self.epoch.fetch_add(1, Ordering::Release);
-    }
-
-    pub(crate) fn hand(&self) -> Hand {
-        Hand {
-            table: Arc::default(),
-            settings: self.settings.load_full(),
-            others: self.others.load_full(),
-            generation: 0,
-            epoch: 0,
-            query: Query::new(),
-            order: Order::new(self.env.dice()),
-            targets: Vec::new(),
-            // A record that does not fit is written before it is known.
-            out: Vec::with_capacity(MESSAGE_BYTES_MAX.saturating_mul(2)),
-            counters: self.meters.worker(),
-            limited: 0,
-        }
-    }
-
-    /// Answers for those who are no workers, whatever it takes.
-    pub(crate) async fn answer_owned(
-        &self,
-        message: Bytes,
-        peer: Peer,
-        local: IpAddr,
-    ) -> Option<Bytes> {
-        let mut answer = None;
-        let reply = self.answer_now(&message, peer, local, |written| {
-            answer = Some(Bytes::copy_from_slice(written));
-        });
-        match reply {
-            Reply::Later(task) => self.later(task, message, peer, local).await,
-            Reply::Done => answer,
-        }
-    }
-
-    /// Answers for those who are no workers, as far as the table knows.
-    pub(crate) fn answer_now(
-        &self,
-        message: &[u8],
-        peer: Peer,
-        local: IpAddr,
-        put: impl FnOnce(&[u8]),
-    ) -> Reply {
-        let mut hand = self.spare();
-        let began = self.env.instant();
-        let asked = Asked {
-            message,
-            peer,
-            local: local.to_canonical(),
-            now: began,
-        };
-        let outcome = self.answer(&mut hand, asked);
-        let took = self.env.instant().saturating_duration_since(began);
-        hand.counters.took(took, 1);
-        if matches!(outcome, Outcome::Now) {
-            put(&hand.out);
-        }
-        self.put_back(hand);
-        match outcome {
-            Outcome::Later(task) => Reply::Later(task),
-            Outcome::Now | Outcome::Silent => Reply::Done,
-        }
     }
 
     /// Answers from the table.
@@ -397,102 +319,6 @@ impl Engine {
         Outcome::Now
     }
 
-    /// Answers what others know.
-    pub(crate) async fn later(
-        &self,
-        task: Task,
-        message: Bytes,
-        peer: Peer,
-        local: IpAddr,
-    ) -> Option<Bytes> {
-        let others = self.others.load_full();
-        match task {
-            Task::Beyond => others.beyond.as_ref()?.answer(message, peer).await,
-            Task::Update => others.updates.as_ref()?.update(message, peer).await,
-            Task::Node(name) => {
-                let node = others.directory.as_ref()?.node(&name).await;
-                self.settle((message, peer, local), |pen| match &node {
-                    Some(node) => pen.write_node(node),
-                    None => pen.write(&Subject::Nothing),
-                })
-            }
-            Task::Query(name, client) => {
-                let directory = others.directory.as_ref()?;
-                let found = directory.query(&name, client).await;
-                self.settle((message, peer, local), |pen| match &found {
-                    Some(found) => {
-                        let members = found.instances.iter().map(|(address, weight)| {
-                            let ip = address.ip().to_canonical();
-                            Member::new(ip, address.port(), *weight)
-                        });
-                        let ttl = found.ttl.unwrap_or(pen.place.settings.address_ttl());
-                        pen.write_members(&Members::new(members.collect()), ttl)
-                    }
-                    None => pen.write(&Subject::Nothing),
-                })
-            }
-        }
-    }
-
-    /// Writes the answer to a query that was read before.
-    fn settle(
-        &self,
-        (message, peer, local): (Bytes, Peer, IpAddr),
-        write: impl FnOnce(&mut Pen<'_, '_>) -> Code,
-    ) -> Option<Bytes> {
-        let mut hand = self.spare();
-        self.refresh(&mut hand);
-        let answer = self.settled(&mut hand, (&message, peer, local), write);
-        self.put_back(hand);
-        answer
-    }
-
-    fn settled(
-        &self,
-        hand: &mut Hand,
-        (message, peer, local): (&Bytes, Peer, IpAddr),
-        write: impl FnOnce(&mut Pen<'_, '_>) -> Code,
-    ) -> Option<Bytes> {
-        hand.query.read(message).ok()?;
-        let asked = Asked {
-            message,
-            peer,
-            local,
-            now: self.env.instant(),
-        };
-        let (limit, is_silent) = (hand.limit(peer), hand.is_silent(peer));
-        let (zone, place, _) = resolve(&hand.query.name, &hand.table, &hand.settings)?;
-        let mut pen = Pen {
-            query: &hand.query,
-            zone,
-            place,
-            local,
-            near: None,
-            records_max: if is_silent {
-                SILENT_RECORDS
-            } else {
-                usize::MAX
-            },
-            message: Message::new(&mut hand.out, message, &hand.query, limit),
-            order: &mut hand.order,
-            targets: &mut hand.targets,
-        };
-        let code = write(&mut pen);
-        let message = pen.message;
-        let closing = self.closing((&hand.query, &hand.settings, &hand.others), &asked);
-        let closing = Closing {
-            code: code.number(),
-            is_authoritative: true,
-            // Whoever answered may have looked at all of it.
-            subnet: closing.subnet.map(|(subnet, _)| (subnet, subnet.prefix)),
-            ..closing
-        };
-        let is_cut = message.finish(&hand.query, &closing, is_silent);
-        hand.counters
-            .answered(hand.query.kind, code.number(), is_cut);
-        Some(Bytes::copy_from_slice(&hand.out))
-    }
-
     /// Takes what is newest into the hand.
     fn refresh(&self, hand: &mut Hand) {
         let epoch = self.epoch.load(Ordering::Acquire);
@@ -509,42 +335,8 @@ impl Engine {
         hand.generation = if is_newest { generation } else { 0 };
     }
 
-    fn spare(&self) -> Hand {
-        let spare = self
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        spare.unwrap_or_else(|| self.hand())
-    }
-
-    fn put_back(&self, hand: Hand) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.push(hand);
-    }
-
     fn seconds(&self) -> u64 {
         self.env.now().as_millis() / 1000
-    }
-}
-
-impl Hand {
-    /// Most bytes of the answer.
-    fn limit(&self, peer: Peer) -> usize {
-        if peer.transport != Transport::Udp {
-            return MESSAGE_BYTES_MAX;
-        }
-        let most = usize::from(self.settings.udp_bytes_max);
-        match &self.query.edns {
-            Some(edns) => usize::from(edns.udp_bytes).clamp(PLAIN_UDP_BYTES, most),
-            None => PLAIN_UDP_BYTES,
-        }
-    }
-
-    /// Whether what does not fit is not told of.
-    fn is_silent(&self, peer: Peer) -> bool {
-        let is_plain = peer.transport == Transport::Udp && self.query.edns.is_none();
-        is_plain && self.settings.cuts_silently
     }
 }
 

@@ -10,12 +10,15 @@
 mod answer;
 mod directory;
 mod engine;
+pub mod forward;
 mod limiter;
 mod meters;
+pub mod secure;
 mod serve;
 mod settings;
 #[cfg(test)]
 mod tests;
+pub mod update;
 mod wire;
 mod zone;
 

@@ -10,7 +10,7 @@ use std::{
 
 use portolan_telemetry::DnsFacts;
 
-use crate::wire::kind;
+use crate::{forward::Forwarder, wire::kind};
 
 /// Types with counters of their own; the last is for all others.
 const KINDS: [(u16, &str); 12] = [
@@ -64,6 +64,8 @@ const DROPPED: [&str; 4] = ["malformed", "limited", "slipped", "overload"];
 pub struct Meters {
     /// Guards the list, never the numbers.
     workers: Mutex<Vec<Arc<Counters>>>,
+    /// Guards the handle; held for no await.
+    forwarder: Mutex<Option<Forwarder>>,
 }
 
 /// The counters of one worker.
@@ -118,6 +120,15 @@ impl Meters {
         counters
     }
 
+    /// Whose figures are told beside.
+    pub fn set_forwarder(&self, forwarder: Option<Forwarder>) {
+        let mut place = self
+            .forwarder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *place = forwarder;
+    }
+
     /// The sums, as they stand.
     #[must_use]
     pub fn facts(&self) -> DnsFacts {
@@ -148,6 +159,21 @@ impl Meters {
                 .push((bound, sum(&|one| read(one.latency.get(place)))));
         }
         facts.latency_micros = sum(&|one| read(Some(&one.latency_sum)));
+        let forwarder = self
+            .forwarder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(figures) = forwarder.as_ref().map(Forwarder::figures) {
+            facts.forwarded = vec![
+                ("remembered", figures.hits),
+                ("asked", figures.misses),
+                ("stale", figures.stale),
+                ("failed", figures.failures),
+                ("refused", figures.refused),
+            ];
+            facts.remembered = figures.entries;
+            facts.recursors = figures.recursors;
+        }
         facts
     }
 }

@@ -21,7 +21,7 @@ impl Reader<'_> {
         })
     }
 
-    fn control_tls(&mut self, node: &Node, at: Span) -> Option<ControlTls> {
+    pub(super) fn control_tls(&mut self, node: &Node, at: Span) -> Option<ControlTls> {
         Some(ControlTls {
             served: self.listener_tls(node, at)?,
             client_ca: node.maybe("client_ca", |ca| self.roots(ca, at))?,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use ipnet::IpNet;
 use portolan_model::Problem;
 
-use super::{Reader, any_count, any_text};
+use super::{Reader, any_count, any_text, dns_beyond::recursors};
 use crate::{
     Dns, DnsRate, DnsZones, leaf,
     tree::{Node, Span, Value},
@@ -39,6 +39,10 @@ impl Reader<'_> {
                 slip: node.count("slip")?,
             },
             connections_max: NonZeroUsize::new(node.count("connections")?)?,
+            recursors: node.maybe("recursors", recursors)?,
+            updates: node.maybe("updates", |updates| self.updates(updates, at))?,
+            over_tls: node.maybe("over_tls", |over_tls| self.over_tls(over_tls, at))?,
+            is_over_https: node.read("over_https", leaf::flag)?,
         };
         self.overlapping(&dns, node, at);
         Some(dns)
@@ -90,7 +94,7 @@ fn networks(node: &Node) -> Option<BTreeMap<IpNet, Arc<str>>> {
 }
 
 /// The members of a map that may be absent.
-fn members<'n>(node: &'n Node, name: &str) -> Option<Vec<(&'n str, &'n Node)>> {
+pub(super) fn members<'n>(node: &'n Node, name: &str) -> Option<Vec<(&'n str, &'n Node)>> {
     if !node.has(name) {
         return Some(Vec::new());
     }

@@ -6,6 +6,7 @@
 mod check;
 mod control;
 mod dns;
+mod dns_beyond;
 mod listener;
 mod plug;
 mod route;

@@ -1,6 +1,10 @@
 //! The fields of the DNS server's section.
 
-use super::{ADDRESS, Default, FLAG, HOST, Leaf, Object, Shape, TEXT, count, field};
+use super::{
+    ADDRESS, Default, FLAG, HOST, Leaf, Object, Shape, TEXT, count,
+    dns_beyond::{OVER_TLS, RECURSORS, UPDATES},
+    field,
+};
 
 const DURATION_OR_ZERO: Shape = Shape::Leaf(Leaf::DurationOrZero);
 const ZONES: Shape = Shape::List { of: &HOST, min: 0 };
@@ -132,6 +136,30 @@ pub(super) const DNS: Object = Object {
             count(1, 1_000_000),
             Default::Text("1024"),
             "TCP connections; one more is closed at once.",
+        ),
+        field(
+            "recursors",
+            Shape::Object(&RECURSORS),
+            Default::Absent,
+            "Who is asked for names in none of the zones. They are refused when absent.",
+        ),
+        field(
+            "updates",
+            Shape::Object(&UPDATES),
+            Default::Absent,
+            "Who may update names in `zones`. Nobody when absent.",
+        ),
+        field(
+            "over_tls",
+            Shape::Object(&OVER_TLS),
+            Default::Absent,
+            "A listener for queries over TLS. None when absent.",
+        ),
+        field(
+            "over_https",
+            FLAG,
+            Default::Text("false"),
+            "Answer queries over HTTPS (RFC 8484) at `/dns-query` of the admin listener, of whoever reaches it.",
         ),
     ],
     rules: &[],

@@ -8,6 +8,7 @@
 mod check;
 mod control;
 mod dns;
+mod dns_beyond;
 mod file;
 mod listener;
 mod route;

@@ -2,6 +2,7 @@
 
 mod access;
 mod dns;
+mod dns_beyond;
 mod hostile;
 mod objects;
 mod plugs;

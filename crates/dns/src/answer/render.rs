@@ -3,27 +3,20 @@
 use std::net::IpAddr;
 
 use super::{
-    kubernetes,
     order::Order,
+    records::{SRV_TARGET, put_server, put_service_binding, put_target, put_text},
     subject::{Place, Subject},
 };
 use crate::{
-    directory::Node,
-    settings::{Settings, Shape, Zone},
-    wire::{
-        Code, LABEL_BYTES_MAX, Message, Name, Owner, Query, Section, can_point, kind, put_labels,
-    },
-    zone::{Group, Member, Members, Service},
+    settings::{Settings, Zone},
+    wire::{Code, Message, Owner, Query, Section, can_point, kind, put_labels},
+    zone::{Group, Members, Service},
 };
 
-/// Priority of SRV records: all are alike, the weight decides.
-const PRIORITY: u16 = 1;
 /// What SOA says of secondaries, of which there are none: refresh, retry, expire.
 const SOA_TIMES: [u32; 3] = [3600, 600, 86400];
 /// What has no data of its own that changes may be kept so long, in seconds.
-const FIXED_TTL: u32 = 3600;
-/// Text records of an instance in all.
-const TEXT_BYTES_MAX: usize = 1300;
+pub(super) const FIXED_TTL: u32 = 3600;
 /// The version of the Kubernetes specification.
 const KUBERNETES_VERSION: &[u8] = b"1.1.0";
 
@@ -45,13 +38,13 @@ pub(crate) struct Pen<'a, 'b> {
 
 /// Whose members are told, and for how long.
 #[derive(Clone, Copy)]
-struct Of<'s> {
-    service: Option<&'s Service>,
-    ttl: u32,
+pub(super) struct Of<'s> {
+    pub(super) service: Option<&'s Service>,
+    pub(super) ttl: u32,
 }
 
 impl<'s> Of<'s> {
-    const fn service(service: &'s Service) -> Self {
+    pub(super) const fn service(service: &'s Service) -> Self {
         Self {
             service: Some(service),
             ttl: service.ttl,
@@ -64,7 +57,7 @@ impl<'s> Of<'s> {
 }
 
 impl Pen<'_, '_> {
-    const fn settings(&self) -> &Settings {
+    pub(super) const fn settings(&self) -> &Settings {
         self.place.settings
     }
 
@@ -76,68 +69,6 @@ impl Pen<'_, '_> {
             self.negative();
         }
         code
-    }
-
-    /// Writes what a prepared query found.
-    pub(crate) fn write_members(&mut self, members: &Members, ttl: u32) -> Code {
-        let of = Of { service: None, ttl };
-        if members.list.is_empty() {
-            self.negative();
-            return Code::NxDomain;
-        }
-        match self.query.kind {
-            kind::SRV => self.servers(of, members),
-            kind::A | kind::AAAA | kind::ANY => {
-                let wanted = members.list.iter().filter(|member| match self.query.kind {
-                    kind::A => member.ip.is_ipv4(),
-                    kind::AAAA => member.ip.is_ipv6(),
-                    _ => true,
-                });
-                let wanted = Members::new(wanted.map(Member::portless).collect());
-                self.members(of, &wanted);
-            }
-            _ => {}
-        }
-        if self.message.count(Section::Answer) == 0 {
-            self.negative();
-        }
-        Code::NoError
-    }
-
-    /// Writes where a node is, and what is said of it (RFC 1464, as Consul has it).
-    pub(crate) fn write_node(&mut self, node: &Node) -> Code {
-        let ttl = self.settings().address_ttl();
-        match node.address.parse::<IpAddr>() {
-            Ok(ip) => self.addresses(&[ip], ttl),
-            Err(_) => self.alias(&node.address, ttl),
-        }
-        if matches!(self.query.kind, kind::TXT | kind::ANY) {
-            for (key, value) in &node.meta {
-                let text = match key.strip_prefix("rfc1035-") {
-                    Some(_) => value.clone(),
-                    None => format!("{key}={value}"),
-                };
-                self.texts(&[text.as_bytes()], ttl);
-            }
-        }
-        if self.message.count(Section::Answer) == 0 {
-            self.negative();
-        }
-        Code::NoError
-    }
-
-    /// The name that something goes by elsewhere; whatever is asked, the alias is the answer.
-    fn alias(&mut self, target: &str, ttl: u32) {
-        if self.query.kind == kind::TXT {
-            return;
-        }
-        let Some(target) = Name::of_text(target) else {
-            return;
-        };
-        self.message
-            .record(Owner::Question(0), kind::CNAME, ttl, |out| {
-                put_labels(out, &[], Owner::Name(target.as_wire()));
-            });
     }
 
     fn answer(&mut self, subject: &Subject<'_>) -> Code {
@@ -181,7 +112,7 @@ impl Pen<'_, '_> {
         }
     }
 
-    fn members(&mut self, of: Of<'_>, members: &Members) {
+    pub(super) fn members(&mut self, of: Of<'_>, members: &Members) {
         let near = of.near(self.near);
         self.order.draw(members, near);
         for member in self.order.of(members).take(self.records_max) {
@@ -192,7 +123,7 @@ impl Pen<'_, '_> {
         }
     }
 
-    fn servers(&mut self, of: Of<'_>, members: &Members) {
+    pub(super) fn servers(&mut self, of: Of<'_>, members: &Members) {
         let near = of.near(self.near);
         self.order.draw(members, near);
         self.targets.clear();
@@ -219,7 +150,7 @@ impl Pen<'_, '_> {
         }
     }
 
-    fn addresses(&mut self, addresses: &[IpAddr], ttl: u32) {
+    pub(super) fn addresses(&mut self, addresses: &[IpAddr], ttl: u32) {
         let wants_six = self.query.kind == kind::AAAA;
         if !matches!(self.query.kind, kind::A | kind::AAAA | kind::ANY) {
             return;
@@ -263,7 +194,7 @@ impl Pen<'_, '_> {
     }
 
     /// Says that there is nothing, and for how long that may be believed (RFC 2308).
-    fn negative(&mut self) {
+    pub(super) fn negative(&mut self) {
         if self.message.count(Section::Authority) == 0 {
             self.message.section(Section::Authority);
             self.soa();
@@ -294,7 +225,7 @@ impl Pen<'_, '_> {
             });
     }
 
-    fn texts(&mut self, texts: &[&[u8]], ttl: u32) {
+    pub(super) fn texts(&mut self, texts: &[&[u8]], ttl: u32) {
         self.message
             .record(Owner::Question(0), kind::TXT, ttl, |out| {
                 for text in texts {
@@ -330,217 +261,4 @@ impl Pen<'_, '_> {
                 put_service_binding(out, (zone, settings), place, addresses);
             });
     }
-
-    fn browsed(&mut self, service: &Service) {
-        if !matches!(self.query.kind, kind::PTR | kind::ANY) {
-            // By RFC 2782 it is a name of the service, too.
-            if self.query.kind == kind::SRV {
-                self.servers(Of::service(service), &service.all.servers);
-            }
-            return;
-        }
-        for instance in service.open() {
-            let id = instance.id.as_str().as_bytes();
-            // A label can't hold more; such an instance is found by the service's SRV.
-            if id.len() > LABEL_BYTES_MAX {
-                continue;
-            }
-            let is_in = self
-                .message
-                .record(Owner::Question(0), kind::PTR, service.ttl, |out| {
-                    put_labels(out, &[id], Owner::Question(0));
-                });
-            if !is_in {
-                return;
-            }
-        }
-    }
-
-    fn instance(&mut self, service: &Service, member: Member) {
-        match self.query.kind {
-            kind::SRV | kind::ANY => {
-                self.servers(Of::service(service), &Members::new(vec![member]));
-            }
-            kind::TXT => {
-                let texts = service.instance(&member).map(|instance| texts_of(instance));
-                let texts = texts.unwrap_or_default();
-                let all: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
-                // There must be one text (RFC 6763, section 6.1).
-                let all = if all.is_empty() { vec![&b""[..]] } else { all };
-                self.texts(&all, service.ttl);
-            }
-            _ => {}
-        }
-    }
-
-    fn types(&mut self, namespace: &[u8]) {
-        if !matches!(self.query.kind, kind::PTR | kind::ANY) {
-            return;
-        }
-        let table = self.place.table;
-        // `_services._dns-sd._udp` stands before the domain.
-        let domain = Owner::Question(self.place.name.offset(3));
-        let ttl = self.settings().negative_ttl;
-        for service in table.iter().filter(|service| !service.is_empty()) {
-            let key = &service.known.key;
-            let label = [b"_", key.name.as_str().as_bytes()].concat();
-            if key.namespace.as_str().as_bytes() != namespace || label.len() > LABEL_BYTES_MAX {
-                continue;
-            }
-            let is_in = self
-                .message
-                .record(Owner::Question(0), kind::PTR, ttl, |out| {
-                    put_labels(out, &[&label, b"_tcp"], domain);
-                });
-            if !is_in {
-                return;
-            }
-        }
-    }
-
-    fn domain(&mut self, from: usize) {
-        if !matches!(self.query.kind, kind::PTR | kind::ANY) {
-            return;
-        }
-        let domain = Owner::Question(self.place.name.offset(from));
-        self.message
-            .record(Owner::Question(0), kind::PTR, FIXED_TTL, |out| {
-                put_labels(out, &[], domain);
-            });
-    }
-}
-
-/// Where the target of an SRV record begins, from the start of a record whose owner is a
-/// pointer: 2 + 10 before the data, 6 within.
-const SRV_TARGET: usize = 18;
-
-fn put_server(out: &mut Vec<u8>, member: &Member) {
-    for value in [PRIORITY, member.weight, member.port] {
-        out.extend_from_slice(&value.to_be_bytes());
-    }
-}
-
-/// The name of a member, in full: targets are not compressed (RFC 2782).
-fn put_target(
-    out: &mut Vec<u8>,
-    (zone, settings): (&Zone, &Settings),
-    service: Option<&Service>,
-    member: &Member,
-) {
-    if let Some(service) = service.filter(|_| zone.shape == Shape::Kubernetes) {
-        let label = kubernetes::label_of(service, member);
-        let key = &service.known.key;
-        put_labels(out, &[label.as_bytes()], Owner::Name(&[]));
-        put_name(out, key.name.as_str());
-        put_name(out, key.namespace.as_str());
-        return put_labels(out, &[b"svc"], Owner::Name(zone.name.as_wire()));
-    }
-    put_spelled(out, member.ip);
-    put_address_zone(out, (zone, settings));
-}
-
-/// What follows an address that a label spells.
-fn put_address_zone(out: &mut Vec<u8>, (zone, settings): (&Zone, &Settings)) {
-    let labels: [&[u8]; 2] = [b"addr", &settings.datacenter];
-    let labels = match zone.shape {
-        Shape::Consul => &labels[..],
-        Shape::Plain | Shape::Kubernetes => labels.get(..1).unwrap_or_default(),
-    };
-    put_labels(out, labels, Owner::Name(zone.name.as_wire()));
-}
-
-/// A name that may have dots, as labels.
-pub(crate) fn put_name(out: &mut Vec<u8>, name: &str) {
-    for label in name.split('.').filter(|label| !label.is_empty()) {
-        put_labels(out, &[label.as_bytes()], Owner::Name(&[]));
-    }
-}
-
-/// An address as the label that spells it.
-fn put_spelled(out: &mut Vec<u8>, ip: IpAddr) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut put = |octets: &[u8]| {
-        out.push(u8::try_from(octets.len().saturating_mul(2)).unwrap_or_default());
-        for octet in octets {
-            let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or_default();
-            out.extend_from_slice(&[digit(octet >> 4), digit(octet & 0xf)]);
-        }
-    };
-    match ip {
-        IpAddr::V4(ip) => put(&ip.octets()),
-        IpAddr::V6(ip) => put(&ip.octets()),
-    }
-}
-
-fn put_text(out: &mut Vec<u8>, text: &[u8]) {
-    let text = text.get(..255).unwrap_or(text);
-    out.push(u8::try_from(text.len()).unwrap_or_default());
-    out.extend_from_slice(text);
-}
-
-/// Priority, target and the parameters in the order of their numbers (RFC 9460, section 2.2).
-fn put_service_binding(
-    out: &mut Vec<u8>,
-    (zone, settings): (&Zone, &Settings),
-    (port, protocols): (u16, &[&'static str]),
-    addresses: &[IpAddr],
-) {
-    out.extend_from_slice(&1_u16.to_be_bytes());
-    match addresses.first() {
-        // A zone of Kubernetes' shape has no names that spell addresses.
-        Some(ip) if zone.shape != Shape::Kubernetes => {
-            put_spelled(out, *ip);
-            put_address_zone(out, (zone, settings));
-        }
-        _ => out.push(0),
-    }
-    let mut parameter = |number: u16, value: &[u8]| {
-        if !value.is_empty() {
-            out.extend_from_slice(&number.to_be_bytes());
-            let length = u16::try_from(value.len()).unwrap_or_default();
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(value);
-        }
-    };
-    let mut names = Vec::new();
-    for protocol in protocols {
-        put_text(&mut names, protocol.as_bytes());
-    }
-    parameter(1, &names);
-    parameter(3, &port.to_be_bytes());
-    let (mut four, mut six) = (Vec::new(), Vec::new());
-    for ip in addresses {
-        match ip {
-            IpAddr::V4(ip) => four.extend_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => six.extend_from_slice(&ip.octets()),
-        }
-    }
-    parameter(4, &four);
-    parameter(6, &six);
-}
-
-/// What an instance says of itself, as RFC 6763 has it. Keys of our own fronts are left out.
-fn texts_of(instance: &portolan_model::Instance) -> Vec<String> {
-    let pairs = instance.metadata.iter();
-    let own = pairs.filter(|(key, _)| {
-        let is_printable = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'=';
-        !key.is_empty() && key.bytes().all(is_printable) && !key.contains(['/', ':'])
-    });
-    let version = instance
-        .version
-        .iter()
-        .map(|version| format!("version={version}"));
-    let zone = instance.zone.iter().map(|zone| format!("zone={zone}"));
-    let texts = own.map(|(key, value)| format!("{key}={value}"));
-    let mut left = TEXT_BYTES_MAX;
-    texts
-        .chain(version)
-        .chain(zone)
-        .filter(|text| text.len() <= 255)
-        .take_while(|text| {
-            let fits = text.len() < left;
-            left = left.saturating_sub(text.len()).saturating_sub(1);
-            fits
-        })
-        .collect()
 }

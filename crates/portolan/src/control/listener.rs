@@ -1,10 +1,24 @@
 //! One control listener, which follows what the plan says of it.
 
-use std::{error::Error, net::SocketAddr, num::NonZeroUsize, sync::Arc};
+use std::{
+    error::Error,
+    io,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    sync::Arc,
+};
 
 use portolan_config::{CONNECTIONS_PER_CLIENT, ControlLimits, ControlTls, Security};
+use portolan_dns::{
+    Answerer,
+    secure::{TlsSettings, serve_tls},
+};
 use portolan_model::ByteSize;
-use portolan_runtime::{Env, Task, drain::Drain, sockets::Sockets};
+use portolan_runtime::{
+    Env, Task,
+    drain::{Drain, DrainWatch},
+    sockets::Sockets,
+};
 use portolan_wire::{
     serve::{Handler, Hosts, Limits, PerClient, Settings, serve},
     tls::{Alpn, ClientAuthority, Demand, ServerSettings, ServerTls, TlsFileError, Versions},
@@ -19,10 +33,19 @@ pub(super) struct Wanted {
     pub(super) security: Option<Security>,
 }
 
+/// What is spoken on a listener.
+#[derive(Clone)]
+pub(super) enum Served {
+    /// HTTP, answered by this handler.
+    Http(Arc<dyn Handler>),
+    /// DNS over TLS.
+    Dns(Answerer),
+}
+
 /// A listener and who answers on it.
 pub(super) struct Listener {
     name: &'static str,
-    handler: Arc<dyn Handler>,
+    served: Served,
     /// What its protocol asks for at least in a body.
     body: ByteSize,
     env: Env,
@@ -41,9 +64,13 @@ struct Open {
 
 impl Listener {
     pub(super) fn new(name: &'static str, handler: Arc<dyn Handler>, env: Env) -> Self {
+        Self::of(name, Served::Http(handler), env)
+    }
+
+    pub(super) fn of(name: &'static str, served: Served, env: Env) -> Self {
         Self {
             name,
-            handler,
+            served,
             body: ByteSize::from_bytes(0),
             env,
             open: None,
@@ -131,10 +158,10 @@ impl Listener {
             tls: tls.clone(),
         };
         let serve_one = |socket| {
-            let (handler, settings) = (Arc::clone(&self.handler), settings.clone());
+            let (served, settings) = (self.served.clone(), settings.clone());
             let (watch, env, name) = (drain.watch(), self.env.clone(), self.name);
             self.env.spawn("control listener", async move {
-                if let Err(error) = serve(socket, handler, settings, watch, env).await {
+                if let Err(error) = served.serve(socket, settings, watch, env).await {
                     tracing::error!(%error, listener = name, "a control listener can't serve");
                 }
             })
@@ -173,7 +200,10 @@ impl Listener {
                 (false, true) => Versions::Tls13,
                 (_, _) => Versions::Both,
             },
-            alpn: Alpn::Both,
+            alpn: match self.served {
+                Served::Http(_) => Alpn::Both,
+                Served::Dns(_) => Alpn::Dot,
+            },
             clients: tls.client_ca.as_ref().map(|file| ClientAuthority {
                 file: file.clone(),
                 demand: if tls.is_certificate_optional {
@@ -204,6 +234,29 @@ impl Listener {
             for task in open.tasks {
                 task.detach();
             }
+        }
+    }
+}
+
+impl Served {
+    async fn serve(
+        self,
+        socket: TcpListener,
+        settings: Settings,
+        drain: DrainWatch,
+        env: Env,
+    ) -> io::Result<()> {
+        match (self, settings.tls.clone()) {
+            (Self::Http(handler), _) => serve(socket, handler, settings, drain, env).await,
+            (Self::Dns(answerer), Some(tls)) => {
+                let settings = TlsSettings {
+                    tls,
+                    connections_max: settings.limits.connections,
+                };
+                serve_tls(socket, answerer, settings, drain, env).await
+            }
+            // The configuration demands certificates.
+            (Self::Dns(_), None) => Ok(()),
         }
     }
 }

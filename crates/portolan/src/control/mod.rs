@@ -3,6 +3,7 @@
 //! Everything here runs on the control runtime; the workers see none of it but
 //! snapshots.
 
+mod beyond;
 mod foreign;
 mod gates;
 mod listener;
@@ -12,10 +13,11 @@ mod ports;
 mod probing;
 mod signed;
 mod succession;
+mod updates;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use portolan_admin::{Readiness, Status, silent_sources};
+use portolan_admin::{Readiness, silent_sources};
 use portolan_catalog::{InboxHub, Pulses, SAMPLING, Turn, Witness};
 use portolan_config::Plan;
 use portolan_ledger::Ledger;
@@ -136,7 +138,7 @@ impl Control {
         let (kept, around) = ((&registry, &ledger), (&env, &gates, &node));
         let checks = (&found, &probing);
         let (fronts, keeper) = Fronts::new(kept, &watches, checks, drain.watch(), around);
-        let names = Names::new(&env, &view, &plan, fronts.consul());
+        let names = Names::new((&env, &view), &plan, fronts.consul(), &registry);
         let around = (links(gateway.subscribe()), drain.watch());
         let native = parts::native(&registry, (watches, found), hub.pulses(), around, &env);
         let (readiness, (asker, reloads)) = (Readiness::default(), mpsc::channel(RELOADS_MAX));
@@ -153,10 +155,10 @@ impl Control {
             env.spawn("prober", prober.run()),
             env.spawn("consul", keeper.run()),
         ];
-        let status = Arc::new(Status::new(view.clone(), readiness.clone()));
+        let admin = parts::signed(&gates, admin, &node);
         Self {
-            admin: Listener::new("admin", parts::signed(&gates, admin, &node), env.clone()),
-            status: Listener::new("status", status, env.clone()),
+            admin: Listener::new("admin", names.over_https(admin), env.clone()),
+            status: parts::status(&view, &readiness, &env),
             fronts,
             names,
             gates,
@@ -315,8 +317,9 @@ impl Control {
         self.fronts.consul_address()
     }
 
-    fn listeners(&mut self) -> [&mut Listener; 4] {
+    fn listeners(&mut self) -> [&mut Listener; 5] {
         let [eureka, consul] = self.fronts.listeners();
-        [&mut self.admin, &mut self.status, eureka, consul]
+        let names = self.names.listener();
+        [&mut self.admin, &mut self.status, eureka, consul, names]
     }
 }

@@ -7,14 +7,15 @@ use std::{
 };
 
 use portolan_config::Plan;
-use portolan_dns::{Directory, Dns, Found, Gateway, Later, Meters, Node, Others};
+use portolan_dns::{Directory, Dns, Found, Gateway, Later, Meters, Node};
 use portolan_model::ByteSize;
+use portolan_registry::Registry;
 use portolan_runtime::{Env, sockets::Sockets};
 use portolan_snapshot::View;
 use portolan_wire::serve::{Handler, Peer, Request, collect, empty};
 use serde::Deserialize;
 
-use super::Control;
+use super::{Control, beyond::Beyond, listener::Listener};
 
 /// The largest answer about a node or a query.
 const ANSWER_MAX: ByteSize = ByteSize::from_bytes(4 << 20);
@@ -22,37 +23,57 @@ const ANSWER_MAX: ByteSize = ByteSize::from_bytes(4 << 20);
 const WEIGHT_SCALE: u16 = 100;
 
 /// The DNS server as the control plane holds it.
-pub(super) struct Names(Dns);
+pub(super) struct Names {
+    dns: Dns,
+    beyond: Beyond,
+}
 
 impl Names {
     /// A server that does not listen yet; `consul` answers what it does not know itself.
-    pub(super) fn new(env: &Env, view: &View, plan: &Plan, consul: Arc<dyn Handler>) -> Self {
+    pub(super) fn new(
+        (env, view): (&Env, &View),
+        plan: &Plan,
+        consul: Arc<dyn Handler>,
+        registry: &Registry,
+    ) -> Self {
         let dns = Dns::new(env, view.clone(), &plan.dns);
-        dns.set_others(Others {
-            directory: Some(Arc::new(Consul(consul))),
-            ..Others::default()
-        });
-        Self(dns)
+        let directory = Arc::new(Consul(consul));
+        let beyond = Beyond::new(env, registry, dns.answerer(), directory);
+        Self { dns, beyond }
+    }
+
+    /// That handler, and queries over HTTPS while the plan says so.
+    pub(super) fn over_https(&self, others: Arc<dyn Handler>) -> Arc<dyn Handler> {
+        self.beyond.over_https(others)
+    }
+
+    /// The listener for queries over TLS.
+    pub(super) const fn listener(&mut self) -> &mut Listener {
+        self.beyond.listener()
     }
 
     /// Opens, closes or moves it as the plan says. Another resolver may well run beside us: a
     /// port that is taken is left to it.
     pub(super) fn follow(&mut self, plan: &Plan, sockets: &mut Sockets) {
-        if let Err(error) = self.0.follow(&plan.dns, gateway(plan), sockets) {
+        self.dns.set_others(self.beyond.others(&plan.dns));
+        let forwarder = self.beyond.forwarder().cloned();
+        self.dns.meters().set_forwarder(forwarder);
+        self.beyond.follow(plan, sockets);
+        if let Err(error) = self.dns.follow(&plan.dns, gateway(plan), sockets) {
             tracing::warn!(error = crate::load::chain(&error), "DNS is not served");
         }
     }
 
     pub(super) fn stop_accepting(&mut self) {
-        self.0.stop_accepting();
+        self.dns.stop_accepting();
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.0.address()
+        self.dns.address()
     }
 
     pub(super) fn meters(&self) -> Arc<Meters> {
-        self.0.meters()
+        self.dns.meters()
     }
 }
 

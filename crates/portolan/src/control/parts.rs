@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan_admin::{Admin, Readiness};
+use portolan_admin::{Admin, Readiness, Status};
 use portolan_catalog::{Inbox, Pulses, Witness};
 use portolan_config::Plan;
 use portolan_model::NodeId;
@@ -19,11 +19,17 @@ use portolan_wire::serve::{Handler, Hosts};
 
 use super::{
     gates::Gates,
-    listener::Wanted,
+    listener::{Listener, Wanted},
     ports::{Asker, Metrics},
     signed::Signed,
 };
 use crate::store::Store;
+
+/// The listener that says how the program is.
+pub(super) fn status(view: &View, readiness: &Readiness, env: &Env) -> Listener {
+    let status = Arc::new(Status::new(view.clone(), readiness.clone()));
+    Listener::new("status", status, env.clone())
+}
 
 /// The native front.
 pub(super) fn native(

@@ -31,7 +31,8 @@ pub(super) fn tls_files(plan: &Plan) -> impl Iterator<Item = PathBuf> {
     ];
     let control = control
         .into_iter()
-        .filter_map(|security| security.tls.as_ref());
+        .filter_map(|security| security.tls.as_ref())
+        .chain(plan.dns.over_tls.iter().map(|over_tls| &over_tls.tls));
     let authorities = control.clone().filter_map(|tls| tls.client_ca.clone());
     let listeners = plan
         .listeners

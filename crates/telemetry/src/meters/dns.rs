@@ -9,6 +9,12 @@ pub struct DnsFacts {
     pub answers: Vec<(&'static str, &'static str, u64)>,
     /// Queries without a full answer, by why.
     pub dropped: Vec<(&'static str, u64)>,
+    /// Queries for names of others, by what became of them.
+    pub forwarded: Vec<(&'static str, u64)>,
+    /// Questions to recursors whose answers are remembered.
+    pub remembered: usize,
+    /// Recursors that answer.
+    pub recursors: usize,
     /// Answers that were cut.
     pub truncated: u64,
     /// Answers by the seconds that they took at most; each counts in one bucket.
@@ -28,6 +34,13 @@ pub(super) fn show(page: &mut Page<'_>, facts: &DnsFacts) {
         page.labelled(families::DNS_DROPPED, &format!("reason=\"{why}\""), count);
     }
     page.single(families::DNS_TRUNCATED, facts.truncated);
+    page.family(families::DNS_FORWARDED);
+    for (outcome, count) in &facts.forwarded {
+        let labels = format!("outcome=\"{outcome}\"");
+        page.labelled(families::DNS_FORWARDED, &labels, count);
+    }
+    page.single(families::DNS_REMEMBERED, facts.remembered);
+    page.single(families::DNS_RECURSORS, facts.recursors);
     page.family(families::DNS_DURATION);
     let mut below = 0_u64;
     for (bound, count) in &facts.latency {

@@ -141,6 +141,12 @@ families! {
         "DNS queries without a full answer: `malformed` are no queries, `limited` are beyond the rate of their network, `slipped` the same but answered cut, `overload` found too much under way.";
     DNS_TRUNCATED = "portolan_dns_truncated_total", Counter, &[],
         "DNS answers that were cut, so that the client asks by TCP.";
+    DNS_FORWARDED = "portolan_dns_forwarded_total", Counter, &["outcome"],
+        "DNS queries for names of others: `remembered` from the cache, `asked` of recursors, `stale` beyond its time because no recursor answered, `failed`, `refused` to a client that may not ask.";
+    DNS_REMEMBERED = "portolan_dns_remembered", Gauge, &[],
+        "Questions to recursors whose answers are remembered.";
+    DNS_RECURSORS = "portolan_dns_recursors", Gauge, &[],
+        "Recursors that answer; the others are left alone for a while.";
     DNS_DURATION = "portolan_dns_duration_seconds", Histogram, &[],
         "From receiving a DNS query, or the batch that it came in, to sending its answer; queries that others answer not counted.";
     DENIED = "portolan_control_denied_total", Counter, &["listener", "outcome"],

@@ -29,3 +29,5 @@ pub use server::{Alpn, Reloaded, ServerSettings, ServerTls, Versions};
 pub const ALPN_HTTP2: &[u8] = b"h2";
 /// ALPN's word for HTTP/1.1.
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
+/// ALPN's word for DNS over TLS (RFC 7858).
+pub const ALPN_DOT: &[u8] = b"dot";

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::{
-    ALPN_HTTP1, ALPN_HTTP2,
+    ALPN_DOT, ALPN_HTTP1, ALPN_HTTP2,
     certificates::{Certificates, Concern},
     clients::{ClientAuthority, Clients},
     files::{TlsFileError, provider},
@@ -64,6 +64,8 @@ pub enum Alpn {
     Http1,
     /// HTTP/2 only.
     Http2,
+    /// DNS over TLS.
+    Dot,
 }
 
 /// TLS of one listener.
@@ -238,6 +240,7 @@ fn config(
         Alpn::Both => vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()],
         Alpn::Http1 => vec![ALPN_HTTP1.to_vec()],
         Alpn::Http2 => vec![ALPN_HTTP2.to_vec()],
+        Alpn::Dot => vec![ALPN_DOT.to_vec()],
     };
     if knows_clients {
         // A resumed session would not show its certificate to an authority that changed.

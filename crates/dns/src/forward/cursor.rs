@@ -1,0 +1,138 @@
+//! A place in a message, and numbers at places.
+
+use super::message::Question;
+
+/// Most bytes of a name.
+pub(super) const NAME_MAX: usize = 255;
+/// Most bytes of a label; longer ones are pointers or unknown.
+const LABEL_MAX: u8 = 63;
+
+pub(super) struct Head {
+    pub(super) id: u16,
+    pub(super) flags: u16,
+    pub(super) questions: u16,
+    pub(super) answers: u16,
+    pub(super) authorities: u16,
+    pub(super) additionals: u16,
+}
+
+pub(super) struct Record {
+    pub(super) kind: u16,
+    pub(super) class: u16,
+    pub(super) ttl: u32,
+    pub(super) ttl_at: usize,
+}
+
+/// A place in a message. Every step says whether there was enough to read.
+pub(super) struct Cursor<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+}
+
+impl Cursor<'_> {
+    fn u8(&mut self) -> Option<u8> {
+        let byte = self.bytes.get(self.at).copied()?;
+        self.at = self.at.checked_add(1)?;
+        Some(byte)
+    }
+
+    pub(super) fn u16(&mut self) -> Option<u16> {
+        let word = peek_u16(self.bytes, self.at)?;
+        self.at = self.at.checked_add(2)?;
+        Some(word)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        let word = peek_u32(self.bytes, self.at)?;
+        self.at = self.at.checked_add(4)?;
+        Some(word)
+    }
+
+    fn skip(&mut self, count: usize) -> Option<()> {
+        let end = self.at.checked_add(count)?;
+        self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(())
+    }
+
+    pub(super) fn head(&mut self) -> Option<Head> {
+        Some(Head {
+            id: self.u16()?,
+            flags: self.u16()?,
+            questions: self.u16()?,
+            answers: self.u16()?,
+            authorities: self.u16()?,
+            additionals: self.u16()?,
+        })
+    }
+
+    /// A question, whose name has nothing to point at yet.
+    pub(super) fn question(&mut self) -> Option<Question> {
+        let start = self.at;
+        loop {
+            let length = self.u8()?;
+            if length == 0 {
+                break;
+            }
+            if length > LABEL_MAX {
+                return None;
+            }
+            self.skip(usize::from(length))?;
+        }
+        let name = self.bytes.get(start..self.at)?;
+        if name.len() > NAME_MAX {
+            return None;
+        }
+        Some(Question {
+            name: name.into(),
+            kind: self.u16()?,
+            class: self.u16()?,
+        })
+    }
+
+    pub(super) fn record(&mut self) -> Option<Record> {
+        self.skip_name()?;
+        let (kind, class, ttl_at) = (self.u16()?, self.u16()?, self.at);
+        let (ttl, length) = (self.u32()?, self.u16()?);
+        self.skip(usize::from(length))?;
+        Some(Record {
+            kind,
+            class,
+            ttl,
+            ttl_at,
+        })
+    }
+
+    fn skip_name(&mut self) -> Option<()> {
+        let start = self.at;
+        loop {
+            let length = self.u8()?;
+            match length {
+                0 => break,
+                1..=LABEL_MAX => self.skip(usize::from(length))?,
+                0xc0.. => return self.skip(1),
+                _ => return None,
+            }
+            if self.at.saturating_sub(start) > NAME_MAX {
+                return None;
+            }
+        }
+        Some(())
+    }
+}
+
+pub(super) fn put<const N: usize>(out: &mut [u8], at: usize, bytes: [u8; N]) {
+    if let Some(place) = at.checked_add(N).and_then(|end| out.get_mut(at..end)) {
+        place.copy_from_slice(&bytes);
+    }
+}
+
+pub(super) fn peek_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    let end = at.checked_add(2)?;
+    bytes.get(at..end)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+pub(super) fn peek_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    let end = at.checked_add(4)?;
+    bytes.get(at..end)?.try_into().ok().map(u32::from_be_bytes)
+}

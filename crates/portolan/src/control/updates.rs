@@ -1,0 +1,154 @@
+//! Dynamic updates of DNS, as registrations.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use portolan_dialects::native::Described;
+use portolan_dns::update::{
+    Doing, LEASE_LABEL, NotDone, RECORD_LABEL, Registered, Registrations as Port,
+};
+use portolan_model::{Health, Instance, InstanceId, Name, NamedPort, ServiceKey, State};
+use portolan_registry::{Registry, RegistryError, core::Subject};
+use portolan_runtime::{Env, Task};
+
+/// How long requests to an instance that is deleted may take to end, as with other registries'
+/// protocols.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How often those without a lease are kept alive: nobody else sends heartbeats for them.
+const ROUND: Duration = Duration::from_secs(2);
+/// How long they outlive a Portolan that does not do so; what the registry allows at most
+/// holds.
+const TTL: Duration = Duration::from_hours(1);
+/// Heartbeats that are told together.
+const RENEWED_MAX: usize = 1000;
+/// The name of an instance's only port.
+const ONLY_PORT: &str = "default";
+
+/// The registry as updates change it. Dropping it ends the heartbeats.
+pub(super) struct Registrations {
+    registry: Registry,
+    _keeper: Task,
+}
+
+impl Registrations {
+    pub(super) fn new(registry: &Registry, env: &Env) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| Self {
+            registry: registry.clone(),
+            _keeper: env.spawn("dns updates", keep(Weak::clone(this), env.clone())),
+        })
+    }
+
+    fn is_ours(&self, instance: &Instance) -> bool {
+        instance.source == *self.registry.source() && instance.metadata.contains_key(RECORD_LABEL)
+    }
+
+    /// Those that nobody else keeps alive.
+    fn kept(&self) -> Vec<Subject> {
+        let catalog = self.registry.reader().catalog();
+        let instances = catalog
+            .services()
+            .flat_map(|service| service.instances.iter());
+        let kept =
+            instances.filter(|one| self.is_ours(one) && !one.metadata.contains_key(LEASE_LABEL));
+        kept.map(|one| Subject {
+            key: one.key.clone(),
+            id: one.id.clone(),
+        })
+        .collect()
+    }
+}
+
+/// Sends heartbeats until the registry has ended.
+async fn keep(registrations: Weak<Registrations>, env: Env) {
+    loop {
+        env.sleep(ROUND).await;
+        let Some(registrations) = registrations.upgrade() else {
+            return;
+        };
+        for some in registrations.kept().chunks(RENEWED_MAX) {
+            let renewed = registrations.registry.renew_all(some.to_vec()).await;
+            if matches!(renewed, Err(RegistryError::Stopped)) {
+                return;
+            }
+        }
+    }
+}
+
+impl Port for Registrations {
+    fn registered(&self, service: &ServiceKey) -> Vec<Registered> {
+        let catalog = self.registry.reader().catalog();
+        let service = catalog.service(service).into_iter();
+        let ours = service
+            .flat_map(|service| service.instances.iter())
+            .filter(|one| self.is_ours(one));
+        ours.filter_map(|one| {
+            Some(Registered {
+                id: one.id.clone(),
+                address: one.address(None)?,
+                weight: one.weight,
+                metadata: one.metadata.clone(),
+            })
+        })
+        .collect()
+    }
+
+    fn register(
+        &self,
+        actor: Arc<str>,
+        service: ServiceKey,
+        instance: Registered,
+        lease: Option<Duration>,
+    ) -> Doing<'_> {
+        Box::pin(async move {
+            let name =
+                Name::parse(ONLY_PORT).map_err(|error| NotDone::Refused(error.to_string()))?;
+            let described = Described {
+                instance: Instance {
+                    key: service,
+                    id: instance.id,
+                    endpoints: vec![NamedPort {
+                        name,
+                        address: instance.address,
+                    }],
+                    zone: None,
+                    version: None,
+                    weight: instance.weight,
+                    tags: Vec::new(),
+                    metadata: instance.metadata,
+                    source: self.registry.source().clone(),
+                    state: State::default(),
+                },
+                ttl: Some(lease.unwrap_or(TTL)),
+                check: None,
+                status: Some(Health::Passing),
+                note: None,
+            };
+            let registered = self.registry.register(Some(actor), described).await;
+            registered.map(drop).or_else(done)
+        })
+    }
+
+    fn deregister(&self, actor: Arc<str>, service: ServiceKey, id: InstanceId) -> Doing<'_> {
+        Box::pin(async move {
+            let subject = Subject { key: service, id };
+            let left = self
+                .registry
+                .deregister(Some(actor), subject, Some(DRAIN))
+                .await;
+            left.map(drop).or_else(done)
+        })
+    }
+}
+
+/// Whether it is done nonetheless.
+fn done(error: RegistryError) -> Result<(), NotDone> {
+    match error {
+        RegistryError::Unknown | RegistryError::NoRuling => Ok(()),
+        RegistryError::Refused(refusal) => Err(NotDone::Refused(refusal.to_string())),
+        error @ (RegistryError::NotStored(_) | RegistryError::Stopped) => {
+            Err(NotDone::Failed(crate::load::chain(&error)))
+        }
+    }
+}
