@@ -128,6 +128,9 @@ async fn a_panic_is_a_counted_500_and_the_next_request_is_served() {
 static NO_DNS: DnsFacts = DnsFacts {
     answers: Vec::new(),
     dropped: Vec::new(),
+    forwarded: Vec::new(),
+    remembered: 0,
+    recursors: 0,
     truncated: 0,
     latency: Vec::new(),
     latency_micros: 0,
