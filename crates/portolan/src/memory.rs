@@ -2,8 +2,8 @@
 //!
 //! A recorder follows what is published and keeps what each source said of the instances
 //! that are in the catalogue; those of the registry have facts of their own. It writes
-//! once a second at most, off the path of changes: what a crash loses is said again by the
-//! source. When the store opens, at the start or after a hand-over, the fold is reminded of
+//! once a second at most, off the path of changes, and before the store is closed: what a
+//! crash loses is said again by the source. When the store opens, at the start or after a hand-over, the fold is reminded of
 //! what was kept, and takes it in for sources that have not said everything themselves yet.
 
 use std::{
@@ -21,7 +21,7 @@ use portolan_snapshot::{Publication, View};
 use portolan_store::{BATCH_BYTES_MAX, Batch, Embedded, FactKey, Facts, Loaded, StoreError};
 use tokio::sync::{
     broadcast::{self, error::RecvError},
-    watch,
+    mpsc, oneshot, watch,
 };
 
 /// What the kinds of these facts begin with; the source's name follows.
@@ -30,6 +30,8 @@ const KIND: &str = "said:";
 const GATHERING: Duration = Duration::from_secs(1);
 /// How long the start waits for what sources said before.
 const REMINDING: Duration = Duration::from_secs(10);
+/// How long the store may take before it is closed.
+const FLUSHING: Duration = Duration::from_secs(2);
 /// Most bytes of one batch.
 const BATCH_BYTES: usize = BATCH_BYTES_MAX / 16;
 
@@ -48,6 +50,7 @@ pub(crate) struct Memory {
     /// Until it begins.
     recorder: Option<Recorder>,
     is_reminded: watch::Receiver<bool>,
+    flushes: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 /// Keeps what sources say.
@@ -63,6 +66,8 @@ struct Recorder {
     read_until: Revision,
     /// The catalogue has what the store held.
     is_reminded: watch::Sender<bool>,
+    /// Who wants everything written now.
+    flushes: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 impl Memory {
@@ -74,6 +79,7 @@ impl Memory {
         store: watch::Receiver<Option<Embedded>>,
     ) -> Self {
         let (is_reminded, reminded) = watch::channel(false);
+        let (flush, flushes) = mpsc::channel(1);
         let recorder = Recorder {
             env: env.clone(),
             view: view.clone(),
@@ -82,11 +88,31 @@ impl Memory {
             kept: Words::new(),
             read_until: view.snapshot().revision(),
             is_reminded,
+            flushes,
         };
         Self {
             env: env.clone(),
             recorder: Some(recorder),
             is_reminded: reminded,
+            flushes: flush,
+        }
+    }
+
+    /// Writes what was said by now, if the store takes it soon.
+    pub(crate) async fn flush(&self) {
+        if !*self.is_reminded.borrow() {
+            // What the store holds is not known yet, and nothing was written over it.
+            return;
+        }
+        let (done, written) = oneshot::channel();
+        let flushing = async {
+            if self.flushes.send(done).await.is_ok() {
+                // A recorder that could not write has said so.
+                let _failed = written.await;
+            }
+        };
+        if self.env.timeout(FLUSHING, flushing).await.is_err() {
+            tracing::warn!("what sources said last is not kept: the store is slow");
         }
     }
 
@@ -137,9 +163,15 @@ impl Recorder {
         self.is_reminded.send_replace(true);
         let mut changed = Changed::all();
         loop {
-            self.write(store, changed).await?;
+            self.write(store, std::mem::take(&mut changed)).await?;
             changed = tokio::select! {
                 changed = gather(&self.env, &mut news) => changed,
+                Some(done) = self.flushes.recv() => {
+                    self.write(store, Changed::all()).await?;
+                    // Whoever asked may have given up.
+                    let _gone = done.send(());
+                    continue;
+                }
                 gone = self.store.changed() => {
                     return gone.map_err(|_| StoreError::Closed);
                 }

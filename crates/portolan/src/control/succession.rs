@@ -87,6 +87,7 @@ impl Control {
 
     /// Closes the store, with everything in it that anybody was told.
     pub(super) async fn close_store(&mut self) {
+        self.memory.flush().await;
         let published = self.view.snapshot().revision();
         let journal = self.history.caught_up(published);
         if self.env.timeout(WRITING, journal).await.is_err() {
