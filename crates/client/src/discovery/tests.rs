@@ -224,6 +224,51 @@ async fn five_failures_in_a_row_are_too_many_and_a_success_forgives() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_instance_that_is_given_up_is_slow_and_after_a_second_failed() {
+    let world = World::of(vec![instance("a"), instance("b")]).await;
+    let orders = world.orders().balancing(Balancing::RoundRobin);
+    let goes_to = |sick: &str| (0..50).any(|_| id(&orders.pick().unwrap()) == sick);
+    let give_up = async |after: Duration| {
+        for _ in 0..5 {
+            let picked = std::iter::repeat_with(|| orders.pick().unwrap());
+            let picked = picked.into_iter().find(|one| id(one) == "a").unwrap();
+            world.env.sleep(after).await;
+            drop(picked);
+        }
+    };
+    give_up(Duration::from_millis(998)).await;
+    assert!(goes_to("a"));
+    // Two of three of the fast, and of what is at least as slow as its silence nearly none.
+    let by_latency = world.orders();
+    for _ in 0..20 {
+        let picked = orders.pick().unwrap();
+        match id(&picked).as_str() {
+            "b" => picked.succeeded(Duration::from_millis(1)),
+            _ => picked.withdraw(),
+        }
+    }
+    let slow = (0..100).filter(|_| id(&by_latency.pick().unwrap()) == "a");
+    assert!(slow.count() < 20);
+    give_up(SECOND).await;
+    assert!(!goes_to("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_began_well_and_is_dropped_forgives() {
+    let world = World::of(vec![instance("a")]).await;
+    let orders = world.orders();
+    for _ in 0..4 {
+        orders.pick().unwrap().failed(Failure::Failed);
+    }
+    assert_eq!(orders.entry.books().failures.len(), 1);
+    let picked = orders.pick().unwrap();
+    picked.answered();
+    assert_eq!(orders.entry.books().failures.len(), 1);
+    drop(picked);
+    assert!(orders.entry.books().failures.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_under_way_are_counted_until_their_pick_is_dropped() {
     let world = World::of(vec![instance("a")]).await;
     let orders = world.orders();
@@ -343,7 +388,7 @@ async fn retries_end_with_the_instances_and_with_the_budget() {
             Err(end) => assert!(matches!(end, PickError::Budget { .. }), "{end}"),
         }
     }
-    // 8 that were left of the first second's worth, and one in five calls; at one instant.
+    // 9 that were left of the first second's worth, and one in five calls; at one instant.
     assert!((27..=30).contains(&granted), "{granted}");
     world.env.sleep(SECOND).await;
     let mut attempts = orders.attempts();
