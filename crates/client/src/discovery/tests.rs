@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     collections::BTreeMap,
+    ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -451,6 +452,21 @@ async fn a_program_starts_with_what_an_earlier_run_knew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_memory_that_could_not_be_written_is_written_later() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("later");
+    let file = folder.join("services.json");
+    let world = World::new(Discovery::builder().remember(&file));
+    world.reset(vec![instance("a")]);
+    world.env.sleep(5 * SECOND).await;
+    std::fs::create_dir(&folder).unwrap();
+    world.env.sleep(60 * SECOND).await;
+    assert!(std::fs::read_to_string(&file).unwrap().contains("orders"));
+    let names = std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(names, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_memory_that_is_broken_or_of_another_version_is_passed_over() {
     let scratch = Scratch::new();
     let file = scratch.path().join("services.json");
@@ -494,10 +510,47 @@ async fn settings_that_make_no_sense_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn handles_are_kept_up_to_their_limit() {
     let world = World::of(vec![instance("a")]).await;
-    for number in 0..=HANDLES_MAX {
+    let count = || world.discovery.0.handles.lock().unwrap().by_key.len();
+    let ask = |names: Range<usize>| {
+        for number in names {
+            let service = world.discovery.service(&format!("s{number}")).unwrap();
+            assert!(service.instances().is_empty());
+        }
+    };
+    world.orders().pick().unwrap().failed(Failure::Failed);
+    let held = world.discovery.service("held").unwrap();
+    ask(2..HANDLES_MAX);
+    assert_eq!(count(), HANDLES_MAX);
+    // Names that nobody has make room for those that are called.
+    ask(HANDLES_MAX..HANDLES_MAX + 1);
+    assert_eq!(count(), 3);
+    ask(0..3 * HANDLES_MAX);
+    assert!(count() <= HANDLES_MAX);
+    assert_eq!(world.orders().entry.books().failures.len(), 1);
+    let again = world.discovery.service("held").unwrap();
+    assert!(Arc::ptr_eq(&again.entry, &held.entry));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_handles_that_were_asked_for_last_are_kept() {
+    let world = World::new(Discovery::builder());
+    let instances = (0..=HANDLES_MAX).map(|number| Instance {
+        key: ServiceKey::parse(&format!("s{number}")).unwrap(),
+        ..instance("a")
+    });
+    world.reset(instances.collect());
+    world.settle().await;
+    let fail = |number: usize| {
         let service = world.discovery.service(&format!("s{number}")).unwrap();
-        assert!(service.instances().is_empty());
+        service.pick().unwrap().failed(Failure::Failed);
+        service.entry.books().failures.values().sum::<u32>()
+    };
+    for number in 0..HANDLES_MAX {
+        assert_eq!(fail(number), 1, "{number}");
     }
-    assert_eq!(world.discovery.0.handles.lock().unwrap().len(), HANDLES_MAX);
-    assert_eq!(id(&world.orders().pick().unwrap()), "a");
+    assert_eq!(fail(0), 2);
+    assert_eq!(fail(HANDLES_MAX), 1);
+    assert_eq!(fail(0), 3);
+    assert_eq!(fail(HANDLES_MAX - 1), 2);
+    assert_eq!(fail(1), 1);
 }
