@@ -219,26 +219,19 @@ impl WorkerGauges {
         let Some(gauge) = self.table().write(slot) else {
             return;
         };
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "an estimate needs no more than 24 bits"
-        )]
-        let sample = latency.as_micros().max(1) as f32;
-        let before = f32::from_bits(gauge.latency.load(Relaxed));
-        let age = age(gauge, now);
-        let age = age.max(1.0);
-        let share = age / (age + WINDOW);
-        let average = if before == 0.0 {
-            sample
-        } else if sample > before {
-            before + (sample - before) * share.max(RISE)
-        } else {
-            before + (sample - before) * share
-        };
-        gauge.latency.store(average.to_bits(), Relaxed);
-        gauge.sampled_at.store(now, Relaxed);
+        take_in(gauge, sample(latency), now);
         if gauge.ejections.load(Relaxed) != 0 {
             gauge.ejections.store(0, Relaxed);
+        }
+    }
+
+    /// Takes in that a request was given up after so long without an answer: the latency is
+    /// at least that. Says nothing of an endpoint that is known to be slower.
+    pub fn observe_at_least(&self, slot: Slot, latency: Duration, now: Millis) {
+        if let Some(gauge) = self.table().write(slot)
+            && sample(latency) > f32::from_bits(gauge.latency.load(Relaxed))
+        {
+            take_in(gauge, sample(latency), now);
         }
     }
 
@@ -285,6 +278,32 @@ impl WorkerGauges {
         }
         look
     }
+}
+
+/// Brings the average of an endpoint up to date.
+fn take_in(gauge: &Gauge, sample: f32, now: Millis) {
+    let before = f32::from_bits(gauge.latency.load(Relaxed));
+    let age = age(gauge, now);
+    let age = age.max(1.0);
+    let share = age / (age + WINDOW);
+    let average = if before == 0.0 {
+        sample
+    } else if sample > before {
+        before + (sample - before) * share.max(RISE)
+    } else {
+        before + (sample - before) * share
+    };
+    gauge.latency.store(average.to_bits(), Relaxed);
+    gauge.sampled_at.store(now, Relaxed);
+}
+
+/// A latency in microseconds; never 0, which stands for none.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "an estimate needs no more than 24 bits"
+)]
+fn sample(latency: Duration) -> f32 {
+    latency.as_micros().max(1) as f32
 }
 
 #[expect(

@@ -16,9 +16,6 @@ use crate::{
     pace,
 };
 
-/// Registries, or the same one again, that are told when the instance leaves.
-const LEAVE_ATTEMPTS_MIN: usize = 2;
-
 /// What the task is made of.
 pub(crate) struct Parts<R> {
     pub(crate) registry: R,
@@ -208,19 +205,38 @@ impl<R: Registry> Keep<R> {
         }
     }
 
+    /// Tells one registry after the other until one has taken it or the time is up.
     async fn leave(&mut self, drain: Duration) -> Result<Left, LeaveError> {
         let Some(id) = self.id.clone() else {
             return Ok(Left::Unknown);
         };
-        let within = drain + pace::call_within(self.ttl);
         let env = self.parts.env.clone();
-        let left = env
-            .timeout(within, self.tell_leaving(&id, drain, within))
-            .await;
-        left.unwrap_or_else(|_| {
-            let reason = "time ran out".into();
-            Err(LeaveError::Away { reason })
-        })
+        let began = env.instant();
+        let most = drain + pace::call_within(self.ttl);
+        let count = self.parts.registry.count();
+        let (mut failures, mut passed) = (0, Duration::ZERO);
+        loop {
+            let (drain, within) = (drain.saturating_sub(passed), most.saturating_sub(passed));
+            // The answer comes when the drain is over, so that one that drains and one that
+            // hangs look the same: another one is told, too.
+            let within = match count {
+                0 | 1 => within,
+                _ => within.min(pace::call_within(self.ttl)),
+            };
+            let reason = match self.tell_leaving(&id, drain, within).await {
+                Ok(left) => return Ok(left),
+                Err(reason) => reason,
+            };
+            failures += 1;
+            self.parts.registry.turn();
+            let wait = pace::retry_in(failures, count, self.ttl, &mut self.dice);
+            let next = env.instant() + wait;
+            passed = next.saturating_duration_since(began);
+            if passed + pace::CALL_GAP >= most {
+                return Err(LeaveError::Away { reason });
+            }
+            env.sleep_until(next).await;
+        }
     }
 
     async fn tell_leaving(
@@ -228,18 +244,15 @@ impl<R: Registry> Keep<R> {
         id: &str,
         drain: Duration,
         within: Duration,
-    ) -> Result<Left, LeaveError> {
-        let registry = &mut self.parts.registry;
-        let mut last = "there is no registry".into();
-        for _ in 0..registry.count().max(LEAVE_ATTEMPTS_MIN) {
-            match registry.leave(id, drain, within).await {
-                Ok(removed) => return Ok(removed.drain.map_or(Left::Removed, Left::Drained)),
-                Err(Refusal::Unknown) => return Ok(Left::Unknown),
-                Err(Refusal::Failed(reason)) => last = reason,
-            }
-            registry.turn();
+    ) -> Result<Left, Arc<str>> {
+        let Parts { registry, env, .. } = &mut self.parts;
+        let told = env.timeout(within, registry.leave(id, drain, within)).await;
+        match told {
+            Ok(Ok(removed)) => Ok(removed.drain.map_or(Left::Removed, Left::Drained)),
+            Ok(Err(Refusal::Unknown)) => Ok(Left::Unknown),
+            Ok(Err(Refusal::Failed(reason))) => Err(reason),
+            Err(_elapsed) => Err("time ran out".into()),
         }
-        Err(LeaveError::Away { reason: last })
     }
 
     fn tell(&self, standing: Standing) {

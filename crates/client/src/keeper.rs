@@ -63,6 +63,10 @@ pub enum LeaveError {
         /// What the system says.
         reason: Arc<str>,
     },
+    /// A second signal came before the instance had left. The registry was told, and takes it
+    /// away all the same.
+    #[error("told to stop a second time")]
+    Hurried,
     /// The runtime is ending.
     #[error("the keeper has ended")]
     Ended,
@@ -149,11 +153,14 @@ impl Keeper {
 
     /// Waits until the program is told to stop, by SIGTERM or by SIGINT (Ctrl-C), and takes
     /// the instance away as [`Keeper::leave`] does. The program should stop serving when
-    /// this returns, and not before: until then it may still get requests.
+    /// this returns, and not before: until then it may still get requests. A second signal
+    /// makes it return at once. From the first call on, these signals no longer end the
+    /// program by themselves: that is up to whoever called.
     ///
     /// # Errors
     /// [`LeaveError`]: it may get requests until its TTL is over; [`LeaveError::Signals`] at
-    /// once if the system does not hand out signals, and the instance leaves at once, too.
+    /// once if the system does not hand out signals, and the instance leaves at once, too;
+    /// [`LeaveError::Hurried`] after a second signal.
     ///
     /// # Cancellation
     /// The keeper is dropped, and so the instance leaves.
@@ -163,11 +170,17 @@ impl Keeper {
         };
         let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+        let mut told = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        told().await;
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            left = self.leave(drain) => left,
+            () = told() => Err(LeaveError::Hurried),
         }
-        self.leave(drain).await
     }
 }
 

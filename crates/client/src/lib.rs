@@ -48,14 +48,14 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(feature = "tower", feature = "reqwest"))]
-pub use calls::CallError;
 #[cfg(feature = "tonic")]
 pub use calls::GrpcChannel;
 #[cfg(feature = "reqwest")]
 pub use calls::Reqwest;
+#[cfg(any(feature = "tower", feature = "reqwest"))]
+pub use calls::{CallError, Counted};
 #[cfg(feature = "tower")]
-pub use calls::{Calls, Changes, Counted, HttpClient, Replay};
+pub use calls::{Calls, Changes, HttpClient, Replay};
 pub use discovery::{
     Attempts, BadDiscovery, Balancing, Discovery, DiscoveryBuilder, Failure, NotReady, PickError,
     Picked, Ready, Retries, Safety, Service, Source, Watch,

@@ -16,7 +16,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait after a failure.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// The shortest time between two calls.
-const CALL_GAP: Duration = Duration::from_millis(50);
+pub(crate) const CALL_GAP: Duration = Duration::from_millis(50);
 /// The shortest time between two calls that a closed line gives rise to.
 const HINT_GAP: Duration = Duration::from_secs(1);
 /// How far such calls are spread.

@@ -323,21 +323,51 @@ async fn leaving_does_not_wait_for_a_renewal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaving_is_tried_twice_and_is_bounded() {
+async fn leaving_is_tried_until_its_time_is_up() {
     let env = Env::virtual_time(1);
-    let script = [End::Fine, End::Fails, End::Fails];
-    let (keeper, calls) = keep(Paper::new(&env, script));
+    let away = [End::Fine].into_iter().chain(vec![End::Fails; 99]);
+    let (keeper, calls) = keep(Paper::new(&env, away));
     keeper.registered().await.unwrap();
+    let began = env.instant();
     let reason = "away".into();
-    let left = keeper.leave(Duration::ZERO).await;
+    let left = keeper.leave(Duration::from_secs(2)).await;
     assert_eq!(left, Err(LeaveError::Away { reason }));
-    assert_eq!(said(&calls).len(), 3);
+    let passed = env.instant() - began;
+    let bounds = Duration::from_secs(2)..Duration::from_secs(7);
+    assert!(bounds.contains(&passed), "{passed:?}");
+    let times = times(&calls);
+    assert!((6..=9).contains(&times.len()), "{times:?}");
 
     let (keeper, _) = keep(Paper::new(&env, [End::Fine, End::Hangs, End::Hangs]));
     keeper.registered().await.unwrap();
     let began = env.instant();
     assert!(keeper.leave(Duration::from_secs(2)).await.is_err());
     assert_eq!(env.instant() - began, Duration::from_secs(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_starts_anew_is_told_of_who_leaves() {
+    let env = Env::virtual_time(1);
+    let starting = [End::Fine].into_iter().chain(vec![End::Fails; 3]);
+    let (keeper, calls) = keep(Paper::new(&env, starting));
+    keeper.registered().await.unwrap();
+    assert_eq!(keeper.leave(Duration::ZERO).await, Ok(Left::Removed));
+    assert_eq!(said(&calls).len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_registry_hangs_another_is_told_of_who_leaves() {
+    let env = Env::virtual_time(1);
+    let paper = Paper {
+        count: 2,
+        ..Paper::new(&env, [End::Fine, End::Hangs])
+    };
+    let (keeper, calls) = keep(paper);
+    keeper.registered().await.unwrap();
+    let left = keeper.leave(Duration::from_secs(20)).await;
+    assert_eq!(left, Ok(Left::Drained(Drained::Idle)));
+    let expected = [REGISTER, "leave 127.0.0.1:1 20s", "leave 127.0.0.1:1 15s"];
+    assert_eq!(said(&calls), expected);
 }
 
 #[tokio::test(start_paused = true)]

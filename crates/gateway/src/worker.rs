@@ -187,8 +187,8 @@ impl Worker {
 
     /// Counts a first try to an upstream, which pays for retries.
     pub(crate) fn deposit(&self, template: &Template) {
-        self.with_budget(template, |budget, percent, per_second, _| {
-            budget.deposit(percent, per_second);
+        self.with_budget(template, |budget, percent, per_second, now| {
+            budget.deposit(percent, per_second, now);
         });
     }
 

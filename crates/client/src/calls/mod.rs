@@ -6,9 +6,10 @@
 //!
 //! A call is tried again on another instance if nothing was sent, or if its method is
 //! idempotent (RFC 9110, section 9.2.2) and its body can be sent again. A [`Safety`] among
-//! the request's extensions decides in place of the method.
+//! the request's extensions decides in place of the method. An idempotent call that broke
+//! off everywhere is made once more: connections that are kept are closed by servers just
+//! when they are used, too, and with one instance there is no other.
 
-#[cfg(feature = "tower")]
 mod counted;
 #[cfg(feature = "tower")]
 mod discover;
@@ -26,13 +27,13 @@ use std::{error::Error, io};
 
 use http::{HeaderMap, Method, StatusCode};
 
+pub use self::counted::Counted;
 #[cfg(feature = "tonic")]
 pub use self::over::GrpcChannel;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::Reqwest;
 #[cfg(feature = "tower")]
 pub use self::{
-    counted::Counted,
     discover::Changes,
     over::{Calls, HttpClient},
     replay::Replay,
@@ -48,6 +49,14 @@ pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
 /// The gRPC status of a server that can't serve now.
 const GRPC_UNAVAILABLE: &[u8] = b"14";
 
+/// What the system calls it when a connection is closed by the other side.
+const BREAKS: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -57,7 +66,7 @@ pub enum CallError {
     /// The host is not the name of a service.
     #[error("the host is not the name of a service")]
     Host(#[source] BadName),
-    /// The request could not be built.
+    /// The request could not be built, or is none that the client can send.
     #[error("the request is none")]
     Request(#[source] Box<dyn Error + Send + Sync>),
     /// There is no instance to call; nothing was sent.
@@ -90,6 +99,23 @@ pub(crate) struct Course {
     attempts: Attempts,
     service: ServiceKey,
     safety: Safety,
+    /// Whether the last try broke off.
+    broke_off: bool,
+    /// Whether it was made once more where it had been.
+    has_returned: bool,
+}
+
+/// Whose fault an error is, and what that means for the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// Nobody could send such a request.
+    Caller,
+    /// It is sure that there was no connection.
+    Unreachable,
+    /// The connection was closed before there was an answer.
+    BrokeOff,
+    /// Anything else.
+    Failed,
 }
 
 impl Target {
@@ -104,6 +130,8 @@ impl Target {
             service: service.key().clone(),
             attempts: service.attempts(),
             safety,
+            broke_off: false,
+            has_returned: false,
         })
     }
 }
@@ -111,7 +139,14 @@ impl Target {
 impl Course {
     /// The instance to try; not the first if a try failed before, with this error.
     pub(crate) async fn pick(&mut self, failed: Option<AnyError>) -> Result<Picked, CallError> {
-        match (self.attempts.pick().await, failed) {
+        let mut picked = self.attempts.pick().await;
+        let is_everywhere = matches!(picked, Err(PickError::Tried { .. }));
+        if is_everywhere && self.broke_off && !self.has_returned {
+            self.has_returned = true;
+            self.attempts.start_over();
+            picked = self.attempts.pick().await;
+        }
+        match (picked, failed) {
             (Ok(picked), _) => Ok(picked),
             (Err(none), None) => Err(none.into()),
             (Err(_), Some(source)) => Err(self.failed(source)),
@@ -123,8 +158,20 @@ impl Course {
         self.attempts.env()
     }
 
-    /// Whether it may be tried again after such a failure, if it can be.
-    pub(crate) fn allows_retry(&self, failure: Failure) -> bool {
+    /// Reports how a try failed. Says whether it may be tried again, if it can be.
+    pub(crate) fn goes_on(&mut self, picked: Picked, blame: Blame) -> bool {
+        self.broke_off = blame == Blame::BrokeOff;
+        let failure = match blame {
+            Blame::Caller => {
+                picked.withdraw();
+                return false;
+            }
+            Blame::Unreachable => Failure::Unreachable,
+            Blame::BrokeOff | Blame::Failed => Failure::Failed,
+        };
+        picked.failed(failure);
+        // It is over there before there is another.
+        drop(picked);
         self.safety.allows_retry(failure)
     }
 
@@ -153,45 +200,64 @@ pub(crate) fn report(picked: &Picked, status: StatusCode, headers: &HeaderMap) {
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     );
-    let grpc = headers.get("grpc-status");
-    let is_unavailable = grpc.is_some_and(|status| status.as_bytes() == GRPC_UNAVAILABLE);
-    if is_broken || is_unavailable {
+    if is_broken || is_unavailable(headers) {
         picked.failed(Failure::Failed);
     } else {
-        picked.succeeded(picked.elapsed());
+        picked.answered();
     }
 }
 
-/// What an error says about the call: [`Failure::Unreachable`] only if it is sure that there
-/// was no connection.
-pub(crate) fn failure(error: &(dyn Error + 'static)) -> Failure {
+/// Whether the head of an answer or its trailers have the gRPC status of a server that can't
+/// serve.
+fn is_unavailable(fields: &HeaderMap) -> bool {
+    let status = fields.get("grpc-status");
+    status.is_some_and(|status| status.as_bytes() == GRPC_UNAVAILABLE)
+}
+
+/// Whose fault an error is, from what it and its causes are.
+pub(crate) fn blame(error: &(dyn Error + 'static)) -> Blame {
+    let mut blame = Blame::Failed;
+    // Whether a client has said if there was a connection.
+    let mut is_told = false;
     let mut next = Some(error);
     while let Some(error) = next {
-        if has_no_connection(error) {
-            return Failure::Unreachable;
+        match has_no_connection(error) {
+            Some(true) if !is_told => return Blame::Unreachable,
+            Some(_) => is_told = true,
+            None => {}
+        }
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_user() {
+                return Blame::Caller;
+            }
+            if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+                blame = Blame::BrokeOff;
+            }
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            // It comes of connecting only; what else says that there is no way to a host comes
+            // of connections that have sent something, too.
+            if error.kind() == io::ErrorKind::ConnectionRefused && !is_told {
+                return Blame::Unreachable;
+            }
+            if BREAKS.contains(&error.kind()) {
+                blame = Blame::BrokeOff;
+            }
         }
         next = error.source();
     }
-    Failure::Failed
+    blame
 }
 
-fn has_no_connection(error: &(dyn Error + 'static)) -> bool {
+/// Whether there was no connection, if the error is that of a client that knows.
+fn has_no_connection(error: &(dyn Error + 'static)) -> Option<bool> {
     #[cfg(feature = "tower")]
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-        return error.is_connect();
+        return Some(error.is_connect());
     }
     #[cfg(feature = "reqwest")]
     if let Some(error) = error.downcast_ref::<::reqwest::Error>() {
-        return error.is_connect();
+        return Some(error.is_connect());
     }
-    // These come of connecting only.
-    error.downcast_ref::<io::Error>().is_some_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::AddrNotAvailable
-        )
-    })
+    None
 }

@@ -19,22 +19,33 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use super::{AnyError, CallError, Counted, Replay, Target, failure, report, safety};
+use super::{AnyError, Blame, CallError, Counted, Replay, Target, blame, report, safety};
 use crate::{Discovery, Env, Picked, Safety, Service};
 
-/// How long a connection to an instance may take.
+/// How long a connection to an instance may take; half of a try's time if that is less, so
+/// that a try that runs out of time is sure to have had a connection, or never had one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection that is not used is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a try may take to the head of its answer if the caller does not say.
+const EACH_WITHIN: Duration = Duration::from_secs(30);
+/// A connection whose other end is gone without a word is given up after so long.
+#[cfg(target_os = "linux")]
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// When the other end of a quiet connection is asked whether it is there, and how often.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A tower service that sends each request to an instance, by a client that takes URLs.
 ///
-/// Cloning is cheap if cloning the client is. A call has no time limit: put one around all
-/// tries (`tower::timeout`), and one on each by [`Calls::each_within`].
+/// Cloning is cheap if cloning the client is. [`Calls::each_within`] limits each try; put a
+/// limit of the whole call around it (`tower::timeout`).
 #[derive(Clone, Debug)]
 pub struct Calls<S> {
     target: Target,
     inner: S,
+    /// Makes a client whose connections take up to so long, if the client is our own. That
+    /// speaks in the clear.
+    own: Option<fn(Duration) -> S>,
     /// How long a try may take to the head of its answer.
     each_within: Option<Duration>,
 }
@@ -47,12 +58,18 @@ struct TimedOut {
 }
 
 impl<S> Calls<S> {
-    /// How long each try may take to the head of its answer; as long as it takes by default.
-    /// One that takes longer has failed, so that an instance that hangs costs this much.
+    /// How long each try may take to the head of its answer: 30 s by default for
+    /// [`Discovery::http_client`], and as long as it takes for other clients. One that takes
+    /// longer has failed, so that an instance that hangs costs this much. Connecting may take
+    /// half of it, a second at most, for the connections of our own clients; those are begun
+    /// anew.
     #[must_use]
     pub fn each_within(self, within: Duration) -> Self {
+        let connect_within = CONNECT_TIMEOUT.min(within / 2);
+        let inner = self.own.map_or(self.inner, |own| own(connect_within));
         let each_within = Some(within);
         Self {
+            inner,
             each_within,
             ..self
         }
@@ -62,13 +79,39 @@ impl<S> Calls<S> {
         Self {
             target,
             inner,
+            own: None,
             each_within: None,
         }
+    }
+
+    /// Over connections of its own.
+    pub(super) fn own(target: Target, own: fn(Duration) -> S) -> Self {
+        Self {
+            target,
+            inner: own(CONNECT_TIMEOUT),
+            own: Some(own),
+            each_within: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// Refuses what no instance could be sent.
+    fn check(&self, uri: &Uri) -> Result<(), CallError> {
+        let is_secure = uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP);
+        if self.own.is_some() && is_secure {
+            let reason = "this client speaks in the clear: the URL has to begin with http://";
+            return Err(CallError::Request(reason.into()));
+        }
+        Ok(())
     }
 }
 
 /// Calls in the clear over connections that hyper-util's client keeps, HTTP/1.1 with up to a
-/// second to connect.
+/// second to connect and up to 30 s to the head of an answer.
 pub type HttpClient<B> = Calls<Client<HttpConnector, Replay<B>>>;
 
 /// A channel for clients that tonic generates: HTTP/2 in the clear, up to a second to
@@ -91,7 +134,8 @@ impl Discovery {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<AnyError>,
     {
-        self.over(client(Version::Http1))
+        let target = Target::Host(self.clone());
+        Calls::own(target, |within| client(Version::Http1, within)).each_within(EACH_WITHIN)
     }
 }
 
@@ -109,40 +153,57 @@ impl Service {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<AnyError>,
     {
-        self.over(client(Version::Http1))
+        let target = Target::Service(self.clone());
+        Calls::own(target, |within| client(Version::Http1, within)).each_within(EACH_WITHIN)
     }
 
     /// A channel to this service for a client that tonic generates. Calls are tried on
     /// another instance if nothing was sent; those with [`Safety::Idempotent`] among the
-    /// extensions of their request after any failure to answer.
+    /// extensions of their request after any failure to answer. A call takes as long as its
+    /// deadline allows; give it one.
     #[cfg(feature = "tonic")]
     #[must_use]
     pub fn grpc_channel(&self) -> GrpcChannel {
-        self.over(client(Version::Http2))
+        let target = Target::Service(self.clone());
+        Calls::own(target, |within| client(Version::Http2, within))
     }
 }
 
 /// What is spoken on a connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Version {
     Http1,
     #[cfg(feature = "tonic")]
     Http2,
 }
 
-fn client<B>(version: Version) -> Client<HttpConnector, Replay<B>>
+fn client<B>(version: Version, connect_within: Duration) -> Client<HttpConnector, Replay<B>>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<AnyError>,
 {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    Client::builder(TokioExecutor::new())
+    connector.set_connect_timeout(Some(connect_within));
+    // Calls that share a connection would all hang with it, for minutes. Pings of HTTP/2 would
+    // do as well, but servers in Go hang up on whoever pings more often than every 5 minutes.
+    connector.set_keepalive(Some(PROBE_INTERVAL));
+    connector.set_keepalive_interval(Some(PROBE_INTERVAL));
+    connector.set_keepalive_retries(Some(2));
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(SILENCE_MAX));
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .http2_only(version != Version::Http1)
-        .build(connector)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    match version {
+        Version::Http1 => {}
+        #[cfg(feature = "tonic")]
+        Version::Http2 => {
+            builder.http2_only(true);
+        }
+    }
+    builder.build(connector)
 }
 
 impl<S, B, R> tower::Service<Request<B>> for Calls<S>
@@ -152,7 +213,7 @@ where
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<AnyError>,
-    R: Send + 'static,
+    R: Body + Send + 'static,
 {
     type Response = Response<Counted<R>>;
     type Error = CallError;
@@ -176,8 +237,10 @@ where
     S: tower::Service<Request<Replay<B>>, Response = Response<R>> + Clone,
     S::Error: Into<AnyError>,
     B: Body<Data = Bytes>,
+    R: Body,
 {
     let (parts, body) = request.into_parts();
+    calls.check(&parts.uri)?;
     let safety = safety(&parts.method, parts.extensions.get::<Safety>());
     let mut course = calls.target.course(parts.uri.host(), safety)?;
     let original = Replay::new(body);
@@ -186,6 +249,7 @@ where
         let picked = course.pick(failed.take()).await?;
         // It is there: nothing was sent yet, or little.
         let Some(body) = original.again() else {
+            picked.withdraw();
             return Err(course.failed("the body can't be sent again".into()));
         };
         let request = Request::from_parts(aimed(&parts, &picked), body);
@@ -197,9 +261,12 @@ where
             }
             Err(error) => error,
         };
-        let failure = failure(&*error);
-        picked.failed(failure);
-        if !course.allows_retry(failure) || !original.is_whole() {
+        let blame = if original.is_broken() {
+            Blame::Caller
+        } else {
+            blame(&*error)
+        };
+        if !course.goes_on(picked, blame) || !original.is_whole() {
             return Err(course.failed(error));
         }
         failed = Some(error);

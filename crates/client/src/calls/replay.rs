@@ -5,10 +5,12 @@
 //! references.
 //!
 //! Invariant: only the latest try reads. A connection may hold on to the body of a try that
-//! was given up, and gets an error.
+//! was given up, and gets an error. A body that has ended is never read again, and one that
+//! broke off does so in every try: what was sent of it must not pass for the whole.
 //! Source: the replay body of linkerd2-proxy.
 
 use std::{
+    error::Error,
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -38,9 +40,23 @@ pub struct Replay<B> {
 #[error("the call was given up and is tried elsewhere")]
 struct GivenUp;
 
+/// The body itself could not be read: whoever made the request knows why.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the body of the request broke off")]
+struct BrokeOff(#[source] Arc<dyn Error + Send + Sync>);
+
+/// How a body ended.
+#[derive(Clone)]
+enum End {
+    Whole,
+    BrokeOff(BrokeOff),
+}
+
 /// What all tries of a call share.
 struct Tape<B> {
     rest: Pin<Box<B>>,
+    /// How it ended, if it has.
+    end: Option<End>,
     pieces: Vec<Piece>,
     kept_bytes: usize,
     /// Tries that were begun.
@@ -59,6 +75,7 @@ impl<B: Body<Data = Bytes>> Replay<B> {
     pub(super) fn new(body: B) -> Self {
         let tape = Tape {
             rest: Box::pin(body),
+            end: None,
             pieces: Vec::new(),
             kept_bytes: 0,
             tries: 0,
@@ -90,6 +107,11 @@ impl<B: Body<Data = Bytes>> Replay<B> {
         !self.tape().is_cut
     }
 
+    /// Whether it could not be read to its end.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.tape().end, Some(End::BrokeOff(_)))
+    }
+
     fn tape(&self) -> MutexGuard<'_, Tape<B>> {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,9 +139,17 @@ where
             self.sent += 1;
             return Poll::Ready(Some(Ok(frame)));
         }
+        if let Some(end) = &tape.end {
+            return Poll::Ready(end.told());
+        }
         let frame = match ready!(tape.rest.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) => frame,
-            end => return Poll::Ready(end.map(|end| end.map_err(Into::into))),
+            Some(Err(error)) => {
+                let error: AnyError = error.into();
+                let end = End::BrokeOff(BrokeOff(error.into()));
+                return Poll::Ready(tape.end.insert(end).told());
+            }
+            None => return Poll::Ready(tape.end.insert(End::Whole).told()),
         };
         let kept = tape.keep(&frame);
         drop(tape);
@@ -131,14 +161,22 @@ where
 
     fn is_end_stream(&self) -> bool {
         let tape = self.tape();
-        self.sent >= tape.pieces.len() && tape.rest.is_end_stream()
+        let has_ended = match &tape.end {
+            Some(End::Whole) => true,
+            Some(End::BrokeOff(_)) => false,
+            None => tape.rest.is_end_stream(),
+        };
+        self.sent >= tape.pieces.len() && has_ended
     }
 
     fn size_hint(&self) -> SizeHint {
         let tape = self.tape();
         let pieces = tape.pieces.get(self.sent..).unwrap_or_default();
         let kept: u64 = pieces.iter().map(Piece::size).sum();
-        let rest = tape.rest.size_hint();
+        let rest = match &tape.end {
+            Some(End::Whole) => SizeHint::with_exact(0),
+            Some(End::BrokeOff(_)) | None => tape.rest.size_hint(),
+        };
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {
             hint.set_upper(upper.saturating_add(kept));
@@ -166,6 +204,16 @@ impl<B> Tape<B> {
         }
         self.pieces.push(piece);
         true
+    }
+}
+
+impl End {
+    /// What whoever reads on is told.
+    fn told<T>(&self) -> Option<Result<T, AnyError>> {
+        match self {
+            Self::Whole => None,
+            Self::BrokeOff(error) => Some(Err(error.clone().into())),
+        }
     }
 }
 
@@ -206,6 +254,30 @@ mod tests {
     }
 
     struct Pieces(VecDeque<usize>);
+
+    /// Ends after a piece, well or not, and must not be read on.
+    struct Ends {
+        polls: usize,
+        well: bool,
+    }
+
+    impl Body for Ends {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            self.polls += 1;
+            Poll::Ready(match self.polls {
+                1 => Some(Ok(Frame::data("piece".into()))),
+                2 if self.well => None,
+                2 => Some(Err("the file is gone")),
+                _ => panic!("it was read on"),
+            })
+        }
+    }
 
     impl Body for Pieces {
         type Data = Bytes;
@@ -254,6 +326,45 @@ mod tests {
         let second = original.again().unwrap();
         assert!(first.frame().await.unwrap().is_err());
         assert_eq!(sent(second).await, 30);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_broke_off_does_so_in_every_try() {
+        let original = Replay::new(Ends {
+            polls: 0,
+            well: false,
+        });
+        for _ in 0..3 {
+            let mut body = original.again().unwrap();
+            assert_eq!(
+                body.frame().await.unwrap().unwrap().into_data().unwrap(),
+                "piece"
+            );
+            for _ in 0..2 {
+                let told = body.frame().await.unwrap().unwrap_err();
+                assert_eq!(told.source().unwrap().to_string(), "the file is gone");
+            }
+            assert!(!body.is_end_stream());
+        }
+        assert!(original.is_broken());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_ended_is_not_read_on() {
+        let original = Replay::new(Ends {
+            polls: 0,
+            well: true,
+        });
+        for _ in 0..3 {
+            let body = original.again().unwrap();
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "piece");
+        }
+        let mut again = original.again().unwrap();
+        assert_eq!(again.size_hint().exact(), Some(5));
+        assert!(!again.is_end_stream());
+        again.frame().await.unwrap().unwrap();
+        assert!(again.is_end_stream());
+        assert!(!original.is_broken());
     }
 
     #[tokio::test]

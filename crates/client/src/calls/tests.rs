@@ -1,13 +1,15 @@
 //! Calls to servers of this process, and to addresses where nobody listens.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -15,7 +17,10 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::service::service_fn;
+use hyper::{
+    body::{Body, Frame},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portolan_runtime::{Env, Task};
 use portolan_testkit::Scratch;
@@ -23,7 +28,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tower::{Service as _, discover::Change};
 
 use super::*;
-use crate::{Ready, Source};
+use crate::{Balancing, Ready, Source};
 
 /// What a server does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,20 @@ enum Manner {
     Hangs,
     /// Says that it can't serve.
     Refuses,
+    /// Breaks off every second call.
+    Hiccups,
+    /// Sends elsewhere, where nobody listens.
+    Redirects(SocketAddr),
+}
+
+impl Manner {
+    /// What is done after so many calls.
+    fn at(self, earlier: usize) -> Self {
+        if self == Self::Hiccups && earlier % 2 == 1 {
+            return Self::BreaksOff;
+        }
+        self
+    }
 }
 
 /// A server on a port of its own, HTTP/1 or HTTP/2.
@@ -57,8 +76,8 @@ impl Server {
                 let (socket, _) = listener.accept().await.unwrap();
                 let counter = Arc::clone(&counter);
                 let service = service_fn(move |request| {
-                    counter.fetch_add(1, Relaxed);
-                    answer(manner, request)
+                    let earlier = counter.fetch_add(1, Relaxed);
+                    answer(manner.at(earlier), request)
                 });
                 let serving = async move {
                     let builder =
@@ -95,7 +114,12 @@ async fn answer(
         .map_err(io::Error::other)?;
     let mut answer = Response::new(Full::new(sent.to_bytes()));
     match manner {
-        Manner::Echoes => {}
+        Manner::Echoes | Manner::Hiccups => {}
+        Manner::Redirects(to) => {
+            *answer.status_mut() = StatusCode::SEE_OTHER;
+            let to = format!("http://{to}/").parse().unwrap();
+            answer.headers_mut().insert("location", to);
+        }
         Manner::BreaksOff => return Err(io::Error::other("broken")),
         Manner::Hangs => std::future::pending().await,
         Manner::Refuses => *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
@@ -210,12 +234,16 @@ async fn an_instance_that_can_not_serve_says_so_to_the_caller_and_is_left_alone(
     let server = Server::new(Manner::Echoes).await;
     let (discovery, _scratch) = discovery(&[sick.address, server.address]).await;
     let mut refused = 0;
+    let (env, began) = (Env::system(), Env::system().instant());
     for _ in 0..200 {
         let (status, _, _) = send(&discovery, request("GET", "")).await.unwrap();
         refused += usize::from(status == StatusCode::SERVICE_UNAVAILABLE);
     }
     assert_eq!(refused, sick.calls());
-    assert!((1..=10).contains(&refused), "{refused}");
+    // Five, and then five more whenever it is back, which is after a second at least.
+    let seconds = (env.instant() - began).as_secs();
+    let most = 5 * usize::try_from(seconds + 1).unwrap();
+    assert!((1..=most).contains(&refused), "{refused} of {most}");
 }
 
 #[tokio::test]
@@ -223,11 +251,150 @@ async fn an_instance_that_hangs_costs_a_call_as_long_as_a_try_may_take() {
     let stuck = Server::new(Manner::Hangs).await;
     let server = Server::new(Manner::Echoes).await;
     let (discovery, _scratch) = discovery(&[stuck.address, server.address]).await;
-    let within = Duration::from_millis(20);
+    let within = Duration::from_secs(1);
     let mut client = discovery.http_client().each_within(within);
-    while stuck.calls() < 2 {
+    while stuck.calls() < 1 {
         let answer = client.call(request("GET", "")).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
+    }
+}
+
+/// A body of one piece that goes on with trailers, or breaks off.
+struct Tail(VecDeque<Result<Frame<Bytes>, io::Error>>);
+
+impl Tail {
+    fn new(end: Result<&'static str, io::Error>) -> Self {
+        let trailers = |status: &str| {
+            let mut fields = HeaderMap::new();
+            fields.insert("grpc-status", status.parse().unwrap());
+            Frame::trailers(fields)
+        };
+        Self(VecDeque::from([
+            Ok(Frame::data("piece".into())),
+            end.map(trailers),
+        ]))
+    }
+}
+
+impl Body for Tail {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(self.0.pop_front())
+    }
+}
+
+fn broken() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+#[tokio::test]
+async fn a_body_that_can_not_be_read_is_sent_nowhere_and_nobody_s_fault() {
+    let servers = [
+        Server::new(Manner::Echoes).await,
+        Server::new(Manner::Echoes).await,
+    ];
+    let (discovery, _scratch) = discovery(&servers.each_ref().map(|one| one.address)).await;
+    let service = discovery.service("orders").unwrap();
+    for _ in 0..20 {
+        let call = Request::put("http://orders/a").body(Tail::new(Err(broken())));
+        let told = service.http_client().call(call.unwrap()).await.unwrap_err();
+        assert!(
+            matches!(told, CallError::Failed { attempts: 1, .. }),
+            "{told}"
+        );
+    }
+    assert_eq!(picked(&service).len(), 2);
+}
+
+/// Where calls go.
+fn picked(service: &Service) -> BTreeSet<SocketAddr> {
+    let service = service.clone().balancing(Balancing::RoundRobin);
+    let address = |_| {
+        let picked = service.pick().unwrap();
+        picked.withdraw();
+        picked.address()
+    };
+    (0..20).map(address).collect()
+}
+
+#[tokio::test]
+async fn an_answer_is_judged_by_its_end() {
+    let nobody = [Nobody::new(), Nobody::new()];
+    let addresses = nobody.each_ref().map(|one| one.address);
+    let ends = [(Some("0"), 2), (Some("14"), 1), (None, 1)];
+    for (end, open) in ends {
+        let (discovery, _scratch) = discovery(&addresses).await;
+        let service = discovery.service("orders").unwrap();
+        let mut failed = 0;
+        while failed < 5 {
+            let picked = service.pick().unwrap();
+            if picked.address() == addresses[0] {
+                failed += 1;
+                report(&picked, StatusCode::OK, &HeaderMap::new());
+                let _body = Counted::new(Tail::new(end.ok_or_else(broken)), picked)
+                    .collect()
+                    .await;
+            } else {
+                picked.withdraw();
+            }
+        }
+        assert_eq!(picked(&service).len(), open, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lone_instance_that_breaks_off_is_called_once_more() {
+    let server = Server::new(Manner::Hiccups).await;
+    let (discovery, _scratch) = discovery(&[server.address]).await;
+    for _ in 0..4 {
+        let answer = send(&discovery, request("GET", "")).await.unwrap();
+        assert_eq!(answer.0, StatusCode::OK);
+    }
+    assert_eq!(server.calls(), 7);
+    assert!(send(&discovery, request("POST", "")).await.is_err());
+    assert_eq!(server.calls(), 8);
+    let broken = Server::new(Manner::BreaksOff).await;
+    let (discovery, _scratch) = self::discovery(&[broken.address]).await;
+    assert!(send(&discovery, request("GET", "")).await.is_err());
+    assert_eq!(broken.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_url_that_the_client_does_not_speak_is_refused_at_once() {
+    let server = Server::new(Manner::Echoes).await;
+    let (discovery, _scratch) = discovery(&[server.address]).await;
+    let service = discovery.service("orders").unwrap();
+    let call = Request::get("https://orders/").body(Full::new(Bytes::new()));
+    let told = service.http_client().call(call.unwrap()).await.unwrap_err();
+    assert!(matches!(told, CallError::Request(_)), "{told}");
+}
+
+#[tokio::test]
+async fn connecting_takes_half_of_a_try_and_a_second_at_most() {
+    let (discovery, _scratch) = discovery(&[]).await;
+    let calls = Calls::own(Target::Host(discovery), |within| within);
+    for (each, connect) in [(400, 200), (2000, 1000), (9000, 1000)] {
+        let calls = calls.clone().each_within(Duration::from_millis(each));
+        assert_eq!(*calls.inner(), Duration::from_millis(connect));
+    }
+}
+
+#[test]
+fn only_a_refused_connection_is_sure_to_be_none() {
+    let blamed = |kind: io::ErrorKind| blame(&io::Error::from(kind));
+    for (kind, expected) in [
+        (io::ErrorKind::ConnectionRefused, Blame::Unreachable),
+        (io::ErrorKind::HostUnreachable, Blame::Failed),
+        (io::ErrorKind::NetworkUnreachable, Blame::Failed),
+        (io::ErrorKind::AddrNotAvailable, Blame::Failed),
+        (io::ErrorKind::ConnectionReset, Blame::BrokeOff),
+    ] {
+        assert_eq!(blamed(kind), expected, "{kind:?}");
     }
 }
 
@@ -257,7 +424,7 @@ async fn tower_is_told_who_comes_and_who_goes() {
     let mut changes = service.changes(|_, address| address);
     let mut known = BTreeMap::new();
     let mut next = async |known: &mut BTreeMap<_, _>| {
-        let mut changes = std::pin::Pin::new(&mut changes);
+        let mut changes = Pin::new(&mut changes);
         match poll_fn(|cx| changes.as_mut().poll_next(cx)).await {
             Some(Ok(Change::Insert(id, address))) => known.insert(id, address),
             Some(Ok(Change::Remove(id))) => known.remove(&id),
@@ -281,7 +448,7 @@ async fn reqwest_calls_services_by_their_names() {
     let nobody = [Nobody::new(), Nobody::new()];
     let dead = nobody.each_ref().map(|one| one.address);
     let (discovery, _scratch) = discovery(&[dead[0], dead[1], server.address]).await;
-    let client = discovery.reqwest(::reqwest::Client::new());
+    let client = discovery.reqwest(::reqwest::Client::builder()).unwrap();
     for _ in 0..10 {
         let call = client.client().post("http://orders/a?b=c").body("hello");
         let answer = client.send(call).await.unwrap();
@@ -289,6 +456,24 @@ async fn reqwest_calls_services_by_their_names() {
     }
     let bad = client.send(client.client().get("nonsense")).await;
     assert!(matches!(bad, Err(CallError::Request(_))));
+}
+
+#[cfg(feature = "reqwest")]
+#[tokio::test]
+async fn reqwest_hands_on_a_redirect_and_keeps_the_url_of_an_answer() {
+    let nobody = Nobody::new();
+    let server = Server::new(Manner::Redirects(nobody.address)).await;
+    let (discovery, _scratch) = discovery(&[server.address]).await;
+    let client = discovery.reqwest(::reqwest::Client::builder()).unwrap();
+    let call = client.client().post("http://orders/a").body("hello");
+    let answer = client.send(call).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    assert_eq!(
+        answer.url().as_str(),
+        format!("http://{}/a", server.address)
+    );
+    assert_eq!(answer.text().await.unwrap(), "hello");
+    assert_eq!(server.calls(), 1);
 }
 
 #[cfg(feature = "tonic")]

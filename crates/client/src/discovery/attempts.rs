@@ -88,9 +88,9 @@ impl Attempts {
     /// [`PickError`]: the call has failed.
     ///
     /// # Cancellation
-    /// Safe; the budget may have been charged.
+    /// Safe.
     pub async fn pick(&mut self) -> Result<Picked, PickError> {
-        self.charge()?;
+        self.check()?;
         let pause = pause(self.made, &mut self.dice);
         if !pause.is_zero() {
             self.env().sleep(pause).await;
@@ -99,6 +99,10 @@ impl Attempts {
             tried: &self.tried,
             sticky: self.sticky.as_deref(),
         })?;
+        if let Err(spent) = self.charge() {
+            picked.withdraw();
+            return Err(spent);
+        }
         self.tried.push(picked.endpoint().slot);
         self.made = self.made.saturating_add(1);
         Ok(picked)
@@ -110,25 +114,37 @@ impl Attempts {
         self.made
     }
 
+    /// Lets it go where it has been.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn start_over(&mut self) {
+        self.tried.clear();
+    }
+
     /// Whether it may be tried once more.
-    fn charge(&self) -> Result<(), PickError> {
-        let shared = &self.service.shared;
-        let (retries, now) = (shared.retries, shared.millis());
-        let service = || self.service.key().clone();
-        let mut books = self.service.entry.books();
-        if self.made == 0 {
-            let percent = retries.budget_percent;
-            books.budget.deposit(percent, retries.per_second());
-            return Ok(());
-        }
-        if self.made >= retries.attempts_max {
+    fn check(&self) -> Result<(), PickError> {
+        if self.made > 0 && self.made >= self.service.shared.retries.attempts_max {
             return Err(PickError::Attempts {
-                service: service(),
+                service: self.service.key().clone(),
                 attempts: self.made,
             });
         }
+        Ok(())
+    }
+
+    /// Pays for a try that there is an instance for.
+    fn charge(&self) -> Result<(), PickError> {
+        let shared = &self.service.shared;
+        let (retries, now) = (shared.retries, shared.millis());
+        let mut books = self.service.entry.books();
+        if self.made == 0 {
+            let percent = retries.budget_percent;
+            books.budget.deposit(percent, retries.per_second(), now);
+            return Ok(());
+        }
         if !books.budget.withdraw(retries.per_second(), now) {
-            return Err(PickError::Budget { service: service() });
+            return Err(PickError::Budget {
+                service: self.service.key().clone(),
+            });
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Last known good on disk: what sources said outlives the program.
 //!
 //! One JSON file, written as a whole beside its place and then renamed, so that a crash
-//! leaves the old one or the new one. It is read once, at the start, and what is in it is
+//! leaves the old one or the new one. Programs that share a file each write one of their own
+//! first, and the last rename counts. It is read once, at the start, and what is in it is
 //! stale until its source speaks. A file that can't be used is told and passed over: a
 //! program that starts with no memory is better than one that does not start.
 
@@ -27,6 +28,8 @@ const VERSION: u32 = 1;
 const BYTES_MAX: u64 = 64 << 20;
 /// Changes are gathered for so long.
 const GATHERING: Duration = Duration::from_secs(1);
+/// A file that could not be written is tried again after so long.
+const RETRY: Duration = Duration::from_secs(30);
 /// Nobody but the program's user: metadata may hold secrets.
 const MODE: u32 = 0o600;
 
@@ -96,14 +99,26 @@ impl Memory {
     pub(super) async fn record(self, mut catalog: watch::Receiver<Catalog>) {
         let mut written = None;
         let mut is_well = true;
-        while catalog.changed().await.is_ok() {
+        loop {
+            let changed = catalog.changed();
+            let changed = if is_well {
+                changed.await
+            } else {
+                self.env.timeout(RETRY, changed).await.unwrap_or(Ok(()))
+            };
+            if changed.is_err() {
+                return;
+            }
             self.env.sleep(GATHERING).await;
             let latest = catalog.borrow_and_update().clone();
             if Some(latest.revision()) == written || !speaks(&latest) {
                 continue;
             }
-            written = Some(latest.revision());
+            let revision = latest.revision();
             let outcome = self.write(latest).await;
+            if outcome.is_ok() {
+                written = Some(revision);
+            }
             if let (Err(unusable), true) = (&outcome, is_well) {
                 let path = self.path.display();
                 tracing::warn!(%path, reason = %unusable, "what is discovered can't be written down");
@@ -114,6 +129,8 @@ impl Memory {
 
     async fn write(&self, catalog: Catalog) -> Result<(), Unusable> {
         let (path, written_at) = (self.path.clone(), self.env.now());
+        let mut fresh = path.clone().into_os_string();
+        fresh.push(format!(".{:016x}.new", self.env.dice().u64()));
         let writing = tokio::task::spawn_blocking(move || {
             let instances = catalog.services().flat_map(|service| &service.instances);
             let page = Page {
@@ -121,7 +138,7 @@ impl Memory {
                 written_at,
                 instances: instances.map(bare).collect(),
             };
-            write(&path, &page)
+            write(&path, fresh.as_ref(), &page)
         });
         writing.await.map_err(io::Error::from)?
     }
@@ -161,19 +178,27 @@ fn read(path: &Path) -> Result<Option<Page>, Unusable> {
     Ok(Some(serde_json::from_slice(&text)?))
 }
 
-fn write(path: &Path, page: &Page) -> Result<(), Unusable> {
+/// Writes a page to `fresh`, which nobody else has, and puts it in its place.
+fn write(path: &Path, fresh: &Path, page: &Page) -> Result<(), Unusable> {
     let text = serde_json::to_vec(page)?;
     if text.len() as u64 > BYTES_MAX {
         return Err(Unusable::TooLarge);
     }
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(MODE);
-    let mut file = options.open(&fresh)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(fresh)?;
+    let placed = file
+        .write_all(&text)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(fresh, path));
+    if let Err(error) = placed {
+        // It may be what fills the disk.
+        let _removed = fs::remove_file(fresh);
+        return Err(error.into());
+    }
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -208,10 +233,18 @@ mod tests {
             instances: Vec::new(),
         };
         assert!(read(&path).unwrap().is_none());
-        write(&path, &page(7)).unwrap();
-        fs::create_dir(scratch.path().join("services.json.new")).unwrap();
-        assert!(write(&path, &page(8)).is_err());
+        let fresh = scratch.path().join("services.json.new");
+        write(&path, &fresh, &page(7)).unwrap();
+        // Somebody else is writing there.
+        fs::write(&fresh, "half a page").unwrap();
+        assert!(write(&path, &fresh, &page(8)).is_err());
+        assert_eq!(fs::read_to_string(&fresh).unwrap(), "half a page");
         let kept = read(&path).unwrap().unwrap();
         assert_eq!(kept.written_at, Timestamp::from_millis(7));
+        let folder = scratch.path().join("folder");
+        fs::create_dir_all(folder.join("in the way")).unwrap();
+        let fresh = scratch.path().join("folder.new");
+        assert!(write(&folder, &fresh, &page(8)).is_err());
+        assert!(!fresh.exists());
     }
 }

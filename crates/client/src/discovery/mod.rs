@@ -45,8 +45,10 @@ use self::{
     view::{Terms, View},
 };
 
-/// Services that handles are kept for; more are known, but made anew each time.
+/// Services that handles are kept for; those that were asked for longest ago are made anew.
 const HANDLES_MAX: usize = 4096;
+/// How many are kept when there are too many.
+const HANDLES_KEPT: usize = HANDLES_MAX / 4 * 3;
 
 /// What is known about services, followed for as long as this or a handle of it lives.
 ///
@@ -65,11 +67,19 @@ pub(crate) struct Shared {
     gauges: Arc<SharedGauges>,
     slots: Arc<Mutex<SlotTable>>,
     sources: Vec<SourceId>,
-    handles: Mutex<HashMap<ServiceKey, Handle>>,
+    handles: Mutex<Handles>,
     /// Keeps the inboxes open.
     _hub: InboxHub,
     /// Ended with the last handle.
     _tasks: Vec<Task>,
+}
+
+/// The handles of services, so that all calls to one share its budget and its failures.
+#[derive(Debug, Default)]
+struct Handles {
+    by_key: HashMap<ServiceKey, Handle>,
+    /// Counts what was asked for.
+    asked: u64,
 }
 
 /// What a handle is made of.
@@ -77,6 +87,8 @@ pub(crate) struct Shared {
 struct Handle {
     entry: Arc<Entry>,
     view: Arc<View>,
+    /// When it was asked for last.
+    asked: u64,
 }
 
 impl Discovery {
@@ -127,16 +139,46 @@ impl Discovery {
     fn handle(&self, key: ServiceKey) -> Service {
         let handles = self.0.handles.lock();
         let mut handles = handles.unwrap_or_else(PoisonError::into_inner);
-        if let Some(Handle { entry, view }) = handles.get(&key).cloned() {
-            return Service::new(&self.0, entry, view);
+        handles.asked += 1;
+        let asked = handles.asked;
+        if let Some(handle) = handles.by_key.get_mut(&key) {
+            handle.asked = asked;
+            return Service::new(&self.0, Arc::clone(&handle.entry), Arc::clone(&handle.view));
         }
-        let entry = Arc::new(Entry::new(key.clone(), self.0.millis(), self.0.retries));
-        let view = Arc::new(View::new(Terms::default(), &self.0.env));
-        let handle = Handle { entry, view };
-        if handles.len() < HANDLES_MAX {
-            handles.insert(key, handle.clone());
+        if handles.by_key.len() >= HANDLES_MAX {
+            handles.make_room(&self.0.catalog.borrow());
         }
+        let handle = Handle {
+            entry: Arc::new(Entry::new(key.clone(), self.0.millis(), self.0.retries)),
+            view: Arc::new(View::new(Terms::default(), &self.0.env)),
+            asked,
+        };
+        handles.by_key.insert(key, handle.clone());
         Service::new(&self.0, handle.entry, handle.view)
+    }
+}
+
+impl Handles {
+    /// Forgets services that there are none of, or that were misspelt, and then those that
+    /// were asked for longest ago. One that somebody holds goes last: whoever asks for it
+    /// again would get another budget.
+    fn make_room(&mut self, catalog: &Catalog) {
+        let is_held = |handle: &Handle| Arc::strong_count(&handle.entry) > 1;
+        self.by_key
+            .retain(|key, handle| is_held(handle) || catalog.service(key).is_some());
+        let Some(surplus) = self.by_key.len().checked_sub(HANDLES_KEPT) else {
+            return;
+        };
+        let mut ages: Vec<_> = self.by_key.iter().collect();
+        ages.sort_by_key(|(_, handle)| (is_held(handle), handle.asked));
+        let oldest: Vec<ServiceKey> = ages
+            .into_iter()
+            .take(surplus)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in oldest {
+            self.by_key.remove(&key);
+        }
     }
 }
 

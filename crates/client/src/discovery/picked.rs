@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,16 +19,31 @@ use super::Service;
 const EJECTION: Duration = Duration::from_secs(1);
 /// Failures in a row after which an instance gets no calls for a while.
 const FAILURES_MAX: u32 = 5;
+/// How long an instance may be silent before a call that is given up counts as failed. Whoever
+/// puts a time limit around the whole call gives it up by dropping it.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+/// A call that is given up sooner than this says nothing.
+const SILENCE_MIN: Duration = Duration::from_millis(10);
 
-/// An instance to call. It counts as called until this is dropped; one that is dropped
-/// without a report was cancelled, which says nothing about the instance.
+/// An instance to call. It counts as called until this is dropped. One that is dropped without
+/// a report was given up: after 10 ms the instance is known to take at least as long as that, and
+/// after 1 s to have failed.
 #[derive(Debug)]
 #[must_use = "an instance that is not called need not be picked"]
 pub struct Picked {
     service: Service,
     endpoint: Endpoint,
     began: Instant,
+    /// One of the marks below.
+    mark: AtomicU8,
 }
+
+/// Nothing was reported.
+const SILENT: u8 = 0;
+/// The answer began well.
+const ANSWERED: u8 = 1;
+/// Everything is said.
+const SETTLED: u8 = 2;
 
 /// How a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +62,7 @@ impl Picked {
             began: service.shared.env.instant(),
             service: service.clone(),
             endpoint,
+            mark: AtomicU8::new(SILENT),
         }
     }
 
@@ -68,16 +87,55 @@ impl Picked {
 
     /// It answered, and took so long to the first byte of the answer.
     pub fn succeeded(&self, latency: Duration) {
+        self.mark.store(SETTLED, Relaxed);
+        self.observe(latency);
+        self.forgive();
+    }
+
+    /// The answer began, and well. Whether it ends well is seen when this is dropped: it does
+    /// unless a failure is reported.
+    #[cfg(any(feature = "tower", feature = "reqwest", test))]
+    pub(crate) fn answered(&self) {
+        self.mark.store(ANSWERED, Relaxed);
+        self.observe(self.elapsed());
+    }
+
+    /// It was not called, or can't be blamed.
+    pub(crate) fn withdraw(&self) {
+        self.mark.store(SETTLED, Relaxed);
+    }
+
+    fn observe(&self, latency: Duration) {
         let (shared, slot) = (&self.service.shared, self.endpoint.slot);
         let now = shared.millis();
         shared.gauges.write(|gauges| {
             gauges.observe(slot, latency, now);
         });
-        self.service.entry.books().failures.remove(&slot);
+    }
+
+    fn forgive(&self) {
+        let mut books = self.service.entry.books();
+        books.failures.remove(&self.endpoint.slot);
+    }
+
+    /// It was given up without an answer.
+    fn was_given_up(&self) {
+        let (shared, slot) = (&self.service.shared, self.endpoint.slot);
+        let (silence, now) = (self.elapsed(), shared.millis());
+        if silence < SILENCE_MIN {
+            return;
+        }
+        shared.gauges.write(|gauges| {
+            gauges.observe_at_least(slot, silence, now);
+        });
+        if silence >= SILENCE_MAX {
+            self.failed(Failure::Failed);
+        }
     }
 
     /// It did not do what was asked of it.
     pub fn failed(&self, failure: Failure) {
+        self.mark.store(SETTLED, Relaxed);
         let is_out = match failure {
             Failure::Unreachable => true,
             Failure::Failed => self.is_one_too_many(),
@@ -112,6 +170,11 @@ impl Picked {
 
 impl Drop for Picked {
     fn drop(&mut self) {
+        match *self.mark.get_mut() {
+            SILENT => self.was_given_up(),
+            ANSWERED => self.forgive(),
+            _ => {}
+        }
         let gauges = &self.service.shared.gauges;
         gauges.write(|gauges| gauges.count_ended(self.endpoint.slot));
     }

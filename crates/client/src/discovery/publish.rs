@@ -1,7 +1,8 @@
 //! The task that makes one catalogue of what the sources say.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -77,10 +78,8 @@ impl Publisher {
         let mut keys: BTreeSet<ServiceKey> = changed.cloned().collect();
         keys.append(&mut self.departing);
         let catalog = self.catalog.borrow();
-        let slots = self.slots.lock();
-        let mut slots = slots.unwrap_or_else(PoisonError::into_inner);
         for key in keys {
-            if !release(&mut slots, &self.gauges, &catalog, &key) {
+            if !release(&self.slots, &self.gauges, &catalog, &key) {
                 self.departing.insert(key);
             }
         }
@@ -90,19 +89,23 @@ impl Publisher {
 /// Takes back the slots of addresses that are gone and have no request under way. Says
 /// whether that were all that are gone.
 fn release(
-    slots: &mut SlotTable,
+    slots: &Mutex<SlotTable>,
     gauges: &SharedGauges,
     catalog: &Catalog,
     key: &ServiceKey,
 ) -> bool {
-    let service = catalog.service(key);
-    let is_there = |id: &InstanceId, address| {
-        let mut instances = service.iter().flat_map(|service| &service.instances);
-        instances.any(|one| one.id == *id && one.endpoints.iter().any(|end| end.address == address))
-    };
+    // Made before the lock is taken: picks wait for that.
+    let instances = catalog
+        .service(key)
+        .into_iter()
+        .flat_map(|service| &service.instances);
+    let there: HashSet<(&InstanceId, SocketAddr)> = instances
+        .flat_map(|one| one.endpoints.iter().map(|end| (&one.id, end.address)))
+        .collect();
+    let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
     let gone: Vec<_> = slots
         .of_service(key)
-        .filter(|(id, address)| !is_there(id, *address))
+        .filter(|place| !there.contains(place))
         .map(|(id, address)| (id.clone(), address))
         .collect();
     let mut all = true;

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     collections::BTreeMap,
+    ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -224,6 +225,51 @@ async fn five_failures_in_a_row_are_too_many_and_a_success_forgives() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_instance_that_is_given_up_is_slow_and_after_a_second_failed() {
+    let world = World::of(vec![instance("a"), instance("b")]).await;
+    let orders = world.orders().balancing(Balancing::RoundRobin);
+    let goes_to = |sick: &str| (0..50).any(|_| id(&orders.pick().unwrap()) == sick);
+    let give_up = async |after: Duration| {
+        for _ in 0..5 {
+            let picked = std::iter::repeat_with(|| orders.pick().unwrap());
+            let picked = picked.into_iter().find(|one| id(one) == "a").unwrap();
+            world.env.sleep(after).await;
+            drop(picked);
+        }
+    };
+    give_up(Duration::from_millis(998)).await;
+    assert!(goes_to("a"));
+    // Two of three of the fast, and of what is at least as slow as its silence nearly none.
+    let by_latency = world.orders();
+    for _ in 0..20 {
+        let picked = orders.pick().unwrap();
+        match id(&picked).as_str() {
+            "b" => picked.succeeded(Duration::from_millis(1)),
+            _ => picked.withdraw(),
+        }
+    }
+    let slow = (0..100).filter(|_| id(&by_latency.pick().unwrap()) == "a");
+    assert!(slow.count() < 20);
+    give_up(SECOND).await;
+    assert!(!goes_to("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_began_well_and_is_dropped_forgives() {
+    let world = World::of(vec![instance("a")]).await;
+    let orders = world.orders();
+    for _ in 0..4 {
+        orders.pick().unwrap().failed(Failure::Failed);
+    }
+    assert_eq!(orders.entry.books().failures.len(), 1);
+    let picked = orders.pick().unwrap();
+    picked.answered();
+    assert_eq!(orders.entry.books().failures.len(), 1);
+    drop(picked);
+    assert!(orders.entry.books().failures.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_under_way_are_counted_until_their_pick_is_dropped() {
     let world = World::of(vec![instance("a")]).await;
     let orders = world.orders();
@@ -343,7 +389,7 @@ async fn retries_end_with_the_instances_and_with_the_budget() {
             Err(end) => assert!(matches!(end, PickError::Budget { .. }), "{end}"),
         }
     }
-    // 8 that were left of the first second's worth, and one in five calls; at one instant.
+    // 9 that were left of the first second's worth, and one in five calls; at one instant.
     assert!((27..=30).contains(&granted), "{granted}");
     world.env.sleep(SECOND).await;
     let mut attempts = orders.attempts();
@@ -406,6 +452,21 @@ async fn a_program_starts_with_what_an_earlier_run_knew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_memory_that_could_not_be_written_is_written_later() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("later");
+    let file = folder.join("services.json");
+    let world = World::new(Discovery::builder().remember(&file));
+    world.reset(vec![instance("a")]);
+    world.env.sleep(5 * SECOND).await;
+    std::fs::create_dir(&folder).unwrap();
+    world.env.sleep(60 * SECOND).await;
+    assert!(std::fs::read_to_string(&file).unwrap().contains("orders"));
+    let names = std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(names, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_memory_that_is_broken_or_of_another_version_is_passed_over() {
     let scratch = Scratch::new();
     let file = scratch.path().join("services.json");
@@ -449,10 +510,47 @@ async fn settings_that_make_no_sense_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn handles_are_kept_up_to_their_limit() {
     let world = World::of(vec![instance("a")]).await;
-    for number in 0..=HANDLES_MAX {
+    let count = || world.discovery.0.handles.lock().unwrap().by_key.len();
+    let ask = |names: Range<usize>| {
+        for number in names {
+            let service = world.discovery.service(&format!("s{number}")).unwrap();
+            assert!(service.instances().is_empty());
+        }
+    };
+    world.orders().pick().unwrap().failed(Failure::Failed);
+    let held = world.discovery.service("held").unwrap();
+    ask(2..HANDLES_MAX);
+    assert_eq!(count(), HANDLES_MAX);
+    // Names that nobody has make room for those that are called.
+    ask(HANDLES_MAX..HANDLES_MAX + 1);
+    assert_eq!(count(), 3);
+    ask(0..3 * HANDLES_MAX);
+    assert!(count() <= HANDLES_MAX);
+    assert_eq!(world.orders().entry.books().failures.len(), 1);
+    let again = world.discovery.service("held").unwrap();
+    assert!(Arc::ptr_eq(&again.entry, &held.entry));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_handles_that_were_asked_for_last_are_kept() {
+    let world = World::new(Discovery::builder());
+    let instances = (0..=HANDLES_MAX).map(|number| Instance {
+        key: ServiceKey::parse(&format!("s{number}")).unwrap(),
+        ..instance("a")
+    });
+    world.reset(instances.collect());
+    world.settle().await;
+    let fail = |number: usize| {
         let service = world.discovery.service(&format!("s{number}")).unwrap();
-        assert!(service.instances().is_empty());
+        service.pick().unwrap().failed(Failure::Failed);
+        service.entry.books().failures.values().sum::<u32>()
+    };
+    for number in 0..HANDLES_MAX {
+        assert_eq!(fail(number), 1, "{number}");
     }
-    assert_eq!(world.discovery.0.handles.lock().unwrap().len(), HANDLES_MAX);
-    assert_eq!(id(&world.orders().pick().unwrap()), "a");
+    assert_eq!(fail(0), 2);
+    assert_eq!(fail(HANDLES_MAX), 1);
+    assert_eq!(fail(0), 3);
+    assert_eq!(fail(HANDLES_MAX - 1), 2);
+    assert_eq!(fail(1), 1);
 }
