@@ -68,6 +68,10 @@ impl Names {
         self.dns.stop_accepting();
     }
 
+    pub(super) async fn ended(&self) {
+        self.dns.ended().await;
+    }
+
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.dns.address()
     }
