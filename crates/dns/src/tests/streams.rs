@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::{
-    Beyond, Directory, Found, Later, Node, Others,
+    Beyond, Directory, Found, Later, Node, Others, Unknown,
     serve::{Room, Stay, serve_stream},
 };
 
@@ -207,6 +207,17 @@ async fn answers_are_written_before_more_are_made() {
     let all = own.repeat(200);
     let asking = async { writing.write_all(&all).await.unwrap() };
     let hearing = async {
+        // Nobody has read an answer yet.
+        world.engine.env.sleep(Duration::from_secs(1)).await;
+        let made: u64 = world
+            .engine
+            .meters
+            .facts()
+            .answers
+            .iter()
+            .map(|(.., count)| count)
+            .sum();
+        assert!(made <= 3, "{made}");
         for _ in 0..200 {
             let length = reading.read_u16().await.unwrap();
             assert!(length > 40_000, "{length}");
@@ -221,11 +232,12 @@ async fn answers_are_written_before_more_are_made() {
 struct Book;
 
 impl Directory for Book {
-    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Option<Node>> {
+    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Result<Option<Node>, Unknown>> {
         let address = match name {
             "n1" => "10.0.0.1",
             "n2" => "n2.example.com",
-            _ => return Box::pin(async { None }),
+            "n4" => return Box::pin(async { Err(Unknown) }),
+            _ => return Box::pin(async { Ok(None) }),
         };
         let meta = [
             ("rack".to_owned(), "7".to_owned()),
@@ -235,15 +247,19 @@ impl Directory for Book {
             address: address.to_owned(),
             meta: meta.into(),
         };
-        Box::pin(async { Some(node) })
+        Box::pin(async { Ok(Some(node)) })
     }
 
-    fn query<'a>(&'a self, name: &'a str, _client: IpAddr) -> Later<'a, Option<Found>> {
+    fn query<'a>(
+        &'a self,
+        name: &'a str,
+        _client: IpAddr,
+    ) -> Later<'a, Result<Option<Found>, Unknown>> {
         let found = (name == "near.orders").then(|| Found {
             instances: vec![("10.0.0.1:80".parse().unwrap(), 100)],
             ttl: Some(4),
         });
-        Box::pin(async { found })
+        Box::pin(async { Ok(found) })
     }
 }
 
@@ -278,6 +294,9 @@ async fn nodes_and_queries_are_asked_of_who_knows_them() {
         ["n2.node.consul. 2 IN CNAME n2.example.com."]
     );
     assert_eq!(code(&ask("n3.node.consul", kind::A).await), 3);
+    let failed = ask("n4.node.consul", kind::A).await;
+    assert_eq!((code(&failed), failed.metadata.authoritative), (2, false));
+    assert!(failed.authorities.is_empty());
     assert_eq!(
         told("near.orders.query.consul", kind::SRV).await,
         ["near.orders.query.consul. 4 IN SRV 1 100 80 0a000001.addr.dc1.consul."]
