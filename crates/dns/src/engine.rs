@@ -237,12 +237,11 @@ impl Engine {
         let wants = matches!(hand.query.kind, kind::PTR | kind::ANY);
         for key in services.iter().filter(|_| wants).take(NAMES_MAX) {
             let ttl = hand.settings.ttl_of(key);
-            for zone in &hand.settings.zones {
-                for name in names_of(&hand.table, zone, key, ip) {
-                    message.record(Owner::Question(0), kind::PTR, ttl, |out| {
-                        out.extend_from_slice(&name);
-                    });
-                }
+            let zones = hand.settings.zones.iter();
+            for name in zones.flat_map(|zone| names_of(&hand.table, zone, key, ip)) {
+                message.record(Owner::Question(0), kind::PTR, ttl, |out| {
+                    out.extend_from_slice(&name);
+                });
             }
         }
         let closing = self.closing((&hand.query, &hand.settings, &hand.others), asked);
