@@ -127,16 +127,30 @@ fn name_server(folding: &mut Folding<'_>) {
         enabled.map(|front| front.address)
     });
     let taken: Vec<_> = admin.chain(status).chain(listeners).chain(fronts).collect();
-    let address = dns.address;
-    if !taken.iter().any(|other| overlap(address, *other)) {
-        return;
+    let mut taken = taken;
+    let mut crowded = Vec::new();
+    if taken.iter().any(|other| overlap(dns.address, *other)) {
+        dns.is_enabled = false;
+        crowded.push(("/address", dns.address));
+    } else {
+        taken.push(dns.address);
     }
-    dns.is_enabled = false;
+    let over_tls = dns.over_tls.as_ref().map(|over_tls| over_tls.address);
+    if let Some(address) = over_tls.filter(|own| taken.iter().any(|other| overlap(*own, *other))) {
+        dns.over_tls = None;
+        crowded.push(("/over_tls", address));
+    }
     let dns = section("dns");
-    if folding.is_written(&dns, "/address") {
-        let problem = Problem::new("", format!("{address} is taken by another listener"))
-            .with_help("give it another port, or switch it off by `enabled: false`");
-        folding.blame(&dns, "/address", Severity::Error, problem);
+    for (pointer, address) in crowded {
+        let problem = Problem::new("", format!("{address} is taken by another listener"));
+        if pointer != "/address" {
+            let problem = problem.with_help("give queries over TLS another port; 853 is usual");
+            folding.blame(&dns, "/over_tls", Severity::Error, problem);
+        } else if folding.is_written(&dns, pointer) {
+            let problem =
+                problem.with_help("give it another port, or switch it off by `enabled: false`");
+            folding.blame(&dns, pointer, Severity::Error, problem);
+        }
     }
 }
 

@@ -62,7 +62,17 @@ pub(super) async fn answer(
             of_service(parts, parameters, &name, |_| Ok(Vec::<CatalogRow>::new())).await
         }
         CatalogPlace::Node(name) => {
-            of_everything(parts, parameters, |scene| node(scene, &name, parameters)).await
+            of_everything(parts, parameters, |scene| {
+                if parts.is_without_services {
+                    let node = scene.node_named(&name).ok();
+                    return Ok(node.map(|node| NodeServices {
+                        node: scene.node(node),
+                        services: BTreeMap::new(),
+                    }));
+                }
+                node(scene, &name, parameters)
+            })
+            .await
         }
         CatalogPlace::NodeServices(name) => {
             of_everything(parts, parameters, |scene| {

@@ -103,12 +103,19 @@ struct Shared {
     snapshots: Arc<Semaphore>,
 }
 
+/// Among the extensions of a request for a node: the node itself is wanted, without what runs
+/// on it.
+#[derive(Clone, Copy, Debug)]
+pub struct WithoutServices;
+
 /// What one request has: all that is shared, and what its caller may do.
 struct Parts {
     shared: Arc<Shared>,
     permit: Permit,
     /// Writes on the caller's behalf.
     clerk: Clerk,
+    /// See [`WithoutServices`].
+    is_without_services: bool,
 }
 
 impl Deref for Parts {
@@ -176,6 +183,7 @@ impl Consul {
         let parts = Parts {
             clerk: self.0.clerk.on_behalf_of(&permit),
             permit,
+            is_without_services: request.extensions().get::<WithoutServices>().is_some(),
             shared: self.0,
         };
         let answered = parts.dispatch(request).await;

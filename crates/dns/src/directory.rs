@@ -44,14 +44,23 @@ pub trait Updates: Send + Sync {
     fn update(&self, message: Bytes, peer: Peer) -> Later<'_, Option<Bytes>>;
 }
 
+/// What is asked for could not be found out, which says nothing about whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it could not be found out")]
+pub struct Unknown;
+
 /// Knows nodes and prepared queries. Called for each query of such a name, from any worker;
-/// a failure is an answer like any other: nothing is known.
+/// must bound how much it has under way. A failure is answered as one (SERVFAIL).
 pub trait Directory: Send + Sync {
     /// The node of that name.
-    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Option<Node>>;
+    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Result<Option<Node>, Unknown>>;
 
     /// What the prepared query of that name or id finds for a client.
-    fn query<'a>(&'a self, name: &'a str, client: IpAddr) -> Later<'a, Option<Found>>;
+    fn query<'a>(
+        &'a self,
+        name: &'a str,
+        client: IpAddr,
+    ) -> Later<'a, Result<Option<Found>, Unknown>>;
 }
 
 /// A node.

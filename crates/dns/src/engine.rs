@@ -23,11 +23,11 @@ use portolan_snapshot::View;
 pub(crate) use self::hand::Hand;
 use crate::{
     Beyond, Directory, Meters, Peer, Transport, Updates,
-    answer::{Pen, put_name, resolve, reversed},
+    answer::{Pen, names_of, resolve, reversed},
     limiter::{Limiter, Verdict},
     meters::Dropped,
-    settings::{Settings, Shape, Zone},
-    wire::{Bad, Closing, Code, Cookies, Message, Owner, Query, kind, put_labels},
+    settings::Settings,
+    wire::{Bad, Closing, Code, Cookies, Message, Owner, Query, kind},
     zone::Tables,
 };
 
@@ -212,12 +212,11 @@ impl Engine {
 
     /// A name in none of our zones: an address of ours, or somebody else's.
     fn outside(&self, hand: &mut Hand, asked: &Asked<'_>) -> Outcome {
-        let services = match reversed(&hand.query.name) {
-            Some(ip) => self.tables.of_address(ip),
-            None => Vec::new(),
-        };
-        if !services.is_empty() {
-            return self.names(hand, asked, &services);
+        if let Some(ip) = reversed(&hand.query.name) {
+            let services = self.tables.of_address(ip);
+            if !services.is_empty() {
+                return self.names(hand, asked, ip, &services);
+            }
         }
         if hand.others.beyond.is_some() {
             return Outcome::Later(Task::Beyond);
@@ -226,15 +225,22 @@ impl Engine {
     }
 
     /// The names of an address of ours.
-    fn names(&self, hand: &mut Hand, asked: &Asked<'_>, services: &[ServiceKey]) -> Outcome {
+    fn names(
+        &self,
+        hand: &mut Hand,
+        asked: &Asked<'_>,
+        ip: IpAddr,
+        services: &[ServiceKey],
+    ) -> Outcome {
         let limit = hand.limit(asked.peer);
         let mut message = Message::new(&mut hand.out, asked.message, &hand.query, limit);
         let wants = matches!(hand.query.kind, kind::PTR | kind::ANY);
         for key in services.iter().filter(|_| wants).take(NAMES_MAX) {
             let ttl = hand.settings.ttl_of(key);
-            for zone in &hand.settings.zones {
+            let zones = hand.settings.zones.iter();
+            for name in zones.flat_map(|zone| names_of(&hand.table, zone, key, ip)) {
                 message.record(Owner::Question(0), kind::PTR, ttl, |out| {
-                    put_service_name(out, zone, key);
+                    out.extend_from_slice(&name);
                 });
             }
         }
@@ -338,19 +344,6 @@ impl Engine {
     fn seconds(&self) -> u64 {
         self.env.now().as_millis() / 1000
     }
-}
-
-/// The name of a service in a zone.
-fn put_service_name(out: &mut Vec<u8>, zone: &Zone, key: &ServiceKey) {
-    put_name(out, key.name.as_str());
-    match zone.shape {
-        Shape::Consul => put_name(out, "service"),
-        Shape::Kubernetes | Shape::Plain => put_name(out, key.namespace.as_str()),
-    }
-    if zone.shape == Shape::Kubernetes {
-        put_name(out, "svc");
-    }
-    put_labels(out, &[], Owner::Name(zone.name.as_wire()));
 }
 
 /// The zone of whoever asks, as far as somebody knows.

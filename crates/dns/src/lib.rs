@@ -22,7 +22,7 @@ pub mod update;
 mod wire;
 mod zone;
 
-pub use directory::{Beyond, Directory, Found, Later, Node, Peer, Transport, Updates};
+pub use directory::{Beyond, Directory, Found, Later, Node, Peer, Transport, Unknown, Updates};
 pub use engine::Others;
 pub use meters::Meters;
 pub use serve::{Answerer, Dns, OpenError};

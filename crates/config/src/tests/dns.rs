@@ -57,4 +57,18 @@ fn the_port_of_dns_gives_way_unless_it_was_asked_for() {
         "listeners: {a: {address: 127.0.0.1:8601}}\ndns: {address: 127.0.0.1:8601}",
         "is taken by another listener",
     );
+    let over_tls = |rest: &str| {
+        format!(
+            "{rest}over_tls: {{address: 127.0.0.1:8601, tls: {{certificates: [{{certificate: a.pem, key: b.pem}}]}}}}}}"
+        )
+    };
+    for rest in [
+        "listeners: {a: {address: 127.0.0.1:8601}}\ndns: {",
+        "dns: {address: 0.0.0.0:8601, ",
+    ] {
+        refused(
+            &over_tls(rest),
+            "127.0.0.1:8601 is taken by another listener",
+        );
+    }
 }

@@ -5,7 +5,7 @@ use super::{
     render::{FIXED_TTL, Of, Pen},
 };
 use crate::{
-    wire::{LABEL_BYTES_MAX, Owner, kind, put_labels},
+    wire::{Owner, is_name, kind, put_labels},
     zone::{Member, Members, Service},
 };
 
@@ -21,7 +21,7 @@ impl Pen<'_, '_> {
         for instance in service.open() {
             let id = instance.id.as_str().as_bytes();
             // A label can't hold more; such an instance is found by the service's SRV.
-            if id.len() > LABEL_BYTES_MAX {
+            if !is_name([id], self.place.name.as_wire().len()) {
                 continue;
             }
             let is_in = self
@@ -59,11 +59,13 @@ impl Pen<'_, '_> {
         let table = self.place.table;
         // `_services._dns-sd._udp` stands before the domain.
         let domain = Owner::Question(self.place.name.offset(3));
+        let rest = self.place.name.suffix(3).len();
         let ttl = self.settings().negative_ttl;
         for service in table.iter().filter(|service| !service.is_empty()) {
             let key = &service.known.key;
             let label = [b"_", key.name.as_str().as_bytes()].concat();
-            if key.namespace.as_str().as_bytes() != namespace || label.len() > LABEL_BYTES_MAX {
+            if key.namespace.as_str().as_bytes() != namespace || !is_name([&*label, b"_tcp"], rest)
+            {
                 continue;
             }
             let is_in = self

@@ -42,6 +42,9 @@ fn wordless(place: Place<'_>) -> Subject<'_> {
     if locality(&place, 0).is_some() {
         return Subject::Inner;
     }
+    if place.label(0) == b"_tcp" && locality(&place, 1).is_some() {
+        return Subject::Inner;
+    }
     match locality(&place, 2) {
         Some(locality) if is_rfc2782(&place) => service(place, 2, &locality),
         Some(_) | None => Subject::Nothing,
@@ -73,10 +76,11 @@ fn service<'a>(place: Place<'a>, end: usize, locality: &Locality<'a>) -> Subject
         }
     }
     // The name itself may have dots.
-    let service = place.service(0, end, locality.namespace);
-    service.map_or(Subject::Nothing, |service| {
-        Subject::Service(service, &service.all)
-    })
+    match place.service(0, end, locality.namespace) {
+        Some(service) => Subject::Service(service, &service.all),
+        None if place.is_parent(0, end, locality.namespace) => Subject::Inner,
+        None => Subject::Nothing,
+    }
 }
 
 fn is_rfc2782(place: &Place<'_>) -> bool {

@@ -3,7 +3,9 @@
 //! Every service is answered as a headless one: by the addresses that get traffic, which need
 //! no proxy on the node. Source: Kubernetes DNS-Based Service Discovery, version 1.1.0.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
+
+use portolan_model::Instance;
 
 use super::subject::{Place, Subject};
 use crate::zone::{Member, Service};
@@ -35,7 +37,12 @@ pub(super) fn resolve(place: Place<'_>) -> Subject<'_> {
         Some((from, service))
     });
     let Some((before, service)) = service else {
-        return Subject::Nothing;
+        let is_parent = place.is_parent(0, at, namespace);
+        return if is_parent {
+            Subject::Inner
+        } else {
+            Subject::Nothing
+        };
     };
     match before {
         0 => Subject::Service(service, &service.all),
@@ -53,9 +60,16 @@ pub(super) fn resolve(place: Place<'_>) -> Subject<'_> {
 
 /// The instances of that host name.
 fn endpoint<'a>(service: &Service, label: &[u8]) -> Subject<'a> {
-    let members = service.all.servers.list.iter();
-    let found = members.filter(|member| label_of(service, member).as_bytes() == label);
-    let addresses: Vec<_> = found.map(|member| member.ip).collect();
+    let spelled = undashed(label);
+    let found = service.members().filter(|member| {
+        let instance = service.instance(member);
+        match instance.and_then(|instance| hostname(instance)) {
+            Some(hostname) => hostname.as_bytes().eq_ignore_ascii_case(label),
+            None => spelled == Some(member.ip),
+        }
+    });
+    let found: BTreeSet<_> = found.map(|member| member.ip).collect();
+    let addresses: Vec<_> = found.into_iter().collect();
     if addresses.is_empty() {
         return Subject::Nothing;
     }
@@ -65,16 +79,30 @@ fn endpoint<'a>(service: &Service, label: &[u8]) -> Subject<'a> {
 /// The label of an instance: its host name, or one that is made of its address.
 pub(crate) fn label_of(service: &Service, member: &Member) -> String {
     let instance = service.instance(member);
-    let hostname = instance.and_then(|instance| instance.metadata.get(HOSTNAME));
-    let is_label = |text: &str| {
-        let mut bytes = text.bytes();
-        (1..=crate::wire::LABEL_BYTES_MAX).contains(&text.len())
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    match hostname.filter(|text| is_label(text)) {
+    match instance.and_then(|instance| hostname(instance)) {
         Some(hostname) => hostname.to_ascii_lowercase(),
         None => dashed(member.ip),
     }
+}
+
+/// The host name of an instance, if it says one that is a label.
+fn hostname(instance: &Instance) -> Option<&str> {
+    let text: &str = instance.metadata.get(HOSTNAME)?;
+    let is_label = (1..=crate::wire::LABEL_BYTES_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_label.then_some(text)
+}
+
+/// The address that [`dashed`] made a label of.
+fn undashed(label: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(label).ok()?;
+    let ip = text.replace('-', ".").parse().map(IpAddr::V4);
+    let ip = ip
+        .or_else(|_| text.replace('-', ":").parse().map(IpAddr::V6))
+        .ok()?;
+    (dashed(ip) == text).then_some(ip)
 }
 
 fn dashed(ip: IpAddr) -> String {

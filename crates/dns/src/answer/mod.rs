@@ -12,6 +12,6 @@ mod reverse;
 mod subject;
 
 pub(crate) use order::Order;
-pub(crate) use records::put_name;
 pub(crate) use render::Pen;
+pub(crate) use reverse::names_of;
 pub(crate) use subject::{Subject, resolve, reversed};

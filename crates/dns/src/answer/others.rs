@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::render::{Of, Pen};
 use crate::{
     directory::Node,
-    wire::{Code, Name, Owner, Section, kind, put_labels},
+    wire::{Code, Name, Owner, kind, put_labels},
     zone::{Member, Members},
 };
 
@@ -30,7 +30,7 @@ impl Pen<'_, '_> {
             }
             _ => {}
         }
-        if self.message.count(Section::Answer) == 0 {
+        if self.is_nothing() {
             self.negative();
         }
         Code::NoError
@@ -52,7 +52,7 @@ impl Pen<'_, '_> {
                 self.texts(&[text.as_bytes()], ttl);
             }
         }
-        if self.message.count(Section::Answer) == 0 {
+        if self.is_nothing() {
             self.negative();
         }
         Code::NoError

@@ -23,7 +23,10 @@ pub(super) fn resolve(place: Place<'_>) -> Subject<'_> {
         return Subject::Service(service, &service.all);
     }
     let is_namespace = own == 1 && place.table.has_namespace(place.label(0));
-    if is_namespace || (own == 1 && place.label(0) == b"addr") {
+    let last = own.saturating_sub(1);
+    let is_parent = place.is_parent(0, own, DEFAULT)
+        || (last > 0 && place.is_parent(0, last, place.label(last)));
+    if is_namespace || is_parent || (own == 1 && place.label(0) == b"addr") {
         return Subject::Inner;
     }
     Subject::Nothing
@@ -50,8 +53,10 @@ fn browsed(place: Place<'_>, protocol: usize) -> Subject<'_> {
     }
     let kind = before.and_then(|label| label.strip_prefix(b"_"));
     let (Some(kind), b"_tcp") = (kind, place.label(protocol)) else {
-        // `_tcp` alone has names below it.
-        let is_inner = before.is_none() && namespace.is_some();
+        // `_tcp` alone has names below it where there are services.
+        let is_place =
+            namespace.is_some_and(|one| rest == place.own || place.table.has_namespace(one));
+        let is_inner = before.is_none() && (is_place || named(&place, rest).is_some());
         return if is_inner {
             Subject::Inner
         } else {
@@ -95,13 +100,12 @@ fn domains<'a>(
 /// An instance by its id, which may have dots.
 fn instance<'a>(place: &Place<'a>, service: &'a Arc<Service>, protocol: usize) -> Subject<'a> {
     let id = place.text(0, protocol.saturating_sub(1));
-    let mut members = service.all.servers.list.iter();
-    let found = members.find(|member| {
+    let found = service.members().find(|member| {
         let instance = service.instance(member);
         instance.is_some_and(|instance| instance.id.as_str().eq_ignore_ascii_case(&id))
     });
     found.map_or(Subject::Nothing, |member| {
-        Subject::Instance(service, *member)
+        Subject::Instance(service, member)
     })
 }
 

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use portolan_model::Instance;
+use portolan_model::{Instance, ServiceKey};
 
 use super::kubernetes;
 use crate::{
     settings::{Settings, Shape, Zone},
-    wire::{Owner, put_labels},
+    wire::{Owner, is_name, put_labels},
     zone::{Member, Service},
 };
 
@@ -25,6 +25,36 @@ pub(super) fn put_server(out: &mut Vec<u8>, member: &Member) {
     }
 }
 
+/// Whether the name of a member, by [`put_target`], is one.
+pub(super) fn has_target(zone: &Zone, service: Option<&Service>, member: &Member) -> bool {
+    let Some(service) = service.filter(|_| zone.shape == Shape::Kubernetes) else {
+        return true;
+    };
+    let label = kubernetes::label_of(service, member);
+    let labels = [label.as_bytes()].into_iter();
+    is_name(
+        labels.chain(service_labels(zone, &service.known.key)),
+        zone.name.as_wire().len(),
+    )
+}
+
+/// The labels of a service in a zone, without those of the zone.
+pub(crate) fn service_labels<'k>(
+    zone: &Zone,
+    key: &'k ServiceKey,
+) -> impl Iterator<Item = &'k [u8]> + Clone {
+    let namespace = key.namespace.as_str();
+    let rest: [&str; 3] = match zone.shape {
+        Shape::Consul if namespace == ServiceKey::DEFAULT_NAMESPACE => ["service", "", ""],
+        Shape::Consul => ["service", namespace, "ns"],
+        Shape::Kubernetes => [namespace, "svc", ""],
+        Shape::Plain => [namespace, "", ""],
+    };
+    let labels = key.name.as_str().split('.').chain(rest);
+    let labels = labels.filter(|label| !label.is_empty());
+    labels.map(str::as_bytes)
+}
+
 /// The name of a member, in full: targets are not compressed (RFC 2782).
 pub(super) fn put_target(
     out: &mut Vec<u8>,
@@ -34,11 +64,11 @@ pub(super) fn put_target(
 ) {
     if let Some(service) = service.filter(|_| zone.shape == Shape::Kubernetes) {
         let label = kubernetes::label_of(service, member);
-        let key = &service.known.key;
         put_labels(out, &[label.as_bytes()], Owner::Name(&[]));
-        put_name(out, key.name.as_str());
-        put_name(out, key.namespace.as_str());
-        return put_labels(out, &[b"svc"], Owner::Name(zone.name.as_wire()));
+        for label in service_labels(zone, &service.known.key) {
+            put_labels(out, &[label], Owner::Name(&[]));
+        }
+        return put_labels(out, &[], Owner::Name(zone.name.as_wire()));
     }
     put_spelled(out, member.ip);
     put_address_zone(out, (zone, settings));
@@ -52,13 +82,6 @@ fn put_address_zone(out: &mut Vec<u8>, (zone, settings): (&Zone, &Settings)) {
         Shape::Plain | Shape::Kubernetes => labels.get(..1).unwrap_or_default(),
     };
     put_labels(out, labels, Owner::Name(zone.name.as_wire()));
-}
-
-/// A name that may have dots, as labels.
-pub(crate) fn put_name(out: &mut Vec<u8>, name: &str) {
-    for label in name.split('.').filter(|label| !label.is_empty()) {
-        put_labels(out, &[label.as_bytes()], Owner::Name(&[]));
-    }
 }
 
 /// An address as the label that spells it.

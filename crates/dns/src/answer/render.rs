@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     order::Order,
-    records::{SRV_TARGET, put_server, put_service_binding, put_target, put_text},
+    records::{SRV_TARGET, has_target, put_server, put_service_binding, put_target, put_text},
     subject::{Place, Subject},
 };
 use crate::{
@@ -65,10 +65,15 @@ impl Pen<'_, '_> {
     /// is answered as the RFCs have it: nothing, and the zone's SOA.
     pub(crate) fn write(&mut self, subject: &Subject<'_>) -> Code {
         let code = self.answer(subject);
-        if code == Code::NxDomain || self.message.count(Section::Answer) == 0 {
+        if code == Code::NxDomain || self.is_nothing() {
             self.negative();
         }
         code
+    }
+
+    /// Whether there is nothing to tell; what does not fit is something.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.message.count(Section::Answer) == 0 && !self.message.is_cut()
     }
 
     fn answer(&mut self, subject: &Subject<'_>) -> Code {
@@ -83,7 +88,9 @@ impl Pen<'_, '_> {
             Subject::Endpoint(addresses, ttl) => self.addresses(addresses, *ttl),
             Subject::Address(ip) => self.spelled(*ip),
             Subject::Apex => self.apex(),
-            Subject::Server => self.addresses(&[self.local], FIXED_TTL),
+            Subject::Server if !self.local.is_unspecified() => {
+                self.addresses(&[self.local], FIXED_TTL);
+            }
             Subject::Version if matches!(kind, kind::TXT | kind::ANY) => {
                 self.texts(&[KUBERNETES_VERSION], FIXED_TTL);
             }
@@ -91,9 +98,9 @@ impl Pen<'_, '_> {
             Subject::Instance(service, member) => self.instance(service, *member),
             Subject::Types(namespace) => self.types(namespace),
             Subject::Domain(from) => self.domain(*from),
-            Subject::Inner | Subject::Port(..) | Subject::Version => {}
+            Subject::Inner | Subject::Port(..) | Subject::Version | Subject::Server => {}
         }
-        if kind == kind::ANY && self.message.count(Section::Answer) == 0 {
+        if kind == kind::ANY && self.is_nothing() {
             self.minimal();
         }
         Code::NoError
@@ -128,6 +135,9 @@ impl Pen<'_, '_> {
         self.order.draw(members, near);
         self.targets.clear();
         for member in self.order.of(members).take(self.records_max) {
+            if !has_target(self.zone, of.service, member) {
+                continue;
+            }
             let target = self.message.place().saturating_add(SRV_TARGET);
             let (zone, settings) = (self.zone, self.place.settings);
             let is_in = self
@@ -186,8 +196,11 @@ impl Pen<'_, '_> {
                         put_labels(out, &[b"ns"], Owner::Question(0));
                     });
                 self.message.section(Section::Additional);
-                self.message
-                    .address(Owner::At(target), self.local, FIXED_TTL);
+                // Not known, it is not told.
+                if !self.local.is_unspecified() {
+                    self.message
+                        .address(Owner::At(target), self.local, FIXED_TTL);
+                }
             }
             _ => {}
         }
@@ -251,6 +264,8 @@ impl Pen<'_, '_> {
         };
         let own = [self.local];
         let addresses: &[IpAddr] = match &*gateway.addresses {
+            // Not known, it is the name that was asked for.
+            [] if self.local.is_unspecified() => &[],
             [] => &own,
             some => some,
         };

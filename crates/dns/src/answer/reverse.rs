@@ -1,8 +1,42 @@
 //! Addresses as names (RFC 1035 section 3.5, RFC 3596 section 2.5).
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, iter::once, net::IpAddr};
 
-use crate::wire::Name;
+use portolan_model::ServiceKey;
+
+use super::{kubernetes::label_of, records::service_labels};
+use crate::{
+    settings::{Shape, Zone},
+    wire::{Name, Owner, is_name, put_labels},
+    zone::{Key, Table},
+};
+
+/// The names in a zone, in wire form, of a service that has an instance at that address: of
+/// its instances there in Kubernetes' shape, of the service itself in all others. What would
+/// be too long for a name is left out.
+pub(crate) fn names_of(table: &Table, zone: &Zone, key: &ServiceKey, ip: IpAddr) -> Vec<Vec<u8>> {
+    let rest: Vec<&[u8]> = service_labels(zone, key).collect();
+    let end = zone.name.as_wire();
+    let name = |first: Option<&str>| {
+        let labels = first.into_iter().map(str::as_bytes);
+        let labels: Vec<_> = labels.chain(rest.iter().copied()).collect();
+        is_name(labels.iter().copied(), end.len()).then(|| {
+            let mut wire = Vec::new();
+            put_labels(&mut wire, &labels, Owner::Name(end));
+            wire
+        })
+    };
+    if zone.shape != Shape::Kubernetes {
+        return name(None).into_iter().collect();
+    }
+    let namespace = key.namespace.as_str().as_bytes();
+    let Some(service) = table.find(&Key::new(once(key.name.as_str().as_bytes()), namespace)) else {
+        return Vec::new();
+    };
+    let members = service.members().filter(|member| member.ip == ip);
+    let hosts: BTreeSet<_> = members.map(|member| label_of(service, &member)).collect();
+    hosts.iter().filter_map(|host| name(Some(host))).collect()
+}
 
 /// The address that a name spells, if it spells a whole one.
 pub(super) fn address(name: &Name) -> Option<IpAddr> {

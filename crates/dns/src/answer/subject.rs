@@ -114,6 +114,13 @@ impl<'a> Place<'a> {
         labels.collect::<Vec<_>>().join(".")
     }
 
+    /// Whether what stands in those labels is the end of a service's name that has dots: there
+    /// are names below it (RFC 8020).
+    pub(crate) fn is_parent(&self, from: usize, to: usize, namespace: &[u8]) -> bool {
+        let labels = (from..to).map(|place| self.label(place));
+        self.table.is_parent(&Key::new(labels, namespace))
+    }
+
     /// The service whose name stands in those labels.
     pub(crate) fn service(
         &self,

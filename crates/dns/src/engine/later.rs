@@ -74,15 +74,17 @@ impl Engine {
             Task::Node(name) => {
                 let node = others.directory.as_ref()?.node(&name).await;
                 self.settle((message, peer, local), |pen| match &node {
-                    Some(node) => pen.write_node(node),
-                    None => pen.write(&Subject::Nothing),
+                    Ok(Some(node)) => pen.write_node(node),
+                    Err(_) => Code::ServFail,
+                    Ok(None) => pen.write(&Subject::Nothing),
                 })
             }
             Task::Query(name, client) => {
                 let directory = others.directory.as_ref()?;
                 let found = directory.query(&name, client).await;
                 self.settle((message, peer, local), |pen| match &found {
-                    Some(found) => {
+                    Err(_) => Code::ServFail,
+                    Ok(Some(found)) => {
                         let members = found.instances.iter().map(|(address, weight)| {
                             let ip = address.ip().to_canonical();
                             Member::new(ip, address.port(), *weight)
@@ -90,7 +92,7 @@ impl Engine {
                         let ttl = found.ttl.unwrap_or(pen.place.settings.address_ttl());
                         pen.write_members(&Members::new(members.collect()), ttl)
                     }
-                    None => pen.write(&Subject::Nothing),
+                    Ok(None) => pen.write(&Subject::Nothing),
                 })
             }
         }
@@ -144,7 +146,7 @@ impl Engine {
         let closing = self.closing((&hand.query, &hand.settings, &hand.others), &asked);
         let closing = Closing {
             code: code.number(),
-            is_authoritative: true,
+            is_authoritative: code != Code::ServFail,
             // Whoever answered may have looked at all of it.
             subnet: closing.subnet.map(|(subnet, _)| (subnet, subnet.prefix)),
             ..closing

@@ -18,8 +18,8 @@ use http::{
 };
 use portolan_model::ByteSize;
 use portolan_wire::serve::{
-    Answering, CollectError, Handler, Peer as Socket, Query, Request, Response, collect, full,
-    problem,
+    Answering, CollectError, Handler, Local, Peer as Socket, Query, Request, Response, collect,
+    full, problem,
 };
 
 use crate::{Answerer, Peer, Transport, forward::lifetime};
@@ -71,8 +71,13 @@ async fn answer(answerer: &Answerer, request: Request) -> Result<Response, Respo
         address: peer.unwrap_or_else(|| SocketAddr::new(nobody, 0)),
         transport: Transport::Stream,
     };
+    let local = request
+        .extensions()
+        .get::<Local>()
+        .map(|local| local.0.ip());
+    let local = local.unwrap_or(nobody).to_canonical();
     let query = query_of(request).await?;
-    let answer = answerer.answer(query.clone(), peer, nobody).await;
+    let answer = answerer.answer(query.clone(), peer, local).await;
     let answer = answer.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, "this is no DNS query"))?;
     let ttl = lifetime(&query, &answer).unwrap_or_default();
     let mut response = Response::new(full(answer));

@@ -10,13 +10,13 @@ use std::{
 };
 
 use portolan_runtime::{Env, drain::DrainWatch};
-use portolan_wire::tls::ServerTls;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use portolan_wire::{serve::PerClient, tls::ServerTls};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Answerer, Peer, Transport};
+use crate::{
+    Answerer, Peer, Transport,
+    serve::{Room, Stay},
+};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -30,8 +30,10 @@ const CLOSING: Duration = Duration::from_millis(500);
 pub struct TlsSettings {
     /// Its certificates.
     pub tls: Arc<ServerTls>,
-    /// Connections at a time; one more is closed at once.
+    /// Connections at a time; one more takes the place of the longest silent.
     pub connections_max: usize,
+    /// Connections of one client; one more is closed at once.
+    pub per_client: PerClient<usize>,
 }
 
 /// Answers on a listener until the drain starts. The listener must not block.
@@ -49,7 +51,9 @@ pub async fn serve_tls(
     env: Env,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let room = Arc::new(Semaphore::new(settings.connections_max));
+    let most = settings.connections_max;
+    let room = Room::new(most, Some(settings.per_client), env.instant());
+    let room = Arc::new(room);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -63,8 +67,8 @@ pub async fn serve_tls(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            tracing::debug!(%address, "the listener for queries over TLS is full; connection closed");
+        let Some(seat) = room.enter(address.ip(), env.instant()) else {
+            tracing::debug!(%address, "no room for one more connection of that client by TLS");
             continue;
         };
         let connection = Connection {
@@ -73,12 +77,12 @@ pub async fn serve_tls(
             address,
             env: env.clone(),
         };
-        let drain = drain.clone();
-        let served = async move {
-            connection.serve(stream, drain).await;
-            drop(permit);
+        let stay = Stay {
+            drain: drain.clone(),
+            seat,
         };
-        env.spawn("dns over tls", served).detach();
+        env.spawn("dns over tls", connection.serve(stream, stay))
+            .detach();
     }
 }
 
@@ -90,7 +94,8 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, mut drain: DrainWatch) {
+    async fn serve(self, stream: TcpStream, stay: Stay) {
+        let mut drain = stay.drain.clone();
         let _hold = drain.hold();
         let local = stream.local_addr().map(|address| address.ip());
         let local = local.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -103,9 +108,8 @@ impl Connection {
                 address: self.address,
                 transport: Transport::Stream,
             };
-            self.answerer
-                .serve(stream, peer, local.to_canonical())
-                .await
+            let way = (peer, local.to_canonical());
+            self.answerer.serve(stream, way, stay).await
         };
         let closed = async {
             drain.draining().await;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use portolan_runtime::drain::DrainWatch;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::{io::Interest, net::UdpSocket, sync::Semaphore};
 
@@ -28,6 +29,7 @@ struct Desk {
     socket: Arc<Socket>,
     hand: Hand,
     later: Arc<Semaphore>,
+    drain: DrainWatch,
 }
 
 struct Socket {
@@ -48,7 +50,7 @@ struct Way {
 ///
 /// # Errors
 /// The system's, if the socket can't be used.
-pub(super) async fn serve(engine: Arc<Engine>, socket: Raw) -> io::Result<()> {
+pub(super) async fn serve(engine: Arc<Engine>, socket: Raw, drain: &DrainWatch) -> io::Result<()> {
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
     let local = Some(socket.local_addr()?.ip()).filter(|ip| !ip.is_unspecified());
     let socket = UdpSocket::from_std(socket)?;
@@ -61,6 +63,7 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Raw) -> io::Result<()> {
             local,
         }),
         later: Arc::new(Semaphore::new(LATER_MAX)),
+        drain: drain.clone(),
     };
     let mut room = vec![0; ROOM.saturating_mul(BATCH_SIZE)];
     let mut metas = [RecvMeta::default(); BATCH_SIZE];
@@ -130,12 +133,13 @@ impl Desk {
         };
         let (engine, socket) = (Arc::clone(&self.engine), Arc::clone(&self.socket));
         let message = Bytes::copy_from_slice(message);
+        let hold = self.drain.hold();
         let env = engine.env.clone();
         let answering = async move {
             if let Some(answer) = engine.later(task, message, peer, asked.local).await {
                 socket.send(&answer, way);
             }
-            drop(permit);
+            drop((permit, hold));
         };
         env.spawn("dns later", answering).detach();
     }

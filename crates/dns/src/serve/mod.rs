@@ -1,6 +1,7 @@
 //! The server as the program holds it: threads, sockets, settings.
 
 mod datagrams;
+mod room;
 mod stream;
 mod worker;
 
@@ -8,14 +9,16 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use portolan_config::Dns as Planned;
 use portolan_runtime::{
     Env, Task,
+    drain::Drain,
     sockets::{ListenError, Sockets},
 };
 use portolan_snapshot::View;
@@ -24,6 +27,7 @@ use tokio::{
     sync::mpsc,
 };
 
+pub(crate) use self::room::{Room, Stay};
 #[cfg(test)]
 pub(crate) use self::stream::serve as serve_stream;
 use self::worker::{Command, Door};
@@ -52,8 +56,9 @@ pub struct Dns {
     /// What was asked for, and where it listens indeed.
     open: Option<(SocketAddr, SocketAddr)>,
     is_accepting: bool,
-    /// How much may be under way, and is.
-    connections: Arc<AtomicUsize>,
+    room: Arc<Room>,
+    /// Of those who listen.
+    drain: Drain,
     planned: Option<(Planned, Gateway)>,
     _following: Task,
 }
@@ -75,7 +80,12 @@ impl Dns {
             threads: Vec::new(),
             open: None,
             is_accepting: false,
-            connections: Arc::default(),
+            room: Arc::new(Room::new(
+                planned.connections_max.get(),
+                None,
+                env.instant(),
+            )),
+            drain: Drain::new(),
             planned: None,
             _following: following,
         }
@@ -113,6 +123,7 @@ impl Dns {
             self.engine.set(Settings::new(planned, wanted.1.clone()));
             self.planned = Some(wanted);
         }
+        self.room.set_most(planned.connections_max.get());
         if !planned.is_enabled {
             self.close(sockets);
             return Ok(());
@@ -135,14 +146,14 @@ impl Dns {
         if before.is_none() {
             self.close(sockets);
         }
-        let most = planned.connections_max.get();
+        self.drain = Drain::new();
         for (place, seat) in self.seats.iter().enumerate() {
             let mine = |at: &usize| at.checked_rem(self.workers.get()) == Some(place);
             let door = Door {
                 streams: dealt(&streams.listeners, mine),
                 datagrams: dealt(&datagrams.sockets, mine),
-                connections: Arc::clone(&self.connections),
-                connections_max: most,
+                room: Arc::clone(&self.room),
+                drain: self.drain.watch(),
             };
             // A thread that has ended takes no part.
             let _ended = seat.send(Command::Listen(door));
@@ -152,12 +163,20 @@ impl Dns {
         Ok(())
     }
 
-    /// Takes no more queries; the sockets stay open, for a successor.
+    /// Takes no more queries; the sockets stay open, for a successor. Connections end when
+    /// what came by them is answered.
     pub fn stop_accepting(&mut self) {
         self.is_accepting = false;
+        self.drain.start();
         for seat in &self.seats {
             let _ended = seat.send(Command::Unlisten);
         }
+    }
+
+    /// Resolves, after [`Dns::stop_accepting`], when no query is under way any more.
+    pub async fn ended(&self) {
+        // There is no deadline here: the caller has one.
+        let _ended = self.drain.wait(&self.engine.env, Duration::MAX).await;
     }
 
     /// Answers one message that came by another way, like HTTPS.
@@ -219,13 +238,13 @@ impl Answerer {
     ///
     /// # Errors
     /// The connection's.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-        peer: Peer,
-        local: IpAddr,
+        way: (Peer, IpAddr),
+        stay: Stay,
     ) -> io::Result<()> {
-        stream::serve(Arc::clone(&self.0), stream, peer, local).await
+        stream::serve(Arc::clone(&self.0), stream, way, stay).await
     }
 }
 

@@ -3,11 +3,13 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use portolan_runtime::drain::DrainWatch;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
 };
 
+use super::room::Stay;
 use crate::{
     Peer,
     engine::{Engine, Reply},
@@ -19,26 +21,32 @@ const IDLE: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(10);
 /// Queries of one connection that others may be asked at a time; beyond, nothing is read.
 const LATER_MAX: usize = 64;
-/// Bytes that are read at a time.
+/// Bytes that are read at a time, and what a silent connection may keep of each buffer.
 const READ: usize = 4096;
+/// Bytes of answers after which they are written, before more queries are taken.
+const OUT_BYTES: usize = 1 << 16;
+/// Queries that are answered before the thread is let go: others wait for it.
+const TURN: usize = 64;
 /// Length of a length.
 const LENGTH: usize = 2;
 
-/// Answers until the client ends, or is silent for too long.
+/// Answers until the client ends, or is silent for too long, or may not stay.
 ///
 /// # Errors
 /// The connection's, or [`io::ErrorKind::TimedOut`] for one that does not read.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     engine: Arc<Engine>,
     mut stream: S,
-    peer: Peer,
-    local: IpAddr,
+    (peer, local): (Peer, IpAddr),
+    mut stay: Stay,
 ) -> io::Result<()> {
+    let _hold = stay.drain.hold();
     let (sender, mut answers) = mpsc::channel::<Option<Bytes>>(LATER_MAX);
     let mut line = Line {
         engine,
         peer,
         local,
+        drain: stay.drain.clone(),
         sender,
         under_way: 0,
         out: Vec::new(),
@@ -51,26 +59,32 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         tokio::select! {
             got = stream.read_buf(&mut read), if is_open && line.under_way < LATER_MAX => {
                 is_open = got? > 0;
-                if line.take(&mut read) {
-                    deadline = line.deadline();
-                }
             }
             Some(answer) = answers.recv(), if line.under_way > 0 => {
                 line.under_way = line.under_way.saturating_sub(1);
                 if let Some(answer) = answer {
                     line.put(&answer);
                 }
-                // What had to wait for it may be there already.
-                line.take(&mut read);
                 deadline = line.deadline();
             }
-            () = env.sleep_until(deadline) => return Ok(()),
+            // What was read is answered.
+            () = stay.ended(), if is_open => is_open = false,
+            // Whoever waits for answers is not silent.
+            () = env.sleep_until(deadline), if line.under_way == 0 => return Ok(()),
         }
-        if !line.out.is_empty() {
-            let written = env.timeout(WRITE, stream.write_all(&line.out)).await;
-            written.map_err(|_| io::ErrorKind::TimedOut)??;
-            line.out.clear();
+        // What had to wait for an answer may be there already.
+        while line.take(&mut read) {
+            deadline = line.deadline();
+            stay.seat.tell(true, env.instant());
+            line.write(&mut stream).await?;
+            tokio::task::yield_now().await;
         }
+        line.write(&mut stream).await?;
+        stay.seat.tell(line.under_way > 0, env.instant());
+        if read.is_empty() {
+            read.shrink_to(READ);
+        }
+        line.out.shrink_to(READ);
     }
     Ok(())
 }
@@ -80,6 +94,7 @@ struct Line {
     engine: Arc<Engine>,
     peer: Peer,
     local: IpAddr,
+    drain: DrainWatch,
     sender: mpsc::Sender<Option<Bytes>>,
     /// Queries that others are being asked.
     under_way: usize,
@@ -93,10 +108,23 @@ impl Line {
         now.checked_add(IDLE).unwrap_or(now)
     }
 
-    /// Takes the whole messages that were read, and says whether there were any.
+    /// Writes the answers that there are.
+    async fn write<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let env = &self.engine.env;
+        let written = env.timeout(WRITE, stream.write_all(&self.out)).await;
+        written.map_err(|_| io::ErrorKind::TimedOut)??;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Takes whole messages that were read, as many as one turn has, and says whether there
+    /// were any.
     fn take(&mut self, read: &mut Vec<u8>) -> bool {
-        let mut taken = 0_usize;
-        while self.under_way < LATER_MAX {
+        let (mut taken, mut count) = (0_usize, 0_usize);
+        while self.under_way < LATER_MAX && count < TURN && self.out.len() < OUT_BYTES {
             let rest = read.get(taken..).unwrap_or_default();
             let Some((length, rest)) = rest.split_first_chunk::<LENGTH>() else {
                 break;
@@ -107,9 +135,10 @@ impl Line {
             };
             self.answer(message);
             taken = taken.saturating_add(LENGTH).saturating_add(length);
+            count = count.saturating_add(1);
         }
         read.drain(..taken.min(read.len()));
-        taken > 0
+        count > 0
     }
 
     fn answer(&mut self, message: &[u8]) {
@@ -122,10 +151,13 @@ impl Line {
         let (engine, sender) = (Arc::clone(&self.engine), self.sender.clone());
         let (message, peer, local) = (Bytes::copy_from_slice(message), self.peer, self.local);
         let env = engine.env.clone();
+        // Though the connection may end before.
+        let hold = self.drain.hold();
         let answering = async move {
             let answer = engine.later(task, message, peer, local).await;
             // The connection may have ended.
             let _ended = sender.send(answer).await;
+            drop(hold);
         };
         env.spawn("dns later", answering).detach();
     }

@@ -3,21 +3,22 @@
 use std::{
     io,
     net::{TcpListener as Streams, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use portolan_runtime::Task;
+use portolan_runtime::{Task, drain::DrainWatch};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, LocalOptions},
     sync::mpsc,
 };
 
-use super::{datagrams, stream};
+use super::{
+    datagrams,
+    room::{Room, Stay},
+    stream,
+};
 use crate::{Peer, Transport, engine::Engine};
 
 /// How long to wait when the system has no descriptor for a new socket.
@@ -35,9 +36,10 @@ pub(super) enum Command {
 pub(super) struct Door {
     pub(super) streams: Vec<Streams>,
     pub(super) datagrams: Vec<UdpSocket>,
-    /// Connections of all workers.
-    pub(super) connections: Arc<AtomicUsize>,
-    pub(super) connections_max: usize,
+    /// The connections of all workers.
+    pub(super) room: Arc<Room>,
+    /// Says when to take no more, and waits for what is under way.
+    pub(super) drain: DrainWatch,
 }
 
 /// Runs until its commands end.
@@ -67,20 +69,22 @@ pub(super) fn run(
 fn listen(engine: &Arc<Engine>, door: Door) -> Vec<Task> {
     let mut tasks = Vec::new();
     for socket in door.datagrams {
-        let engine = Arc::clone(engine);
+        let (engine, drain) = (Arc::clone(engine), door.drain.clone());
         let env = engine.env.clone();
         tasks.push(env.spawn_local("dns datagrams", async move {
-            if let Err(error) = datagrams::serve(engine, socket).await {
+            let _hold = drain.hold();
+            if let Err(error) = datagrams::serve(engine, socket, &drain).await {
                 tracing::error!(%error, "DNS can't be answered by UDP");
             }
         }));
     }
     for socket in door.streams {
-        let (engine, connections) = (Arc::clone(engine), Arc::clone(&door.connections));
+        let (engine, room) = (Arc::clone(engine), Arc::clone(&door.room));
+        let drain = door.drain.clone();
         let env = engine.env.clone();
-        let most = door.connections_max;
         tasks.push(env.spawn_local("dns listener", async move {
-            if let Err(error) = accept(engine, socket, connections, most).await {
+            let _hold = drain.hold();
+            if let Err(error) = accept(engine, socket, room, drain).await {
                 tracing::error!(%error, "DNS can't be answered by TCP");
             }
         }));
@@ -88,25 +92,21 @@ fn listen(engine: &Arc<Engine>, door: Door) -> Vec<Task> {
     tasks
 }
 
-/// A connection that is counted while it lasts.
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 async fn accept(
     engine: Arc<Engine>,
     socket: Streams,
-    connections: Arc<AtomicUsize>,
-    most: usize,
+    room: Arc<Room>,
+    mut drain: DrainWatch,
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let socket = TcpListener::from_std(socket)?;
     loop {
-        let (stream, address) = match socket.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            () = drain.draining() => return Ok(()),
+            accepted = socket.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be accepted");
@@ -114,10 +114,10 @@ async fn accept(
                 continue;
             }
         };
-        let counted = Counted(Arc::clone(&connections));
-        if connections.fetch_add(1, Ordering::Relaxed) >= most {
+        let Some(seat) = room.enter(address.ip(), engine.env.instant()) else {
+            tracing::debug!(%address, "no room for one more DNS connection of that client");
             continue;
-        }
+        };
         let Ok(local) = stream.local_addr() else {
             continue;
         };
@@ -125,14 +125,17 @@ async fn accept(
             address,
             transport: Transport::Stream,
         };
+        let stay = Stay {
+            drain: drain.clone(),
+            seat,
+        };
         let engine = Arc::clone(&engine);
         let env = engine.env.clone();
         let serving = async move {
-            let served = stream::serve(engine, stream, peer, local.ip()).await;
+            let served = stream::serve(engine, stream, (peer, local.ip()), stay).await;
             if let Err(error) = served {
                 tracing::debug!(%error, "a DNS connection ended");
             }
-            drop(counted);
         };
         env.spawn_local("dns connection", serving).detach();
     }

@@ -18,7 +18,7 @@ use portolan_model::{
     Change, Departure, Instance, InstanceId, Name, NamedPort, Revision, ServiceKey, SourceId,
     State, Weight,
 };
-use portolan_runtime::{Env, Task};
+use portolan_runtime::{Env, Task, drain::Drain};
 use portolan_snapshot::{Parts, Publisher, View};
 use portolan_telemetry::Meters;
 
@@ -35,6 +35,8 @@ const DNS: &str = "zones: [portolan.internal], kubernetes: [cluster.local]";
 /// A publisher, and a server that answers by what it publishes.
 pub(super) struct World {
     pub(super) engine: Arc<Engine>,
+    /// Of its connections.
+    pub(super) drain: Drain,
     inbox: Inbox,
     _view: View,
     _hub: InboxHub,
@@ -77,6 +79,7 @@ pub(super) fn world_of(dns: &str, gateway: Gateway) -> World {
     let engine = Arc::new(Engine::new(env.clone(), view.clone(), settings));
     World {
         engine,
+        drain: Drain::new(),
         inbox,
         _view: view,
         _hub: hub,

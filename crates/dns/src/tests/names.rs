@@ -299,8 +299,8 @@ async fn an_address_of_ours_has_the_names_of_its_services() {
         answers(&message),
         [
             "2.0.0.10.in-addr.arpa. 0 IN PTR orders.default.portolan.internal.",
-            "2.0.0.10.in-addr.arpa. 0 IN PTR orders.default.svc.cluster.local.",
             "2.0.0.10.in-addr.arpa. 0 IN PTR orders.service.consul.",
+            "2.0.0.10.in-addr.arpa. 0 IN PTR web-0.orders.default.svc.cluster.local.",
         ]
     );
     world.remove("orders", "i9002").await;
@@ -450,4 +450,92 @@ async fn services_behind_the_gateway_have_service_bindings() {
         svcb.contains("1 c000020a.addr.dc1.consul. port=8080"),
         "{svcb}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_of_addresses_are_names() {
+    let world = world("ttl: 0s");
+    let long = "a".repeat(64);
+    world.put(instance(&long, "10.0.0.1:1")).await;
+    let parts = ["b".repeat(60), "c".repeat(60), "d".repeat(60)].join(".");
+    let mut named = instance(&format!("shop/{parts}"), "10.0.0.1:2");
+    named.metadata = [("hostname".into(), "e".repeat(63).into())].into();
+    world.put(named).await;
+    let mut cart = instance("shop/cart", "10.0.0.2:3");
+    cart.metadata = [("hostname".into(), "Web-0".into())].into();
+    world.put(cart).await;
+    let found = answers(&world.ask("1.0.0.10.in-addr.arpa", kind::PTR));
+    let found: Vec<_> = found
+        .iter()
+        .filter_map(|text| text.split(' ').nth(4))
+        .collect();
+    let ends = ["service.shop.ns.consul.", "shop.portolan.internal."];
+    assert_eq!(found, ends.map(|end| format!("{parts}.{end}")));
+    assert_eq!(
+        answers(&world.ask("2.0.0.10.in-addr.arpa", kind::PTR)),
+        [
+            "2.0.0.10.in-addr.arpa. 0 IN PTR cart.service.shop.ns.consul.",
+            "2.0.0.10.in-addr.arpa. 0 IN PTR cart.shop.portolan.internal.",
+            "2.0.0.10.in-addr.arpa. 0 IN PTR web-0.cart.shop.svc.cluster.local.",
+        ]
+    );
+    for name in [
+        "cart.service.shop.ns.consul",
+        "web-0.cart.shop.svc.cluster.local",
+    ] {
+        assert_eq!(
+            told(&world, name, kind::A),
+            [format!("{name}. 0 IN A 10.0.0.2")]
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_instances_at_one_address_are_both_found() {
+    let world = world("ttl: 0s");
+    for (id, host) in [("one", "web-0"), ("two", "web-1")] {
+        let mut instance = instance("orders", "10.0.0.1:80");
+        instance.id = InstanceId::parse(id).unwrap();
+        instance.metadata = [("hostname".into(), host.into())].into();
+        world.put(instance).await;
+    }
+    let mut third = instance("orders", "10.0.0.1:81");
+    third.metadata = [("hostname".into(), "web-1".into())].into();
+    world.put(third).await;
+    for host in ["web-0", "web-1"] {
+        let name = format!("{host}.orders.default.svc.cluster.local");
+        assert_eq!(
+            told(&world, &name, kind::A),
+            [format!("{name}. 0 IN A 10.0.0.1")]
+        );
+    }
+    for id in ["one", "two"] {
+        let name = format!("{id}._orders._tcp.portolan.internal");
+        assert_eq!(told(&world, &name, kind::SRV).len(), 1);
+        assert!(told(&world, &name, kind::SRV)[0].contains(" 80 "), "{id}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_with_names_below_it_is_there() {
+    let world = world("ttl: 0s");
+    world.put(instance("shop/a.b.c", "10.0.0.1:1")).await;
+    world.put(instance("x.orders", "10.0.0.2:2")).await;
+    for name in [
+        "c.shop.portolan.internal",
+        "b.c.shop.portolan.internal",
+        "orders.portolan.internal",
+        "_tcp.a.b.c.shop.portolan.internal",
+        "_tcp.shop.portolan.internal",
+        "_tcp.consul",
+        "_tcp.dc1.consul",
+        "orders.service.consul",
+        "c.shop.svc.cluster.local",
+    ] {
+        assert_eq!(told(&world, name, kind::A), NODATA, "{name}");
+    }
+    for name in ["_tcp.other.portolan.internal", "d.shop.portolan.internal"] {
+        assert_eq!(told(&world, name, kind::A), NXDOMAIN, "{name}");
+    }
+    world.remove("shop/a.b.c", "i1").await;
 }

@@ -302,3 +302,52 @@ async fn a_flood_of_random_names_leaves_nothing_behind() {
     });
     assert_eq!(counted.bytes_current, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_fit_is_not_said_to_be_missing() {
+    let world = world("ttl: 0s, three_answers: true");
+    let mut one = instance("orders", "10.0.0.1:1");
+    let texts = ["k1", "k2", "k3"].map(|key| (key.into(), "v".repeat(250).into()));
+    one.metadata = texts.into();
+    world.put(one).await;
+    let query = world.query("i1._orders._tcp.portolan.internal", kind::TXT);
+    let message = world.ask_of(&query);
+    assert!(message.metadata.truncation && message.answers.is_empty());
+    assert!(message.authorities.is_empty(), "that would be NODATA");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_is_not_known_is_not_told() {
+    let gateway = Gateway {
+        plain: Some(8080),
+        ..Gateway::default()
+    };
+    let world = world_of("ttl: 0s", gateway);
+    world.put(instance("orders", "10.0.0.1:1")).await;
+    let ask = async |name: &str, kind: u16, local: [u8; 4]| {
+        let query = world.query(name, kind).by_stream();
+        let bytes = bytes::Bytes::from(query.bytes.clone());
+        let answer = world
+            .engine
+            .answer_owned(bytes, query.peer, local.into())
+            .await;
+        Message::from_vec(&answer.unwrap()).unwrap()
+    };
+    let (here, nowhere) = ([127, 0, 0, 53], [0; 4]);
+    for (local, count) in [(here, 1), (nowhere, 0)] {
+        let message = ask("portolan.internal", kind::NS, local).await;
+        assert_eq!(
+            (message.answers.len(), message.additionals.len()),
+            (1, count)
+        );
+        let message = ask("ns.portolan.internal", kind::A, local).await;
+        assert_eq!(message.answers.len(), count);
+        let message = ask("orders.portolan.internal", kind::SVCB, local).await;
+        let text = message.answers[0].to_string();
+        assert_eq!(text.contains("ipv4hint"), count == 1, "{text}");
+        assert!(
+            !text.contains("0.0.0.0") && !text.contains("00000000"),
+            "{text}"
+        );
+    }
+}

@@ -6,10 +6,18 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::{Beyond, Directory, Found, Later, Node, Others, serve::serve_stream};
+use crate::{
+    Beyond, Directory, Found, Later, Node, Others, Unknown,
+    serve::{Room, Stay, serve_stream},
+};
 
 fn connect(world: &World) -> (DuplexStream, Task) {
-    let (ours, theirs) = duplex(1 << 20);
+    connect_by(world, 1 << 20)
+}
+
+/// A connection by a pipe that holds so many bytes.
+fn connect_by(world: &World, bytes: usize) -> (DuplexStream, Task) {
+    let (ours, theirs) = duplex(bytes);
     let peer = Peer {
         address: "192.0.2.1:5353".parse().unwrap(),
         transport: Transport::Stream,
@@ -17,8 +25,15 @@ fn connect(world: &World) -> (DuplexStream, Task) {
     let engine = Arc::clone(&world.engine);
     let env = engine.env.clone();
     let local = IpAddr::from([127, 0, 0, 53]);
+    let room = Room::new(4, None, env.instant());
+    let stay = Stay {
+        drain: world.drain.watch(),
+        seat: Arc::new(room)
+            .enter(peer.address.ip(), env.instant())
+            .unwrap(),
+    };
     let serving = async move {
-        let _ended = serve_stream(engine, theirs, peer, local).await;
+        let _ended = serve_stream(engine, theirs, (peer, local), stay).await;
     };
     (ours, env.spawn("connection", serving))
 }
@@ -123,15 +138,106 @@ async fn one_connection_has_so_many_queries_under_way_and_no_more() {
     assert_eq!((times[63], times[64]), (1, 2));
 }
 
+/// Knows everything outside, later than an idle connection lasts.
+struct Slower(Env);
+
+impl Beyond for Slower {
+    fn answer(&self, query: Bytes, _peer: Peer) -> Later<'_, Option<Bytes>> {
+        Box::pin(async move {
+            self.0.sleep(Duration::from_secs(15)).await;
+            let mut answer = query.to_vec();
+            answer[2] |= 0x80;
+            Some(answer.into())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_waits_for_an_answer_is_not_silent() {
+    let world = world("ttl: 0s");
+    let slow = Slower(world.engine.env.clone());
+    world.engine.set_others(Others {
+        beyond: Some(Arc::new(slow)),
+        ..Others::default()
+    });
+    let (mut stream, _task) = connect(&world);
+    let late = framed(&world.query("example.com", kind::A).bytes);
+    stream.write_all(&late).await.unwrap();
+    assert!(read(&mut stream).await.is_some());
+    // A stop waits for what is under way, and no longer.
+    stream.write_all(&late).await.unwrap();
+    tokio::task::yield_now().await;
+    world.drain.start();
+    let began = world.engine.env.instant();
+    let waited = world.drain.wait(&world.engine.env, Duration::MAX).await;
+    waited.unwrap();
+    let took = world.engine.env.instant() - began;
+    assert_eq!(took, Duration::from_secs(15));
+    assert!(read(&mut stream).await.is_some());
+    assert!(read(&mut stream).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_closes_silent_connections_at_once() {
+    let world = world("ttl: 0s");
+    world.put(instance("orders", "10.0.0.1:1")).await;
+    let (mut stream, _task) = connect(&world);
+    let own = framed(&world.query("orders.portolan.internal", kind::A).bytes);
+    stream.write_all(&own).await.unwrap();
+    assert!(read(&mut stream).await.is_some());
+    let began = world.engine.env.instant();
+    world.drain.start();
+    assert!(read(&mut stream).await.is_none());
+    assert_eq!(world.engine.env.instant(), began);
+    assert_eq!(world.drain.holds(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_written_before_more_are_made() {
+    let world = world("ttl: 0s");
+    let many = (1..=1000_u16).map(|port| {
+        let [high, low] = port.to_be_bytes();
+        instance("orders", &format!("10.0.{high}.{low}:{port}"))
+    });
+    world.reset(many.collect()).await;
+    let (mut stream, _task) = connect_by(&world, 1 << 10);
+    let own = framed(&world.query("orders.portolan.internal", kind::SRV).bytes);
+    // Larger than what the pipe holds: whoever writes all first waits for ever.
+    let (mut reading, mut writing) = tokio::io::split(&mut stream);
+    let all = own.repeat(200);
+    let asking = async { writing.write_all(&all).await.unwrap() };
+    let hearing = async {
+        // Nobody has read an answer yet.
+        world.engine.env.sleep(Duration::from_secs(1)).await;
+        let made: u64 = world
+            .engine
+            .meters
+            .facts()
+            .answers
+            .iter()
+            .map(|(.., count)| count)
+            .sum();
+        assert!(made <= 3, "{made}");
+        for _ in 0..200 {
+            let length = reading.read_u16().await.unwrap();
+            assert!(length > 40_000, "{length}");
+            let mut message = vec![0; usize::from(length)];
+            reading.read_exact(&mut message).await.unwrap();
+        }
+    };
+    tokio::join!(asking, hearing);
+}
+
 /// Knows one node and one query.
 struct Book;
 
 impl Directory for Book {
-    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Option<Node>> {
+    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Result<Option<Node>, Unknown>> {
         let address = match name {
             "n1" => "10.0.0.1",
             "n2" => "n2.example.com",
-            _ => return Box::pin(async { None }),
+            "n4" => return Box::pin(async { Err(Unknown) }),
+            _ => return Box::pin(async { Ok(None) }),
         };
         let meta = [
             ("rack".to_owned(), "7".to_owned()),
@@ -141,15 +247,19 @@ impl Directory for Book {
             address: address.to_owned(),
             meta: meta.into(),
         };
-        Box::pin(async { Some(node) })
+        Box::pin(async { Ok(Some(node)) })
     }
 
-    fn query<'a>(&'a self, name: &'a str, _client: IpAddr) -> Later<'a, Option<Found>> {
+    fn query<'a>(
+        &'a self,
+        name: &'a str,
+        _client: IpAddr,
+    ) -> Later<'a, Result<Option<Found>, Unknown>> {
         let found = (name == "near.orders").then(|| Found {
             instances: vec![("10.0.0.1:80".parse().unwrap(), 100)],
             ttl: Some(4),
         });
-        Box::pin(async { found })
+        Box::pin(async { Ok(found) })
     }
 }
 
@@ -184,6 +294,9 @@ async fn nodes_and_queries_are_asked_of_who_knows_them() {
         ["n2.node.consul. 2 IN CNAME n2.example.com."]
     );
     assert_eq!(code(&ask("n3.node.consul", kind::A).await), 3);
+    let failed = ask("n4.node.consul", kind::A).await;
+    assert_eq!((code(&failed), failed.metadata.authoritative), (2, false));
+    assert!(failed.authorities.is_empty());
     assert_eq!(
         told("near.orders.query.consul", kind::SRV).await,
         ["near.orders.query.consul. 4 IN SRV 1 100 80 0a000001.addr.dc1.consul."]

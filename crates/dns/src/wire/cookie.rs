@@ -22,20 +22,19 @@ const VERSION: u8 = 1;
 /// Makes and knows cookies.
 #[derive(Debug)]
 pub(crate) struct Cookies {
-    secret: (u64, u64),
+    /// None if the system had no chance to give: then no cookie proves anything.
+    secret: Option<(u64, u64)>,
 }
 
 impl Cookies {
     /// Cookies of a new secret.
     pub(crate) fn new() -> Self {
         let mut bytes = [0; 16];
-        // A system without chance can't do TLS either; a cookie of no secret is only no proof,
-        // and such a client is then one without a cookie.
-        let _filled = SystemRandom::new().fill(&mut bytes);
+        let filled = SystemRandom::new().fill(&mut bytes);
         let number = u128::from_be_bytes(bytes);
         let half = |number: u128| u64::try_from(number & u128::from(u64::MAX)).unwrap_or_default();
         Self {
-            secret: (half(number >> 64), half(number)),
+            secret: filled.ok().map(|()| (half(number >> 64), half(number))),
         }
     }
 
@@ -46,7 +45,7 @@ impl Cookies {
 
     /// Whether the server's half was made by us for that client at that address.
     pub(crate) fn knows(&self, cookie: &Cookie, address: IpAddr, now: u64) -> bool {
-        let Some(server) = cookie.server else {
+        let (Some(server), Some(_)) = (cookie.server, self.secret) else {
             return false;
         };
         let [_, _, _, _, a, b, c, d, ..] = server;
@@ -58,7 +57,7 @@ impl Cookies {
         is_fresh
             && days
                 .iter()
-                .any(|day| self.made(cookie.client, address, at, *day) == server)
+                .any(|day| is_same(self.made(cookie.client, address, at, *day), server))
     }
 
     fn made(&self, client: [u8; 8], address: IpAddr, at: u32, day: u64) -> [u8; 16] {
@@ -82,13 +81,18 @@ impl Cookies {
 
     fn key(&self, day: u64) -> (u64, u64) {
         let half = |which: u64| {
-            let mut hash = sip(self.secret);
+            let mut hash = sip(self.secret.unwrap_or_default());
             hash.write_u64(day);
             hash.write_u64(which);
             hash.finish()
         };
         (half(0), half(1))
     }
+}
+
+/// Compares without telling by its duration where the difference is.
+fn is_same(one: [u8; 16], other: [u8; 16]) -> bool {
+    (u128::from_ne_bytes(one) ^ u128::from_ne_bytes(other)) == 0
 }
 
 /// The low bits of a time, which is what cookies carry.
@@ -133,6 +137,9 @@ mod tests {
         assert!(!cookies.knows(&made, ip("192.0.2.2"), NOW));
         assert!(!cookies.knows(&cookie(None), here, NOW));
         assert!(!Cookies::new().knows(&made, here, NOW), "another secret");
+        let nobody = Cookies { secret: None };
+        let made = cookie(Some(nobody.make(CLIENT, here, NOW)));
+        assert!(!nobody.knows(&made, here, NOW), "no secret");
     }
 
     #[test]

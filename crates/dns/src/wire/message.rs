@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::{
-    kind,
+    LABEL_BYTES_MAX, NAME_BYTES_MAX, kind,
     query::{HEADER_BYTES, Query, Subnet},
 };
 
@@ -88,6 +88,11 @@ impl<'b> Message<'b> {
         self.is_cut = true;
     }
 
+    /// Whether something of the answer did not fit.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Where the next byte goes.
     pub(crate) const fn place(&self) -> usize {
         self.out.len()
@@ -150,10 +155,10 @@ impl<'b> Message<'b> {
     }
 
     /// Writes header and OPT, and says whether the client is told that there is more; not if
-    /// the cut is to be silent.
+    /// the cut is to be silent and something is left.
     pub(crate) fn finish(mut self, query: &Query, closing: &Closing, is_silent: bool) -> bool {
-        let is_cut = self.is_cut && !is_silent;
         let [answers, authorities, additionals] = self.counts;
+        let is_cut = self.is_cut && (!is_silent || answers == 0);
         let mut additionals = additionals;
         if let Some(edns) = &query.edns {
             additionals = additionals.saturating_add(1);
@@ -241,9 +246,22 @@ pub(crate) const fn can_point(place: usize) -> bool {
     place <= POINTER_MAX
 }
 
-/// Writes labels, and then the end of their name.
+/// Whether labels before the last so many bytes of a name make a name (RFC 1035, section
+/// 2.3.4).
+pub(crate) fn is_name<'l>(labels: impl IntoIterator<Item = &'l [u8]>, rest: usize) -> bool {
+    let mut bytes = rest;
+    let are_labels = labels.into_iter().all(|label| {
+        bytes = bytes.saturating_add(1).saturating_add(label.len());
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+    });
+    are_labels && bytes <= NAME_BYTES_MAX
+}
+
+/// Writes labels, and then the end of their name. What can be no label is left out: longer
+/// ones would read as pointers. Whoever does not know asks [`is_name`] before.
 pub(crate) fn put_labels(out: &mut Vec<u8>, labels: &[&[u8]], end: Owner<'_>) {
-    for label in labels {
+    let are_labels = |label: &&&[u8]| (1..=LABEL_BYTES_MAX).contains(&label.len());
+    for label in labels.iter().filter(are_labels) {
         out.push(u8::try_from(label.len()).unwrap_or_default());
         out.extend_from_slice(label);
     }

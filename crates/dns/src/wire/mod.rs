@@ -9,8 +9,8 @@ mod reader;
 mod tests;
 
 pub(crate) use cookie::Cookies;
-pub(crate) use message::{Closing, Message, Owner, Section, can_point, put_labels};
-pub(crate) use name::{LABEL_BYTES_MAX, Name};
+pub(crate) use message::{Closing, Message, Owner, Section, can_point, is_name, put_labels};
+pub(crate) use name::{LABEL_BYTES_MAX, NAME_BYTES_MAX, Name};
 pub(crate) use query::Query;
 pub(crate) use reader::Reader;
 
@@ -52,6 +52,8 @@ pub(crate) mod kind {
 pub(crate) enum Code {
     NoError = 0,
     FormErr = 1,
+    /// We could not find out.
+    ServFail = 2,
     NxDomain = 3,
     NotImp = 4,
     Refused = 5,
@@ -64,6 +66,7 @@ impl Code {
         match self {
             Self::NoError => 0,
             Self::FormErr => 1,
+            Self::ServFail => 2,
             Self::NxDomain => 3,
             Self::NotImp => 4,
             Self::Refused => 5,

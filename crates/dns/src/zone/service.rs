@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -98,6 +98,17 @@ impl Service {
         instances.filter(|instance| instance.state.traffic().is_open())
     }
 
+    /// Where each of those listens first, also of several at one address and port.
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member> {
+        let instances = self.known.instances.iter().zip(0_u32..);
+        let open = instances.filter(|(instance, _)| instance.state.traffic().is_open());
+        open.filter_map(|(instance, place)| {
+            let first = instance.endpoints.first()?;
+            let zone = instance.zone.as_ref().and_then(|zone| self.zone(zone));
+            Some(Member::of(instance, place, zone).at(first.address))
+        })
+    }
+
     /// The instance of a member.
     pub(crate) fn instance(&self, member: &Member) -> Option<&Arc<Instance>> {
         self.known
@@ -127,19 +138,8 @@ impl Service {
     }
 
     fn take(&mut self, instance: &Instance, place: u32) {
-        let weight = if instance.state.traffic() == Traffic::Reduced {
-            instance.weight.reduced()
-        } else {
-            instance.weight
-        };
-        let zone = self.zone_of(instance);
-        let member = |address: std::net::SocketAddr| Member {
-            ip: address.ip().to_canonical(),
-            port: address.port(),
-            weight: weight.as_u16(),
-            instance: place,
-            zone,
-        };
+        let nowhere = Member::of(instance, place, Some(self.zone_of(instance)));
+        let member = |address: SocketAddr| nowhere.at(address);
         let Some(first) = instance.endpoints.first() else {
             return;
         };
@@ -230,6 +230,29 @@ impl Member {
             weight,
             instance: u32::MAX,
             zone: NO_ZONE,
+        }
+    }
+
+    /// A member that is told of nowhere yet.
+    fn of(instance: &Instance, place: u32, zone: Option<u16>) -> Self {
+        let weight = if instance.state.traffic() == Traffic::Reduced {
+            instance.weight.reduced()
+        } else {
+            instance.weight
+        };
+        Self {
+            instance: place,
+            zone: zone.unwrap_or(NO_ZONE),
+            ..Self::new(Ipv4Addr::UNSPECIFIED.into(), 0, weight.as_u16())
+        }
+    }
+
+    /// The same at an address.
+    fn at(&self, address: SocketAddr) -> Self {
+        Self {
+            ip: address.ip().to_canonical(),
+            port: address.port(),
+            ..*self
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Table {
     shards: Arc<[Shard]>,
     /// Services in each namespace.
     namespaces: Arc<BTreeMap<Box<[u8]>, usize>>,
+    /// Ends of names that have dots, as keys, and how many services each is the end of.
+    parents: Arc<BTreeMap<Box<[u8]>, usize>>,
     pub(crate) revision: Revision,
     /// The serial number of our zones: seconds since the Unix epoch.
     pub(crate) serial: u32,
@@ -42,6 +44,7 @@ impl Default for Table {
         Self {
             shards: (0..SHARDS).map(|_| Arc::clone(&empty)).collect(),
             namespaces: Arc::default(),
+            parents: Arc::default(),
             revision: Revision::FIRST,
             serial: 0,
         }
@@ -58,6 +61,11 @@ impl Table {
     /// Whether there is a service in that namespace, in small letters.
     pub(crate) fn has_namespace(&self, namespace: &[u8]) -> bool {
         self.namespaces.contains_key(namespace)
+    }
+
+    /// Whether there is a service whose name has more labels before that of the key.
+    pub(crate) fn is_parent(&self, key: &Key) -> bool {
+        self.parents.contains_key(key.as_bytes())
     }
 
     /// All services.
@@ -80,22 +88,30 @@ impl Table {
             None => shard.remove(bytes.as_bytes()),
         };
         if is_there != before.is_some() {
-            self.count(key.namespace.as_str().as_bytes(), is_there);
+            let namespace = key.namespace.as_str().as_bytes();
+            count(&mut self.namespaces, namespace, is_there);
+            let mut rest = key.name.as_str();
+            while let Some((_, parent)) = rest.split_once('.') {
+                let parents = Key::new(std::iter::once(parent.as_bytes()), namespace);
+                count(&mut self.parents, parents.as_bytes(), is_there);
+                rest = parent;
+            }
         }
         before
     }
+}
 
-    fn count(&mut self, namespace: &[u8], is_there: bool) {
-        let namespaces = Arc::make_mut(&mut self.namespaces);
-        let count = namespaces.entry(namespace.into()).or_default();
-        *count = if is_there {
-            count.saturating_add(1)
-        } else {
-            count.saturating_sub(1)
-        };
-        if *count == 0 {
-            namespaces.remove(namespace);
-        }
+/// One more or one less of them.
+fn count(counts: &mut Arc<BTreeMap<Box<[u8]>, usize>>, name: &[u8], is_there: bool) {
+    let counts = Arc::make_mut(counts);
+    let count = counts.entry(name.into()).or_default();
+    *count = if is_there {
+        count.saturating_add(1)
+    } else {
+        count.saturating_sub(1)
+    };
+    if *count == 0 {
+        counts.remove(name);
     }
 }
 

@@ -252,6 +252,7 @@ impl Served {
                 let settings = TlsSettings {
                     tls,
                     connections_max: settings.limits.connections,
+                    per_client: settings.limits.connections_per_client,
                 };
                 serve_tls(socket, answerer, settings, drain, env).await
             }

@@ -290,16 +290,17 @@ impl Control {
         for listener in self.listeners() {
             listener.stop_accepting();
         }
-        let env = self.env.clone();
-        let listeners = self.listeners();
-        let ended = async {
-            for listener in listeners {
-                listener.ended().await;
-            }
-        };
         // Whoever takes longer is cut.
-        let _cut = env.timeout(CLOSING, ended).await;
+        let _cut = self.env.clone().timeout(CLOSING, self.ended()).await;
         self.close_store().await;
+    }
+
+    /// Resolves when nobody accepts and no answer is under way any more.
+    async fn ended(&mut self) {
+        self.names.ended().await;
+        for listener in self.listeners() {
+            listener.ended().await;
+        }
     }
 
     /// Where the admin API is.

@@ -7,18 +7,22 @@ use std::{
 };
 
 use portolan_config::Plan;
-use portolan_dns::{Directory, Dns, Found, Gateway, Later, Meters, Node};
+use portolan_consul::WithoutServices;
+use portolan_dns::{Directory, Dns, Found, Gateway, Later, Meters, Node, Unknown};
 use portolan_model::ByteSize;
 use portolan_registry::Registry;
 use portolan_runtime::{Env, sockets::Sockets};
 use portolan_snapshot::View;
 use portolan_wire::serve::{Handler, Peer, Request, collect, empty};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::{Control, beyond::Beyond, listener::Listener};
 
 /// The largest answer about a node or a query.
 const ANSWER_MAX: ByteSize = ByteSize::from_bytes(4 << 20);
+/// Nodes and queries that are looked for at a time: the others wait.
+const ASKED_MAX: usize = 4;
 /// What weight 1 of Consul's is in the model, where 100 is normal.
 const WEIGHT_SCALE: u16 = 100;
 
@@ -37,7 +41,10 @@ impl Names {
         registry: &Registry,
     ) -> Self {
         let dns = Dns::new(env, view.clone(), &plan.dns);
-        let directory = Arc::new(Consul(consul));
+        let directory = Arc::new(Consul {
+            api: consul,
+            room: Semaphore::new(ASKED_MAX),
+        });
         let beyond = Beyond::new(env, registry, dns.answerer(), directory);
         Self { dns, beyond }
     }
@@ -66,6 +73,10 @@ impl Names {
 
     pub(super) fn stop_accepting(&mut self) {
         self.dns.stop_accepting();
+    }
+
+    pub(super) async fn ended(&self) {
+        self.dns.ended().await;
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -116,7 +127,10 @@ fn gateway(plan: &Plan) -> Gateway {
 
 /// Nodes and prepared queries, by Consul's own API: it knows both, and what it says of them
 /// is what DNS has to say.
-struct Consul(Arc<dyn Handler>);
+struct Consul {
+    api: Arc<dyn Handler>,
+    room: Semaphore,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -170,42 +184,62 @@ struct Weights {
 }
 
 impl Consul {
+    /// None if there is no such thing, or none that everybody may see.
     async fn ask<T: for<'de> Deserialize<'de>>(
         &self,
         path: String,
         client: Option<IpAddr>,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, Unknown> {
         let mut request = Request::new(empty());
-        *request.uri_mut() = path.parse().ok()?;
+        *request.uri_mut() = path.parse().map_err(|_| Unknown)?;
+        request.extensions_mut().insert(WithoutServices);
         if let Some(client) = client {
             // Queries may ask for what is near to it.
             request.extensions_mut().insert(Peer((client, 0).into()));
         }
-        let response = self.0.handle(request).await;
-        if !response.status().is_success() {
-            return None;
+        let _room = self.room.acquire().await.map_err(|_| Unknown)?;
+        let response = self.api.handle(request).await;
+        let status = response.status();
+        if [401, 403, 404].contains(&status.as_u16()) {
+            return Ok(None);
         }
-        let body = collect(response.into_body(), ANSWER_MAX).await.ok()?;
-        serde_json::from_slice(&body).ok()
+        if !status.is_success() {
+            tracing::warn!(%status, "Consul's part can't say what a DNS query asks for");
+            return Err(Unknown);
+        }
+        let body = collect(response.into_body(), ANSWER_MAX).await;
+        let body = body.map_err(|error| {
+            tracing::warn!(%error, "an answer for a DNS query is too large");
+            Unknown
+        })?;
+        // `null` is a node that is not there.
+        serde_json::from_slice(&body).map_err(|_| Unknown)
     }
 }
 
 impl Directory for Consul {
-    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Option<Node>> {
+    fn node<'a>(&'a self, name: &'a str) -> Later<'a, Result<Option<Node>, Unknown>> {
         Box::pin(async move {
             let path = format!("/v1/catalog/node/{}", escaped(name));
-            let answer: NodeAnswer = self.ask(path, None).await?;
-            Some(Node {
+            let answer: Option<NodeAnswer> = self.ask(path, None).await?;
+            Ok(answer.map(|answer| Node {
                 address: answer.node.address,
                 meta: answer.node.meta.unwrap_or_default(),
-            })
+            }))
         })
     }
 
-    fn query<'a>(&'a self, name: &'a str, client: IpAddr) -> Later<'a, Option<Found>> {
+    fn query<'a>(
+        &'a self,
+        name: &'a str,
+        client: IpAddr,
+    ) -> Later<'a, Result<Option<Found>, Unknown>> {
         Box::pin(async move {
             let path = format!("/v1/query/{}/execute", escaped(name));
-            let answer: QueryAnswer = self.ask(path, Some(client)).await?;
+            let answer: Option<QueryAnswer> = self.ask(path, Some(client)).await?;
+            let Some(answer) = answer else {
+                return Ok(None);
+            };
             let instances = answer.nodes.into_iter().filter_map(|entry| {
                 let own = entry.service.address.parse::<IpAddr>().ok();
                 let ip = own.or_else(|| entry.node.address.parse().ok())?;
@@ -216,10 +250,10 @@ impl Directory for Consul {
                 ))
             });
             let ttl = answer.dns.and_then(|dns| seconds(&dns.ttl));
-            Some(Found {
+            Ok(Some(Found {
                 instances: instances.collect(),
                 ttl,
-            })
+            }))
         })
     }
 }

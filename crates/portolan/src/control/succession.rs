@@ -34,14 +34,7 @@ impl Control {
         for listener in self.listeners() {
             listener.stop_accepting();
         }
-        let env = self.env.clone();
-        let listeners = self.listeners();
-        let ended = async {
-            for listener in listeners {
-                listener.ended().await;
-            }
-        };
-        let _watched = env.timeout(SETTLING, ended).await;
+        let _watched = self.env.clone().timeout(SETTLING, self.ended()).await;
     }
 
     /// Gives away what is only in memory: from now on, the registry takes no writes, so that

@@ -28,7 +28,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    Answering, CertifiedNames, Handler, Never, Peer, Request, Response, Settings,
+    Answering, CertifiedNames, Handler, Local, Never, Peer, Request, Response, Settings,
     body::{Patience, Received},
     greeting::{PREFACE, greeting},
     guard, problem,
@@ -46,6 +46,7 @@ const REQUESTS_AT_ONCE: u32 = 32;
 
 pub(super) struct Connection {
     pub(super) peer: Peer,
+    pub(super) local: Option<Local>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) settings: Arc<Settings>,
     pub(super) env: Env,
@@ -216,6 +217,9 @@ impl Connection {
                 let mut request: Request =
                     request.map(|body| Received::new(body, limits.body, patience).boxed_unsync());
                 request.extensions_mut().insert(self.peer);
+                if let Some(local) = self.local {
+                    request.extensions_mut().insert(local);
+                }
                 if let Some(names) = names {
                     request.extensions_mut().insert(names.clone());
                 }

@@ -54,6 +54,11 @@ pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// The address that a request came to, as the socket says; among its extensions if the system
+/// says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local(pub SocketAddr);
+
 /// The names that the client's certificate carries, if it showed one that is good; among
 /// the extensions of its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +184,7 @@ pub async fn serve(
         };
         let connection = Arc::new(Connection {
             peer: Peer(peer),
+            local: stream.local_addr().ok().map(Local),
             handler: Arc::clone(&handler),
             settings: Arc::clone(&settings),
             env: env.clone(),
