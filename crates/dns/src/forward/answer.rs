@@ -29,8 +29,9 @@ pub(super) struct Answer {
     pub(super) rcode: u16,
     pub(super) is_truncated: bool,
     is_authentic: bool,
-    /// Nothing of the asked type answers: a CNAME may have led to nothing (RFC 2308, section 2).
-    is_nothing: bool,
+    /// Answers of the type that was asked for: a CNAME may have led to none (RFC 2308,
+    /// section 2).
+    fitting: u16,
     /// Seconds that it holds for; none if it is not to be kept.
     pub(super) ttl: Option<u32>,
     /// It says nothing about the question, but points elsewhere: who said it does not recurse.
@@ -114,8 +115,9 @@ impl Answer {
                 break;
             }
             found.note(section, &record, &cursor);
-            let is_asked = [record.kind, TYPE_ANY].contains(&asked.kind);
-            found.has_asked |= section == 0 && is_asked;
+            if section == 0 && [record.kind, TYPE_ANY].contains(&asked.kind) {
+                found.fitting = found.fitting.saturating_add(1);
+            }
             end = cursor.at;
         }
         let mut bytes: Box<[u8]> = cursor.bytes.get(..end)?.into();
@@ -124,7 +126,7 @@ impl Answer {
         }
         let has_answers = head.answers > 0;
         let is_said = [u16::from(NOERROR), u16::from(NXDOMAIN)].contains(&rcode);
-        let ttl = found.ttl(found.has_asked && rcode == u16::from(NOERROR));
+        let ttl = found.ttl(found.fitting > 0 && rcode == u16::from(NOERROR));
         let recurses = head.flags & RECURSION_AVAILABLE != 0;
         Some(Self {
             bytes,
@@ -132,7 +134,7 @@ impl Answer {
             rcode,
             is_truncated,
             is_authentic: head.flags & AUTHENTIC != 0,
-            is_nothing: !found.has_asked,
+            fitting: found.fitting,
             ttl: ttl.filter(|_| is_said && !is_truncated),
             is_lame: found.is_referral && !has_answers && !recurses,
             ttls: found.ttls.into(),
@@ -147,7 +149,7 @@ impl Answer {
             rcode: u16::from(rcode),
             is_truncated: false,
             is_authentic: false,
-            is_nothing: true,
+            fitting: 0,
             ttl: None,
             is_lame: false,
         }
@@ -167,7 +169,7 @@ impl Answer {
 
     /// Whether it has no records that answer.
     pub(super) const fn is_nothing(&self) -> bool {
-        self.is_nothing
+        self.fitting == 0
     }
 
     /// Whether the question is answered, be it by nothing.
@@ -249,8 +251,8 @@ struct Found {
     /// The lifetime of the word that there is nothing.
     negative: Option<u32>,
     is_referral: bool,
-    /// An answer is of the type that was asked for.
-    has_asked: bool,
+    /// Answers of the type that was asked for.
+    fitting: u16,
 }
 
 impl Found {

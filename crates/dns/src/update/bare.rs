@@ -16,7 +16,7 @@ const OPERATION: u16 = 0xf << 11;
 /// An update's operation (RFC 2136, section 2.2).
 const UPDATE: u16 = 5 << 11;
 /// How often the log says that somebody was not heard.
-const SAYING: Duration = Duration::from_secs(60);
+const SAYING: Duration = Duration::from_mins(1);
 
 /// An answer of the header and the zone as they came; none if the message is no update.
 pub(super) fn bare(message: &[u8], code: ResponseCode) -> Option<Vec<u8>> {

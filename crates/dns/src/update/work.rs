@@ -128,10 +128,10 @@ impl Work {
         changes
             .deregister
             .extend(gone.map(|id| (key.clone(), id.clone())));
-        let (before, named) = (&self.before, &self.named);
+        let (known, adds) = (&self.before, &self.named);
         let register = self.after.into_values().filter_map(|instance| {
-            let is_named = named.contains(&instance.id);
-            let is_changed = before.get(&instance.id) != Some(&instance);
+            let is_named = adds.contains(&instance.id);
+            let is_changed = known.get(&instance.id) != Some(&instance);
             (is_named || is_changed).then(|| Registering {
                 service: key.clone(),
                 instance,
