@@ -103,8 +103,8 @@ def test_paused_and_unhealthy_containers_get_nothing(start, docker):
     serves(gateway, {"steady", "checked"}, seconds=20)
     sick = docker.api("POST", "/containers/checked/exec", {"Cmd": ["sh", "-c", "echo no > /sick"]})
     docker.api("POST", f"/exec/{sick['Id']}/start", {"Detach": True})
+    until(lambda: members(gateway)["checked"]["status"] == "critical", "the sickness to be known", 30)
     serves(gateway, {"steady"}, seconds=20)
-    assert members(gateway)["checked"]["status"] == "critical"
 
 
 def test_what_can_t_be_used_is_told_and_hides_nothing_else(start, docker):

@@ -1,6 +1,6 @@
 //! What the DNS server does besides answering by UDP and TCP.
 
-use std::{fmt, net::SocketAddr, num::NonZeroU16, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU16, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use portolan_model::ByteSize;
@@ -44,6 +44,8 @@ pub struct DnsKey {
     pub algorithm: DnsAlgorithm,
     /// The secret.
     pub secret: Vec<u8>,
+    /// The services that may be updated with it; all if there are none.
+    pub services: Vec<Arc<str>>,
 }
 
 /// What signatures of updates are made with.

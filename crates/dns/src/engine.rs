@@ -3,6 +3,7 @@
 //! What the table knows is answered at once, into a buffer that is used again: nothing is
 //! allocated for it. What others know is answered later, by a future.
 
+mod cookie;
 mod hand;
 mod later;
 
@@ -20,7 +21,7 @@ use portolan_model::ServiceKey;
 use portolan_runtime::Env;
 use portolan_snapshot::View;
 
-pub(crate) use self::hand::Hand;
+pub(crate) use self::{cookie::COOKIE_BYTES, hand::Hand};
 use crate::{
     Beyond, Directory, Meters, Peer, Transport, Updates,
     answer::{Pen, names_of, resolve, reversed},
@@ -145,15 +146,15 @@ impl Engine {
                 hand.counters.dropped(Dropped::Malformed);
                 return Outcome::Silent;
             }
-            Err(Bad::Update) if hand.others.updates.is_some() => {
-                return Outcome::Later(Task::Update);
-            }
             // What could not be read is not said back.
             Err(Bad::Update | Bad::Operation | Bad::Form) => hand.query.forget(),
             Ok(()) => {}
         }
         if self.is_limited(hand, &asked) {
             return self.limited(hand, &asked);
+        }
+        if read == Err(Bad::Update) && hand.others.updates.is_some() {
+            return Outcome::Later(Task::Update);
         }
         let refused = match read {
             Ok(()) => check(&hand.query).err(),

@@ -107,11 +107,7 @@ impl Settings {
     /// How long an answer about a service may be kept, in seconds.
     pub(crate) fn ttl_of(&self, key: &ServiceKey) -> u32 {
         let key = key.to_string();
-        let fits = |pattern: &str| match pattern.strip_suffix('*') {
-            Some(start) => key.starts_with(start),
-            None => key == pattern,
-        };
-        let found = self.ttls.iter().find(|(pattern, _)| fits(pattern));
+        let found = self.ttls.iter().find(|(pattern, _)| fits(pattern, &key));
         found.map_or(self.ttl, |(_, ttl)| *ttl)
     }
 
@@ -135,6 +131,14 @@ impl Settings {
         let family = networks.filter(|(network, _)| network.addr().is_ipv4() == client.is_ipv4());
         let prefixes = family.map(|(network, _)| network.prefix_len());
         prefixes.max().unwrap_or_default()
+    }
+}
+
+/// Whether a service is meant by a pattern: itself, or what it begins with and a `*`.
+pub(crate) fn fits(pattern: &str, service: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => service.starts_with(start),
+        None => service == pattern,
     }
 }
 

@@ -51,17 +51,31 @@ impl Reader<'_> {
     fn ttls(&mut self, node: &Node, at: Span) -> Option<Vec<(Arc<str>, Duration)>> {
         let mut ttls = Vec::new();
         for (pattern, ttl) in members(node, "ttls")? {
-            let star = pattern.find('*');
-            if star.is_some_and(|place| place.saturating_add(1) != pattern.len()) {
-                let problem = Problem::new("", format!("`{pattern}` has a `*` before its end"))
-                    .with_help("write `orders`, `shop/orders`, or the start of names and `*`");
-                self.error(node, "/ttls", at, problem);
+            if !self.is_pattern(pattern, node, "/ttls", at) {
                 return None;
             }
             let ttl = leaf::duration_or_zero(ttl.scalar()?).ok()?;
             ttls.push((pattern.to_ascii_lowercase().into(), ttl));
         }
         Some(ttls)
+    }
+
+    /// Whether services can be named by it; says why not.
+    pub(super) fn is_pattern(
+        &mut self,
+        pattern: &str,
+        node: &Node,
+        pointer: &'static str,
+        at: Span,
+    ) -> bool {
+        let star = pattern.find('*');
+        let is_one = star.is_none_or(|place| place.saturating_add(1) == pattern.len());
+        if !is_one {
+            let problem = Problem::new("", format!("`{pattern}` has a `*` before its end"))
+                .with_help("write `orders`, `shop/orders`, or the start of names and `*`");
+            self.error(node, pointer, at, problem);
+        }
+        is_one
     }
 
     /// A zone of two shapes could not be answered.

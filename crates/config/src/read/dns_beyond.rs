@@ -1,6 +1,6 @@
 //! Reads what the DNS server does besides answering by UDP and TCP.
 
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, sync::Arc};
 
 use data_encoding::BASE64;
 use portolan_model::Problem;
@@ -48,6 +48,12 @@ impl Reader<'_> {
             self.error(node, "/secret", at, problem);
             return None;
         };
+        let services = node.read_all("services", |text| Ok(text.to_ascii_lowercase()))?;
+        for pattern in &services {
+            if !self.is_pattern(pattern, node, "/services", at) {
+                return None;
+            }
+        }
         Some(DnsKey {
             name: name.to_ascii_lowercase(),
             algorithm: node.word("algorithm", |word| match word {
@@ -57,6 +63,7 @@ impl Reader<'_> {
                 _ => None,
             })?,
             secret,
+            services: services.into_iter().map(Arc::from).collect(),
         })
     }
 

@@ -108,6 +108,12 @@ const KEY: Object = Object {
             Default::Required,
             "The secret in base64, as `tsig-keygen` prints it; at least 16 bytes. Better a variable than the text itself.",
         ),
+        field(
+            "services",
+            Shape::List { of: &TEXT, min: 0 },
+            Default::Absent,
+            "The services that may be updated with it, those by whose names hosts are registered included: `orders`, `shop/orders`, or the start of names and `*`. All when absent.",
+        ),
     ],
     rules: &[],
 };

@@ -14,7 +14,7 @@ fn what_is_off_by_itself_is_switched_on_by_its_section() {
     assert!(!dns.is_over_https);
     let text = format!(
         "dns: {{recursors: {{addresses: '10.0.0.2:53', stale: 0s}}, over_https: true, \
-         updates: {{keys: {{Desk: {{secret: '{SECRET}'}}, big: {{algorithm: hmac-sha512, secret: '{SECRET}'}}}}}}}}"
+         updates: {{keys: {{Desk: {{secret: '{SECRET}'}}, big: {{algorithm: hmac-sha512, secret: '{SECRET}', services: [orders, 'Shop/*']}}}}}}}}"
     );
     let dns = plan(&text).dns;
     let recursors = dns.recursors.unwrap();
@@ -36,6 +36,8 @@ fn what_is_off_by_itself_is_switched_on_by_its_section() {
             ("big", DnsAlgorithm::Sha512)
         ]
     );
+    assert!(updates.keys[0].services.is_empty());
+    assert_eq!(updates.keys[1].services, ["orders".into(), "shop/*".into()]);
     assert_eq!((updates.keys[0].secret.len(), updates.port.get()), (16, 80));
     assert!(dns.is_over_https);
 }
@@ -57,6 +59,10 @@ fn what_can_not_work_is_told_with_what_helps() {
     refused("dns: {updates: {}}", "keys");
     let key =
         |secret: &str| format!("dns: {{updates: {{keys: {{desk: {{secret: '{secret}'}}}}}}}}");
+    refused(
+        &format!("dns: {{updates: {{keys: {{desk: {{secret: '{SECRET}', services: ['*x']}}}}}}}}"),
+        "before its end",
+    );
     refused(&key("no base64"), "openssl rand -base64 32");
     refused(&key("c2hvcnQ="), "16 bytes or more");
     refused("dns: {over_tls: {}}", "need certificates");

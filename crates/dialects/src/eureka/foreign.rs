@@ -9,15 +9,15 @@ use super::{
     DataCenter, InstanceInfo, Lease, Pages, Port, Status,
     map::{RESERVED, Rejection, bounded, is_usual},
 };
-use crate::consul::RECORD_KEY;
+use crate::native::is_own_label;
 
 /// Set where an instance said no id of its own, so that none is told of it.
 pub(super) const NAMELESS: &str = "nameless";
 
-/// Whether a label is not the instance's own: what only Eureka knows of it, or the record
-/// of Consul's front, which nobody else may write and not everybody may read.
+/// Whether a label is not the instance's own: what only Eureka knows of it, or one of
+/// Portolan's, which nobody else may write and not everybody may read.
 pub(super) fn is_reserved(key: &str) -> bool {
-    key.starts_with(RESERVED) || key == RECORD_KEY
+    key.starts_with(RESERVED) || is_own_label(key)
 }
 
 /// Reads what was put.

@@ -18,13 +18,22 @@ const METADATA_MAX: usize = 256;
 /// Longest tag, key, value, version, zone or note, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
+/// What labels begin with that only dynamic updates of DNS write: who has them belongs to
+/// those.
+const UPDATE_LABELS: &str = "dns/";
+
+/// Whether a label is Portolan's own, so that no caller may write it.
+pub(crate) fn is_own_label(key: &str) -> bool {
+    key == RECORD_KEY || key.starts_with(UPDATE_LABELS)
+}
+
 /// Refuses keys of metadata that are not the caller's.
 pub(super) fn check_keys<'a>(keys: impl IntoIterator<Item = &'a Arc<str>>) -> Result<(), Misfit> {
-    if keys.into_iter().any(|key| **key == *RECORD_KEY) {
-        let message = format!("`{RECORD_KEY}` is Portolan's own and can't be set or taken away");
-        return Err(Misfit::new("/metadata", message));
-    }
-    Ok(())
+    let own = keys.into_iter().find(|key| is_own_label(key));
+    own.map_or(Ok(()), |key| {
+        let message = format!("`{key}` is Portolan's own and can't be set or taken away");
+        Err(Misfit::new("/metadata", message))
+    })
 }
 
 pub(super) fn check_sizes(instance: &Instance) -> Result<(), Misfit> {

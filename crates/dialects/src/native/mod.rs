@@ -20,6 +20,7 @@ pub use answer::{
     Change, ChangeList, Drained, EventList, Gone, InstanceList, OverrideList, Removed, Renewed,
     ServiceAnswer, ServiceList, ServiceSummary, SourceList, Synced, Written,
 };
+pub(crate) use bounds::is_own_label;
 pub use check::{
     AliasShape, AnswerShape, CheckList, CheckShape, CheckView, DockerShape, GrpcShape, H2PingShape,
     HttpShape, PortShape, ScriptShape, StatusShape, TcpShape, TlsShape, UdpShape,

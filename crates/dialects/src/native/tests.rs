@@ -217,6 +217,10 @@ fn the_record_of_consul_s_front_is_neither_written_nor_shown() {
         let patch: Patch = serde_json::from_str(&json).unwrap();
         assert_eq!(patch.apply(&instance).unwrap_err().pointer, "/metadata");
     }
+    for own in [r#"{"dns/record": "A 192.0.2.1"}"#, r#"{"dns/": null}"#] {
+        let patch: Patch = serde_json::from_str(&format!(r#"{{"metadata": {own}}}"#)).unwrap();
+        assert_eq!(patch.apply(&instance).unwrap_err().pointer, "/metadata");
+    }
     let patch: Patch = serde_json::from_str(r#"{"metadata": {"a": "c"}}"#).unwrap();
     let patched = patch.apply(&instance).unwrap();
     assert_eq!(&*patched.metadata[RECORD_KEY], record);

@@ -69,7 +69,11 @@ impl Engine {
     ) -> Option<Bytes> {
         let others = self.others.load_full();
         match task {
-            Task::Beyond => others.beyond.as_ref()?.answer(message, peer).await,
+            Task::Beyond => {
+                let beyond = others.beyond.as_ref()?;
+                let answer = beyond.answer(message.clone(), peer).await?;
+                Some(self.with_cookie(answer, &message, peer))
+            }
             Task::Update => others.updates.as_ref()?.update(message, peer).await,
             Task::Node(name) => {
                 let node = others.directory.as_ref()?.node(&name).await;

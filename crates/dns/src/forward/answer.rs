@@ -8,8 +8,8 @@
 use super::{
     cursor::{Cursor, Head, Record, peek_u16, peek_u32, put},
     message::{
-        AUTHENTIC, FORMERR, HEADER, NOERROR, NOTIMP, NXDOMAIN, Note, OPCODE, Query, RCODE,
-        RECURSION_AVAILABLE, REFUSED, RESPONSE, SERVFAIL, TRUNCATED, TYPE_OPT,
+        AUTHENTIC, FORMERR, HEADER, NOERROR, NOTIMP, NXDOMAIN, Note, OPCODE, Query, Question,
+        RCODE, RECURSION_AVAILABLE, REFUSED, RESPONSE, SERVFAIL, TRUNCATED, TYPE_OPT,
     },
 };
 
@@ -17,6 +17,7 @@ use super::{
 const TTL_SIGN: u32 = 1 << 31;
 const TYPE_NS: u16 = 2;
 const TYPE_SOA: u16 = 6;
+const TYPE_ANY: u16 = 255;
 
 /// A recursor's answer without its OPT.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub(super) struct Answer {
     pub(super) rcode: u16,
     pub(super) is_truncated: bool,
     is_authentic: bool,
+    /// Answers of the type that was asked for: a CNAME may have led to none (RFC 2308,
+    /// section 2).
+    fitting: u16,
     /// Seconds that it holds for; none if it is not to be kept.
     pub(super) ttl: Option<u32>,
     /// It says nothing about the question, but points elsewhere: who said it does not recurse.
@@ -85,10 +89,10 @@ impl Answer {
                 Mismatch::Foreign
             });
         }
-        Self::read_records(cursor, &head, got.name.len()).ok_or(Mismatch::Broken)
+        Self::read_records(cursor, &head, &got).ok_or(Mismatch::Broken)
     }
 
-    fn read_records(mut cursor: Cursor<'_>, head: &Head, name_bytes: usize) -> Option<Self> {
+    fn read_records(mut cursor: Cursor<'_>, head: &Head, asked: &Question) -> Option<Self> {
         let is_truncated = head.flags & TRUNCATED != 0;
         let mut rcode = head.flags & RCODE;
         let mut found = Found::default();
@@ -111,6 +115,9 @@ impl Answer {
                 break;
             }
             found.note(section, &record, &cursor);
+            if section == 0 && [record.kind, TYPE_ANY].contains(&asked.kind) {
+                found.fitting = found.fitting.saturating_add(1);
+            }
             end = cursor.at;
         }
         let mut bytes: Box<[u8]> = cursor.bytes.get(..end)?.into();
@@ -119,14 +126,15 @@ impl Answer {
         }
         let has_answers = head.answers > 0;
         let is_said = [u16::from(NOERROR), u16::from(NXDOMAIN)].contains(&rcode);
-        let ttl = found.ttl(has_answers && rcode == u16::from(NOERROR));
+        let ttl = found.ttl(found.fitting > 0 && rcode == u16::from(NOERROR));
         let recurses = head.flags & RECURSION_AVAILABLE != 0;
         Some(Self {
             bytes,
-            name_end: HEADER.saturating_add(name_bytes),
+            name_end: HEADER.saturating_add(asked.name.len()),
             rcode,
             is_truncated,
             is_authentic: head.flags & AUTHENTIC != 0,
+            fitting: found.fitting,
             ttl: ttl.filter(|_| is_said && !is_truncated),
             is_lame: found.is_referral && !has_answers && !recurses,
             ttls: found.ttls.into(),
@@ -141,6 +149,7 @@ impl Answer {
             rcode: u16::from(rcode),
             is_truncated: false,
             is_authentic: false,
+            fitting: 0,
             ttl: None,
             is_lame: false,
         }
@@ -159,8 +168,8 @@ impl Answer {
     }
 
     /// Whether it has no records that answer.
-    pub(super) fn is_nothing(&self) -> bool {
-        peek_u16(&self.bytes, 6).is_none_or(|answers| answers == 0)
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.fitting == 0
     }
 
     /// Whether the question is answered, be it by nothing.
@@ -242,6 +251,8 @@ struct Found {
     /// The lifetime of the word that there is nothing.
     negative: Option<u32>,
     is_referral: bool,
+    /// Answers of the type that was asked for.
+    fitting: u16,
 }
 
 impl Found {

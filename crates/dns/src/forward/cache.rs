@@ -164,11 +164,14 @@ impl Cache {
     }
 
     fn forget(&mut self, key: &Key) {
-        // Its place in the queue stays and is passed over.
-        if let Some(entry) = self.entries.remove(key) {
-            self.bytes = self.bytes.saturating_sub(entry.bytes);
-            self.queue.retain(|other| **other != *key);
-        }
+        // The entry stays without an answer, so that its place in the queue is not looked for.
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        (entry.answer, entry.failed_until) = (None, None);
+        let bytes = key.len().saturating_add(OVERHEAD);
+        let before = std::mem::replace(&mut entry.bytes, bytes);
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(bytes);
     }
 
     fn make_room(&mut self) {

@@ -7,26 +7,26 @@ pub(super) const NAME_MAX: usize = 255;
 /// Most bytes of a label; longer ones are pointers or unknown.
 const LABEL_MAX: u8 = 63;
 
-pub(super) struct Head {
-    pub(super) id: u16,
-    pub(super) flags: u16,
-    pub(super) questions: u16,
-    pub(super) answers: u16,
-    pub(super) authorities: u16,
-    pub(super) additionals: u16,
+pub(crate) struct Head {
+    pub(crate) id: u16,
+    pub(crate) flags: u16,
+    pub(crate) questions: u16,
+    pub(crate) answers: u16,
+    pub(crate) authorities: u16,
+    pub(crate) additionals: u16,
 }
 
-pub(super) struct Record {
-    pub(super) kind: u16,
+pub(crate) struct Record {
+    pub(crate) kind: u16,
     pub(super) class: u16,
     pub(super) ttl: u32,
-    pub(super) ttl_at: usize,
+    pub(crate) ttl_at: usize,
 }
 
 /// A place in a message. Every step says whether there was enough to read.
-pub(super) struct Cursor<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) at: usize,
+pub(crate) struct Cursor<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
 }
 
 impl Cursor<'_> {
@@ -55,7 +55,7 @@ impl Cursor<'_> {
         Some(())
     }
 
-    pub(super) fn head(&mut self) -> Option<Head> {
+    pub(crate) fn head(&mut self) -> Option<Head> {
         Some(Head {
             id: self.u16()?,
             flags: self.u16()?,
@@ -64,6 +64,12 @@ impl Cursor<'_> {
             authorities: self.u16()?,
             additionals: self.u16()?,
         })
+    }
+
+    /// Passes over a question.
+    pub(crate) fn skip_question(&mut self) -> Option<()> {
+        self.skip_name()?;
+        self.skip(4)
     }
 
     /// A question, whose name has nothing to point at yet.
@@ -90,7 +96,7 @@ impl Cursor<'_> {
         })
     }
 
-    pub(super) fn record(&mut self) -> Option<Record> {
+    pub(crate) fn record(&mut self) -> Option<Record> {
         self.skip_name()?;
         let (kind, class, ttl_at) = (self.u16()?, self.u16()?, self.at);
         let (ttl, length) = (self.u32()?, self.u16()?);

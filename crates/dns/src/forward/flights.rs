@@ -15,10 +15,20 @@ pub(super) type Outcome = Option<Arc<Answer>>;
 /// Resolves when a question has come to its end.
 pub(super) type Landing = watch::Receiver<Option<Outcome>>;
 
+/// Slow domains at the least that take all places together.
+const DOMAINS: usize = 4;
+
 /// All questions under way.
 pub(super) struct Flights {
     limit: usize,
-    under_way: Mutex<HashMap<Key, Landing>>,
+    under_way: Mutex<UnderWay>,
+}
+
+#[derive(Default)]
+struct UnderWay {
+    landings: HashMap<Key, Landing>,
+    /// How many there are of each domain.
+    domains: HashMap<Box<[u8]>, usize>,
 }
 
 /// What becomes of one who asks.
@@ -27,7 +37,7 @@ pub(super) enum Boarded {
     Joined(Landing),
     /// Nobody does: it is the caller's to ask.
     First(Flight, Landing),
-    /// Too many are under way.
+    /// Too many are under way, in all or of its domain.
     Full,
 }
 
@@ -48,14 +58,19 @@ impl Flights {
 
     pub(super) fn board(self: &Arc<Self>, key: &Key) -> Boarded {
         let mut under_way = self.under_way();
-        if let Some(landing) = under_way.get(key) {
+        if let Some(landing) = under_way.landings.get(key) {
             return Boarded::Joined(landing.clone());
         }
-        if under_way.len() >= self.limit {
+        let domain = key.domain();
+        let of_domain = under_way.domains.get(domain).copied().unwrap_or_default();
+        if under_way.landings.len() >= self.limit || of_domain >= self.share() {
             return Boarded::Full;
         }
+        under_way
+            .domains
+            .insert(domain.into(), of_domain.saturating_add(1));
         let (end, landing) = watch::channel(None);
-        under_way.insert(key.clone(), landing.clone());
+        under_way.landings.insert(key.clone(), landing.clone());
         let flight = Flight {
             key: key.clone(),
             flights: Arc::clone(self),
@@ -64,7 +79,12 @@ impl Flights {
         Boarded::First(flight, landing)
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Key, Landing>> {
+    /// What a domain may take, so that one whose servers are slow leaves room for others.
+    fn share(&self) -> usize {
+        self.limit.div_ceil(DOMAINS)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
         // Nothing is left half done by whoever panics.
         self.under_way
             .lock()
@@ -81,6 +101,14 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.flights.under_way().remove(&self.key);
+        let mut under_way = self.flights.under_way();
+        under_way.landings.remove(&self.key);
+        let domain = self.key.domain();
+        if let Some(count) = under_way.domains.get_mut(domain) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                under_way.domains.remove(domain);
+            }
+        }
     }
 }

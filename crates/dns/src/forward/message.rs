@@ -22,6 +22,9 @@ const DNSSEC_OK: u16 = 1 << 15;
 pub(super) const TYPE_OPT: u16 = 41;
 const OPTION_EDE: u16 = 15;
 
+/// From an OPT's flags to its end, if it has no options.
+const EMPTY: usize = 6;
+
 /// No error.
 pub(super) const NOERROR: u8 = 0;
 /// The query was not understood.
@@ -72,6 +75,8 @@ pub(super) struct ClientEdns {
     /// What it can take by UDP.
     pub(super) udp_bytes: u16,
     pub(super) is_dnssec_ok: bool,
+    /// There may be a cookie, so that there must be room for ours in the answer.
+    pub(super) has_options: bool,
 }
 
 /// What equal questions have in common.
@@ -105,6 +110,7 @@ impl Query {
                 edns = Some(ClientEdns {
                     udp_bytes: record.class,
                     is_dnssec_ok: low & DNSSEC_OK != 0,
+                    has_options: cursor.at > record.ttl_at.saturating_add(EMPTY),
                 });
             }
         }
@@ -209,6 +215,17 @@ impl Asked {
 }
 
 impl Key {
+    /// The last two labels of the name, which mostly tell whose servers answer.
+    pub(super) fn domain(&self) -> &[u8] {
+        let mut starts = [0; 2];
+        let mut at = 0_usize;
+        while let Some(length) = self.0.get(at).copied().filter(|length| *length > 0) {
+            starts = [starts[1], at];
+            at = at.saturating_add(usize::from(length)).saturating_add(1);
+        }
+        self.0.get(starts[0]..at).unwrap_or_default()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -12,7 +12,7 @@
 
 mod answer;
 mod cache;
-mod cursor;
+pub(crate) mod cursor;
 mod exchange;
 mod figures;
 mod flights;
@@ -44,7 +44,7 @@ use flights::{Boarded, Flight, Flights, Landing, Outcome};
 use message::{Asked, Note, Query, REFUSED, SERVFAIL};
 use upstreams::Upstreams;
 
-use crate::{Beyond, Later, Peer, Transport};
+use crate::{Beyond, Later, Peer, Transport, engine::COOKIE_BYTES};
 
 pub use figures::Figures;
 pub use settings::{Settings, near};
@@ -207,10 +207,12 @@ impl Inner {
     /// Most bytes of an answer.
     fn limit(&self, query: &Query, transport: Transport) -> usize {
         match (transport, query.edns) {
-            (Transport::Stream, _) => usize::from(u16::MAX),
+            (Transport::Stream, _) => usize::from(u16::MAX - COOKIE_BYTES),
             (Transport::Udp, Some(edns)) => {
                 let most = self.settings.udp_bytes_max.max(PLAIN_UDP_BYTES);
-                edns.udp_bytes.clamp(PLAIN_UDP_BYTES, most).into()
+                let taken = if edns.has_options { COOKIE_BYTES } else { 0 };
+                let most = edns.udp_bytes.clamp(PLAIN_UDP_BYTES, most);
+                most.saturating_sub(taken).into()
             }
             (Transport::Udp, None) => PLAIN_UDP_BYTES.into(),
         }
@@ -247,11 +249,7 @@ impl Inner {
         let begin = self.env.instant();
         let deadline = begin.checked_add(self.settings.deadline).unwrap_or(begin);
         let order = self.upstreams().order(begin);
-        let tries = order
-            .places
-            .len()
-            .saturating_mul(2)
-            .clamp(TRIES_MIN, TRIES_MAX);
+        let tries = tries(order.places.len());
         let mut next = order.places.iter().copied().cycle().take(tries);
         let (told, mut tellings) = mpsc::channel(TRIES_MAX.saturating_add(1));
         let mut tasks = Vec::new();
@@ -373,6 +371,18 @@ impl Inner {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Most sockets that questions take at the same time, with so many recursors.
+#[must_use]
+pub fn sockets_max(settings: &Settings) -> u64 {
+    let tries = tries(settings.recursors.len());
+    u64::try_from(settings.questions_max.saturating_mul(tries)).unwrap_or(u64::MAX)
+}
+
+/// Tries of a question, over so many recursors.
+fn tries(recursors: usize) -> usize {
+    recursors.saturating_mul(2).clamp(TRIES_MIN, TRIES_MAX)
 }
 
 /// How long an answer to a query may be kept, in seconds, as its records say; none if they

@@ -184,6 +184,56 @@ async fn that_there_is_nothing_is_believed_as_long_as_its_soa_says_and_no_longer
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_alias_of_nothing_is_believed_no_longer_than_that_there_is_nothing() {
+    let mut asked = query("www.example.");
+    let sent = asked.to_vec().unwrap();
+    asked.metadata.message_type = MessageType::Response;
+    let alias = |ttl| {
+        let data = RData::CNAME(hickory_proto::rr::rdata::CNAME(name("gone.example.")));
+        Record::from_rdata(name("www.example."), ttl, data)
+    };
+    asked.add_answer(alias(3600));
+    let lone = Answer::read(&sent, &asked.to_vec().unwrap()).unwrap();
+    assert!(
+        lone.is_nothing() && lone.ttl.is_none(),
+        "nothing says how long"
+    );
+    let data = RData::A(A::new(192, 0, 2, 1));
+    asked.add_answer(Record::from_rdata(name("gone.example."), 60, data));
+    let whole = Answer::read(&sent, &asked.to_vec().unwrap()).unwrap();
+    assert_eq!((whole.is_nothing(), whole.ttl), (false, Some(60)));
+}
+
+#[test]
+fn a_domain_takes_a_quarter_of_the_places_at_most() {
+    let flights = Flights::new(8);
+    let key = |text: &str| {
+        let sent = query(text).to_vec().unwrap();
+        Query::read(&sent).unwrap().asked().key()
+    };
+    let mut under_way = Vec::new();
+    for text in ["a.slow.example.", "b.c.slow.example.", "www.other.example."] {
+        let Boarded::First(flight, _) = flights.board(&key(text)) else {
+            panic!("{text} has a place");
+        };
+        under_way.push(flight);
+    }
+    assert!(matches!(
+        flights.board(&key("d.slow.example.")),
+        Boarded::Full
+    ));
+    assert!(matches!(
+        flights.board(&key("a.slow.example.")),
+        Boarded::Joined(_)
+    ));
+    under_way.remove(0);
+    assert!(matches!(
+        flights.board(&key("d.slow.example.")),
+        Boarded::First(..)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
 async fn equal_questions_are_asked_once() {
     let (forwarder, fake, env) = forwarder(1, |_| {});
     fake.set(1, Way::Answers(50));

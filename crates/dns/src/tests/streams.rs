@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::{
-    Beyond, Directory, Found, Later, Node, Others, Unknown,
+    Beyond, Directory, Found, Later, Node, Others, Unknown, Updates,
     serve::{Room, Stay, serve_stream},
 };
 
@@ -88,6 +88,72 @@ async fn answers_come_as_they_are_ready() {
             "{expected}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_answer_has_our_cookie_too() {
+    let world = world("ttl: 0s");
+    let slow = Slow(world.engine.env.clone());
+    world.engine.set_others(Others {
+        beyond: Some(Arc::new(slow)),
+        ..Others::default()
+    });
+    let local = IpAddr::from([127, 0, 0, 53]);
+    let ask = async |query: &Ask| {
+        let (bytes, peer) = (query.bytes.clone().into(), query.peer);
+        world.engine.answer_owned(bytes, peer, local).await.unwrap()
+    };
+    let plain = world.query("example.com", kind::A);
+    // Whoever answers echoes the OPT as it came, here with another option.
+    let other = plain.clone().with_options(1232, 0, &[0xff, 0xfe, 0, 1, 7]);
+    assert_eq!(ask(&other).await.len(), other.bytes.len());
+    let client = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+    let asked = plain.with_options(1232, 0, &client);
+    let answer = ask(&asked).await;
+    let (echoed, added) = answer.split_at(asked.bytes.len());
+    assert_eq!(echoed[echoed.len() - 14..][..2], [0, 40], "{echoed:?}");
+    assert_eq!(added[..12], [0, 10, 0, 24, 1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(Message::from_vec(&answer).is_ok());
+}
+
+/// Takes every update.
+struct Willing;
+
+impl Updates for Willing {
+    fn update(&self, message: Bytes, _peer: Peer) -> Later<'_, Option<Bytes>> {
+        Box::pin(async move { Some(message) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn updates_by_datagrams_are_limited_like_queries() {
+    let world = world("responses: 2, slip: 2");
+    world.engine.set_others(Others {
+        updates: Some(Arc::new(Willing)),
+        ..Others::default()
+    });
+    let mut update = world.query("portolan.internal", 6);
+    update.bytes[2] = 5 << 3;
+    let mut hand = world.engine.hand();
+    let mut taken = |update: &Ask| {
+        let asked = Asked {
+            message: &update.bytes,
+            peer: update.peer,
+            local: IpAddr::from([127, 0, 0, 53]),
+            now: world.engine.env.instant(),
+        };
+        match world.engine.answer(&mut hand, asked) {
+            Outcome::Later(task) => {
+                assert_eq!(task, crate::engine::Task::Update);
+                "later"
+            }
+            Outcome::Now => "cut",
+            Outcome::Silent => "silent",
+        }
+    };
+    let outcomes: Vec<_> = (0..4).map(|_| taken(&update)).collect();
+    assert_eq!(outcomes, ["later", "later", "silent", "cut"]);
+    assert_eq!(taken(&update.by_stream()), "later", "TCP is not limited");
 }
 
 #[tokio::test(start_paused = true)]

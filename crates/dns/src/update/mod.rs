@@ -7,9 +7,12 @@
 //!
 //! Source: RFC 2136; RFC 8945; RFC 9664 (leases).
 
+mod bare;
+mod locks;
 mod place;
 mod plan;
 mod port;
+mod replay;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -22,14 +25,17 @@ use bytes::Bytes;
 use hickory_proto::{
     op::{Edns, Message, OpCode, ResponseCode},
     rr::{
-        DNSClass, Name, Record, RecordType,
+        DNSClass, Name, RecordType,
         rdata::opt::{EdnsCode, EdnsOption},
     },
 };
 use portolan_runtime::Env;
 use tokio::sync::mpsc;
 
+use bare::{Unheard, bare};
+use locks::{Held, Locks};
 use plan::{Changes, Known, Refusal};
+use replay::{Done, Replays, Verdict};
 use tsig::{Unverified, Verified};
 
 use crate::{Later, Peer, Updates};
@@ -65,6 +71,9 @@ struct Inner {
     env: Env,
     registrations: Arc<dyn Registrations>,
     shown: Arc<dyn Shown>,
+    locks: Locks,
+    replays: Replays,
+    unheard: Unheard,
 }
 
 impl Registrar {
@@ -81,40 +90,51 @@ impl Registrar {
             env,
             registrations,
             shown,
+            locks: Locks::default(),
+            replays: Replays::default(),
+            unheard: Unheard::default(),
         }))
     }
 
-    /// Does what an update asks for, and gives the answer; none if the bytes are no update.
+    /// Does what an update asks for, and gives the answer; none if the bytes are no update, or
+    /// if the same is being done already. Nothing is decoded before the signature is verified.
     async fn answer(&self, message: &[u8], client: IpAddr) -> Option<Vec<u8>> {
         let inner = &*self.0;
-        let update = Message::from_vec(message).ok()?;
-        if update.metadata.op_code != OpCode::Update {
-            return None;
-        }
-        let verified = tsig::verify(message, &inner.settings.keys, inner.seconds());
-        let verified = match verified {
+        let refused = bare(message, ResponseCode::Refused)?;
+        let now = inner.seconds();
+        let verified = match tsig::verify(message, &inner.settings.keys, now) {
             Ok(verified) => verified,
             Err(unverified) => {
-                tracing::warn!(peer = %client, "a dynamic update is not signed as it should be");
-                return inner.refuse(&update, unverified);
+                inner.unheard.note(inner.env.instant(), client);
+                return inner.refuse(message, refused, unverified);
             }
         };
-        let done = inner.update(&update, &verified).await;
-        let code = match done {
-            Ok(()) => ResponseCode::NoError,
-            Err(refusal) => {
-                let (status, reason) = (refusal.code, refusal.reason);
-                let actor = verified.key.name();
-                tracing::info!(peer = %client, %actor, %status, reason, "a dynamic update is not done");
-                status
-            }
+        let verdict = inner.replays.judge(&verified, now);
+        if verdict == Verdict::UnderWay {
+            return None;
+        }
+        if verdict == Verdict::Late {
+            let late = bare(message, ResponseCode::NotAuth)?;
+            return Some(verified.sign_late(late, now));
+        }
+        let Ok(update) = Message::from_vec(message) else {
+            let malformed = bare(message, ResponseCode::FormErr)?;
+            return Some(verified.sign(malformed, now));
         };
-        let answer = answer(&update, code).to_vec().ok()?;
+        let done = if let Verdict::Done(done) = verdict {
+            done
+        } else {
+            let done = inner.done(&update, &verified, client).await;
+            inner.replays.note(&verified, done);
+            done
+        };
+        let answer = answer(&update, done).to_vec().ok()?;
         Some(verified.sign(answer, inner.seconds()))
     }
 }
 
-/// Some of an update may have been done when the future is dropped.
+/// Some of an update may have been done when the future is dropped; others that speak of the
+/// same services wait until that has come to its end.
 impl Updates for Registrar {
     fn update(&self, message: Bytes, peer: Peer) -> Later<'_, Option<Bytes>> {
         let answering = async move { self.answer(&message, peer.address.ip()).await };
@@ -131,30 +151,65 @@ impl Inner {
             .unwrap_or_default()
     }
 
-    fn refuse(&self, update: &Message, unverified: Unverified<'_>) -> Option<Vec<u8>> {
-        let told = |code| answer(update, code).to_vec().ok();
+    fn refuse(
+        &self,
+        message: &[u8],
+        refused: Vec<u8>,
+        unverified: Unverified<'_>,
+    ) -> Option<Vec<u8>> {
         match unverified {
-            Unverified::Unsigned => told(ResponseCode::Refused),
-            Unverified::Malformed => told(ResponseCode::FormErr),
+            Unverified::Unsigned => Some(refused),
+            Unverified::Malformed => bare(message, ResponseCode::FormErr),
             Unverified::Unsignable(record) => {
-                told(ResponseCode::NotAuth).map(|answer| tsig::append(answer, &record))
+                bare(message, ResponseCode::NotAuth).map(|answer| tsig::append(answer, &record))
             }
-            Unverified::Late(late) => {
-                let (verified, asked) = &*late;
-                let answer = told(ResponseCode::NotAuth)?;
-                Some(verified.sign_late(answer, asked, self.seconds()))
+            Unverified::Late(verified) => {
+                let answer = bare(message, ResponseCode::NotAuth)?;
+                Some(verified.sign_late(answer, self.seconds()))
             }
         }
     }
 
-    async fn update(&self, update: &Message, verified: &Verified<'_>) -> Result<(), Refusal> {
-        let changes = self.plan(update)?;
-        let actor: Arc<str> = format!("dns key {}", verified.key.name()).into();
-        let lease = lease_of(update).map(|seconds| Duration::from_secs(seconds.into()));
-        self.apply(changes, &actor, lease).await
+    async fn done(&self, update: &Message, verified: &Verified<'_>, client: IpAddr) -> Done {
+        match self.update(update, verified).await {
+            Ok(lease) => (ResponseCode::NoError, lease),
+            Err(refusal) => {
+                let (status, reason) = (refusal.code, refusal.reason);
+                let actor = verified.key.name();
+                tracing::info!(peer = %client, %actor, %status, reason, "a dynamic update is not done");
+                (status, None)
+            }
+        }
     }
 
-    fn plan(&self, update: &Message) -> Result<Changes, Refusal> {
+    /// The lease that was granted, in seconds, if one was asked for.
+    async fn update(
+        &self,
+        update: &Message,
+        verified: &Verified<'_>,
+    ) -> Result<Option<u32>, Refusal> {
+        let zone = self.zone_of(update)?;
+        let actor: Arc<str> = format!("dns key {}", verified.key.name()).into();
+        let asked = lease_of(update);
+        let services = plan::services_of(zone, &[&update.answers, &update.authorities]);
+        let held = self.locks.hold(services).await;
+        let known = Known {
+            zone,
+            registrations: &*self.registrations,
+            shown: &*self.shown,
+            key: verified.key,
+            port: self.settings.port,
+        };
+        known.check(&update.answers)?;
+        let changes = known.plan(&update.authorities)?;
+        let lease = asked.map(|seconds| Duration::from_secs(seconds.into()));
+        let granted = self.apply(changes, &actor, lease, &held).await?;
+        let granted = granted.and_then(|granted| u32::try_from(granted.as_secs()).ok());
+        Ok(asked.map(|asked| granted.unwrap_or(asked)))
+    }
+
+    /// Our zone, if the update is well formed and not too long.
+    fn zone_of(&self, update: &Message) -> Result<&Name, Refusal> {
         let malformed = |reason| Refusal {
             code: ResponseCode::FormErr,
             reason,
@@ -170,71 +225,85 @@ impl Inner {
             code: ResponseCode::NotAuth,
             reason: "the zone is not ours",
         })?;
-        let (prerequisites, updates): (&[Record], &[Record]) =
-            (&update.answers, &update.authorities);
-        if prerequisites.len().saturating_add(updates.len()) > RECORDS_MAX {
+        let records = update
+            .answers
+            .len()
+            .saturating_add(update.authorities.len());
+        if records > RECORDS_MAX {
             return Err(Refusal {
                 code: ResponseCode::Refused,
                 reason: "an update has too many records",
             });
         }
-        let known = Known {
-            zone,
-            registrations: &*self.registrations,
-            shown: &*self.shown,
-            port: self.settings.port,
-        };
-        known.check(prerequisites)?;
-        known.plan(updates)
+        Ok(zone)
     }
 
-    /// Registers before it deregisters, so that a service that moves is never without any.
+    /// Registers before it deregisters, so that a service that moves is never without any. The
+    /// shortest lease that was granted to those that the update adds.
     async fn apply(
         &self,
         changes: Changes,
         actor: &Arc<str>,
         lease: Option<Duration>,
-    ) -> Result<(), Refusal> {
-        let registering = changes.register.into_iter().map(|(service, mut instance)| {
-            instance.metadata.remove(LEASE_LABEL);
+        held: &Held,
+    ) -> Result<Option<Duration>, Refusal> {
+        let registering = changes.register.into_iter().map(|one| {
+            let (service, mut instance) = (one.service, one.instance);
+            let own = instance.metadata.remove(LEASE_LABEL);
+            let own = own.and_then(|seconds| seconds.parse().ok());
+            let lease = if one.is_named {
+                lease
+            } else {
+                own.map(Duration::from_secs)
+            };
             if let Some(lease) = lease {
                 let seconds = lease.as_secs().to_string();
                 instance.metadata.insert(LEASE_LABEL.into(), seconds.into());
             }
             let (registrations, actor) = (Arc::clone(&self.registrations), Arc::clone(actor));
             async move {
-                registrations
+                let granted = registrations
                     .register(actor, service, instance, lease)
-                    .await
+                    .await?;
+                Ok(one.is_named.then_some(granted))
             }
         });
-        self.all(registering).await?;
+        let granted = self.all(registering, held).await?;
         let deregistering = changes.deregister.into_iter().map(|(service, id)| {
             let (registrations, actor) = (Arc::clone(&self.registrations), Arc::clone(actor));
             async move { registrations.deregister(actor, service, id).await }
         });
-        self.all(deregistering).await
+        self.all(deregistering, held).await?;
+        Ok(granted.into_iter().flatten().min())
     }
 
     /// Does all of it at the same time, since each waits for a commit or for requests to end.
-    async fn all<F>(&self, changes: impl Iterator<Item = F>) -> Result<(), Refusal>
+    /// The services stay held until all has come to its end, even if nobody waits for it.
+    async fn all<T, F>(
+        &self,
+        changes: impl Iterator<Item = F>,
+        held: &Held,
+    ) -> Result<Vec<T>, Refusal>
     where
-        F: Future<Output = Result<(), NotDone>> + Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<T, NotDone>> + Send + 'static,
     {
         let (told, mut tellings) = mpsc::channel(RECORDS_MAX);
         for change in changes {
-            let told = told.clone();
+            let (told, held) = (told.clone(), Arc::clone(held));
             let doing = async move {
                 // Whoever does not listen any more has heard of a failure.
                 let _heard = told.send(change.await).await;
+                drop(held);
             };
             self.env.spawn("dns update", doing).detach();
         }
         drop(told);
-        let mut outcome = Ok(());
+        let mut outcomes = Vec::new();
         while let Some(done) = tellings.recv().await {
-            outcome = outcome.and(done);
+            outcomes.push(done);
         }
+        let outcome: Result<Vec<T>, NotDone> = outcomes.into_iter().collect();
         outcome.map_err(|error| not_done(&error))
     }
 }
@@ -262,14 +331,14 @@ fn not_done(error: &NotDone) -> Refusal {
 }
 
 /// An answer with the update's zone and, if it asked for one, its lease.
-fn answer(update: &Message, code: ResponseCode) -> Message {
+fn answer(update: &Message, (code, lease): Done) -> Message {
     let mut answer = Message::response(update.metadata.id, OpCode::Update);
     answer.metadata.response_code = code;
     answer.add_queries(update.queries.iter().cloned());
     if update.edns.is_some() {
         let mut edns = Edns::new();
         edns.set_max_payload(1232);
-        if let Some(lease) = lease_of(update).filter(|_| code == ResponseCode::NoError) {
+        if let Some(lease) = lease {
             let lease = lease.to_be_bytes().to_vec();
             edns.options_mut()
                 .insert(EdnsOption::Unknown(EdnsCode::UL.into(), lease));

@@ -1,7 +1,9 @@
 //! What a name of an update stands for. Pure.
 
 use hickory_proto::rr::Name as DnsName;
+use portolan_dialects::consul::is_node;
 use portolan_model::{Name, ServiceKey};
+use portolan_snapshot::FIXED_NAMESPACE;
 
 /// Protocols of RFC 2782's names.
 const PROTOCOLS: [&str; 2] = ["_tcp", "_udp"];
@@ -61,7 +63,8 @@ fn located(service: &str, namespace: &str) -> Option<Place> {
     key(service, namespace).map(Place::Located)
 }
 
-/// A service whose names mean nothing else.
+/// A service whose names mean nothing else, and which is not Portolan's own: upstreams of the
+/// configuration and Consul's nodes are not registered by updates.
 fn key(service: &str, namespace: &str) -> Option<ServiceKey> {
     let is_plain = |text: &&str| !text.starts_with('_');
     let name = |text: &str| {
@@ -69,10 +72,12 @@ fn key(service: &str, namespace: &str) -> Option<ServiceKey> {
             .filter(is_plain)
             .and_then(|text| Name::parse(text).ok())
     };
-    Some(ServiceKey {
+    let key = ServiceKey {
         namespace: name(namespace)?,
         name: name(service)?,
-    })
+    };
+    let is_own = key.namespace.as_str() == FIXED_NAMESPACE || is_node(&key);
+    (!is_own).then_some(key)
 }
 
 #[cfg(test)]
@@ -94,6 +99,9 @@ mod tests {
             ("orders._tcp.portolan.", Place::Nothing),
             ("a.b.c.portolan.", Place::Nothing),
             ("__x._tcp.portolan.", Place::Nothing),
+            ("orders.upstream.portolan.", Place::Nothing),
+            ("_agent._tcp.consul-nodes.portolan.", Place::Nothing),
+            ("n1.Consul-Nodes.portolan.", Place::Nothing),
         ] {
             assert_eq!(
                 Place::of(&DnsName::from_ascii(name).unwrap(), &zone),

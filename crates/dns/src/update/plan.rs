@@ -6,7 +6,7 @@
 //! Source: RFC 2136, section 3.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
 };
@@ -15,11 +15,12 @@ use hickory_proto::{
     op::ResponseCode,
     rr::{DNSClass, Name as DnsName, RData, Record, RecordData as _, RecordType},
 };
-use portolan_model::{InstanceId, ServiceKey};
+use portolan_model::{InstanceId, ServiceKey, Weight};
 
 use super::{
     place::Place,
     port::{RECORD_LABEL, Registered, Registrations, Shown},
+    tsig::Key,
     work::{Work, text_of},
 };
 
@@ -31,6 +32,8 @@ pub(super) struct Known<'a> {
     pub(super) zone: &'a DnsName,
     pub(super) registrations: &'a dyn Registrations,
     pub(super) shown: &'a dyn Shown,
+    /// Who asks.
+    pub(super) key: &'a Key,
     /// The port of instances that are registered by an address alone.
     pub(super) port: NonZeroU16,
 }
@@ -45,8 +48,17 @@ pub(super) struct Refusal {
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    pub(super) register: Vec<(ServiceKey, Registered)>,
+    pub(super) register: Vec<Registering>,
     pub(super) deregister: Vec<(ServiceKey, InstanceId)>,
+}
+
+/// An instance that is to be registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Registering {
+    pub(super) service: ServiceKey,
+    pub(super) instance: Registered,
+    /// The update adds it, so that its lease is the update's. Others keep their own.
+    pub(super) is_named: bool,
 }
 
 const fn refusal(code: ResponseCode, reason: &'static str) -> Refusal {
@@ -151,11 +163,14 @@ impl Known<'_> {
                 // There is nothing to delete.
                 continue;
             };
+            if !self.key.may_write(key) {
+                return Err(no_place("the key may not write this service"));
+            }
             let work = services
                 .entry(key.clone())
                 .or_insert_with(|| Work::new(self.registrations.registered(key)));
             match record.dns_class {
-                DNSClass::IN => self.add(work, &place, record, updates)?,
+                DNSClass::IN => self.add((key, work), &place, record, updates)?,
                 DNSClass::ANY => work.remove_all(&place, record.record_type()),
                 DNSClass::NONE
                 | DNSClass::CH
@@ -176,7 +191,7 @@ impl Known<'_> {
 
     fn add(
         &self,
-        work: &mut Work,
+        (key, work): (&ServiceKey, &mut Work),
         place: &Place,
         record: &Record,
         updates: &[Record],
@@ -186,12 +201,10 @@ impl Known<'_> {
                 let Some(ip) = record.data.ip_addr() else {
                     return Ok(());
                 };
-                work.put(
-                    ip.to_string(),
-                    SocketAddr::new(ip, self.port.get()),
-                    0,
-                    record,
-                )
+                let id = self.id_of(key, ip.to_string())?;
+                let address = SocketAddr::new(ip, self.port.get());
+                work.put(id, address, Weight::NORMAL, record);
+                Ok(())
             }
             (RData::SRV(srv), Place::Service(_) | Place::Located(_)) => {
                 if srv.port == 0 || srv.target.is_root() {
@@ -204,7 +217,11 @@ impl Known<'_> {
                 ))?;
                 let target = srv.target.to_lowercase().to_ascii();
                 let id = format!("{}:{}", target.trim_end_matches('.'), srv.port);
-                work.put(id, SocketAddr::new(ip, srv.port), srv.weight, record)
+                let id = self.id_of(key, id)?;
+                // Zero is "hardly ever" beside others (RFC 2782), and not the usual share.
+                let weight = Weight::new(srv.weight.max(1)).unwrap_or_default();
+                work.put(id, SocketAddr::new(ip, srv.port), weight, record);
+                Ok(())
             }
             (RData::TXT(txt), Place::Service(_) | Place::Located(_)) => {
                 txt.txt_data.iter().try_for_each(|text| work.label(text))
@@ -213,6 +230,16 @@ impl Known<'_> {
                 "only A, AAAA, SRV and TXT records register, where they have a meaning",
             )),
         }
+    }
+
+    /// The id of an instance that may be registered: what others registered is left alone.
+    fn id_of(&self, key: &ServiceKey, id: String) -> Result<InstanceId, Refusal> {
+        let id = InstanceId::try_from(id)
+            .map_err(|_| no_place("a target can't be an instance's name"))?;
+        if self.registrations.is_others(key, &id) {
+            return Err(no_place("the instance was registered by other ways"));
+        }
+        Ok(id)
     }
 
     fn address_of(&self, target: &DnsName, updates: &[Record]) -> Option<IpAddr> {
@@ -275,6 +302,14 @@ impl Known<'_> {
         key.map(|key| self.registrations.registered(key))
             .unwrap_or_default()
     }
+}
+
+/// The services that an update speaks of.
+pub(super) fn services_of(zone: &DnsName, records: &[&[Record]]) -> BTreeSet<ServiceKey> {
+    let records = records.iter().copied().flatten();
+    records
+        .filter_map(|record| Place::of(&record.name, zone).service().cloned())
+        .collect()
 }
 
 /// What the form of a record must be (RFC 2136, section 3.4.1).

@@ -39,7 +39,7 @@ pub enum NotDone {
 }
 
 /// A change, done later.
-pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), NotDone>> + Send + 'a>>;
+pub type Doing<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T, NotDone>> + Send + 'a>>;
 
 /// Where updates register. Resolves when the change is visible and would survive a crash.
 pub trait Registrations: Send + Sync {
@@ -47,15 +47,20 @@ pub trait Registrations: Send + Sync {
     /// Called a few times an update; must not block.
     fn registered(&self, service: &ServiceKey) -> Vec<Registered>;
 
+    /// Whether an instance of that id is somebody else's: it is known, but not by an update.
+    /// Must not block.
+    fn is_others(&self, service: &ServiceKey, id: &InstanceId) -> bool;
+
     /// Registers an instance, for as long as its lease if it has one. Whoever has none stays
-    /// until it is deregistered.
+    /// until it is deregistered. Resolves to the time that was granted: the lease, within the
+    /// registry's bounds.
     fn register(
         &self,
         actor: Arc<str>,
         service: ServiceKey,
         instance: Registered,
         lease: Option<Duration>,
-    ) -> Doing<'_>;
+    ) -> Doing<'_, Duration>;
 
     /// Removes an instance, once its requests have come to their end; one that is gone is no
     /// failure.

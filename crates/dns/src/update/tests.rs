@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Mutex};
 use hickory_proto::{
     op::{MessageType, Query},
     rr::{
-        RData,
+        RData, Record,
         rdata::{
             A, CNAME, SRV, TXT,
             tsig::{TSIG, TsigAlgorithm, TsigError},
@@ -33,6 +33,9 @@ struct Fake {
     leases: Mutex<Vec<Option<Duration>>>,
     said: Mutex<Vec<String>>,
     is_down: bool,
+    /// Instances that were registered by other ways.
+    others: Vec<String>,
+    lease_max: Option<Duration>,
 }
 
 impl Fake {
@@ -64,13 +67,17 @@ impl Registrations for Fake {
             .unwrap_or_default()
     }
 
+    fn is_others(&self, service: &ServiceKey, id: &InstanceId) -> bool {
+        self.others.contains(&format!("{service} {id}"))
+    }
+
     fn register(
         &self,
         actor: Arc<str>,
         service: ServiceKey,
         instance: Registered,
         lease: Option<Duration>,
-    ) -> Doing<'_> {
+    ) -> Doing<'_, Duration> {
         Box::pin(async move {
             if self.is_down {
                 return Err(NotDone::Failed("down".into()));
@@ -82,7 +89,8 @@ impl Registrations for Fake {
             let instances = services.entry(service).or_default();
             instances.retain(|one| one.id != instance.id);
             instances.push(instance);
-            Ok(())
+            let asked = lease.unwrap_or(Duration::from_hours(1));
+            Ok(self.lease_max.map_or(asked, |max| asked.min(max)))
         })
     }
 
@@ -498,9 +506,12 @@ async fn an_answer_is_signed_over_the_signature_of_its_question() {
     let asked = tsig_of(&Message::from_vec(&request).unwrap());
     let bytes = updates(&fake).answer(&request, HERE).await.unwrap();
     let tsig = tsig_of(&Message::from_vec(&bytes).unwrap());
-    let mut plain = answer(&Message::from_vec(&request).unwrap(), ResponseCode::NoError)
-        .to_vec()
-        .unwrap();
+    let mut plain = answer(
+        &Message::from_vec(&request).unwrap(),
+        (ResponseCode::NoError, None),
+    )
+    .to_vec()
+    .unwrap();
     let mut context = [&32_u16.to_be_bytes()[..], &asked.mac].concat();
     context.append(&mut plain);
     let mut variables = Vec::new();
@@ -530,6 +541,151 @@ async fn a_lease_is_granted_within_bounds_and_told() {
             Some(Duration::from_secs(granted.into()))
         );
     }
+}
+
+/// A message that asks for a lease of so many seconds.
+fn leased(mut message: Message, seconds: u32) -> Message {
+    let mut edns = Edns::new();
+    let option = EdnsOption::Unknown(EdnsCode::UL.into(), seconds.to_be_bytes().to_vec());
+    edns.options_mut().insert(option);
+    message.set_edns(edns);
+    message
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_leaves_the_instances_and_the_leases_of_others_alone() {
+    let fake = Arc::new(Fake::default());
+    let label = |fake: &Fake| -> Vec<_> {
+        let found = fake.registered(&ServiceKey::parse("orders").unwrap());
+        let labels = found
+            .iter()
+            .map(|one| (one.id.to_string(), one.metadata.get(LEASE_LABEL).cloned()));
+        let labels: BTreeMap<_, _> = labels.collect();
+        labels.into_values().collect()
+    };
+    send(&fake, &leased(adding([("orders.portolan.", a(1))]), 60)).await;
+    fake.said();
+    send(&fake, &leased(adding([("orders.portolan.", a(2))]), 600)).await;
+    let said = fake.said();
+    assert!(said.len() == 1 && said[0].contains("192.0.2.2"), "{said:?}");
+    send(&fake, &adding([("orders.portolan.", a(3))])).await;
+    let leases = [Some("60".into()), Some("600".into()), None];
+    assert_eq!(label(&fake), leases);
+    let text = RData::TXT(TXT::new(vec!["v=1".into()]));
+    send(&fake, &leased(adding([("orders.portolan.", text)]), 90)).await;
+    assert_eq!(fake.labels("orders"), ["v=1", "v=1", "v=1"]);
+    assert_eq!(label(&fake), leases, "a label does not change a lease");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_registered_is_not_taken_over() {
+    let fake = Arc::new(Fake {
+        others: vec!["orders 192.0.2.1".into()],
+        ..Fake::default()
+    });
+    let both = adding([("orders.portolan.", a(1)), ("orders.portolan.", a(2))]);
+    assert_eq!(send(&fake, &both).await, ResponseCode::Refused);
+    assert!(fake.said().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_writes_only_its_services() {
+    let key = Key::new(&name("desk."), Algorithm::Sha256, SECRET).unwrap();
+    let may = |patterns: &[&str], service: &str| {
+        let patterns = patterns.iter().map(|text| Arc::from(*text)).collect();
+        let key = key.clone().of_services(patterns);
+        key.may_write(&ServiceKey::parse(service).unwrap())
+    };
+    assert!(may(&[], "orders") && may(&["orders"], "orders") && may(&["shop/*"], "shop/orders"));
+    assert!(!may(&["orders"], "orders2") && !may(&["orders"], "shop/orders"));
+    assert!(!may(&["shop/*"], "orders"));
+    let fake = Arc::new(Fake::default());
+    let own = adding([("orders.upstream.portolan.", a(1))]);
+    assert_eq!(send(&fake, &own).await, ResponseCode::Refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_that_the_registry_grants_is_told() {
+    let fake = Arc::new(Fake {
+        lease_max: Some(Duration::from_secs(45)),
+        ..Fake::default()
+    });
+    let message = leased(adding([("orders.portolan.", a(1))]), 600);
+    let bytes = signed(&message, "desk.", SECRET, now());
+    let answer = updates(&fake).answer(&bytes, HERE).await.unwrap();
+    assert_eq!(lease_of(&Message::from_vec(&answer).unwrap()), Some(45));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_comes_twice_is_done_once_and_answered_twice() {
+    let fake = Arc::new(Fake::default());
+    let registrar = updates(&fake);
+    let bytes = signed(
+        &adding([("orders.portolan.", a(1))]),
+        "desk.",
+        SECRET,
+        now(),
+    );
+    let first = registrar.answer(&bytes, HERE).await.unwrap();
+    let gone = emptied("orders.portolan.", RecordType::A, DNSClass::ANY);
+    let gone = signed(&deleting(gone), "desk.", SECRET, now());
+    registrar.answer(&gone, HERE).await.unwrap();
+    fake.said();
+    let second = registrar.answer(&bytes, HERE).await.unwrap();
+    assert_eq!(first, second);
+    assert!(
+        fake.said().is_empty(),
+        "what was deleted does not come back"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_remembered_is_too_old() {
+    let fake = Arc::new(Fake::default());
+    let registrar = updates(&fake);
+    let nothing = |number: u32, time: u64| {
+        let message = leased(update(), number);
+        signed(&message, "desk.", SECRET, time)
+    };
+    let code = async |bytes: Vec<u8>| {
+        let answer = registrar.answer(&bytes, HERE).await.unwrap();
+        Message::from_vec(&answer).unwrap().metadata.response_code
+    };
+    assert_eq!(code(nothing(0, now() - 9)).await, ResponseCode::NoError);
+    for id in 1..=4096 {
+        assert_eq!(code(nothing(id, now())).await, ResponseCode::NoError);
+    }
+    assert_eq!(code(nothing(0, now() - 9)).await, ResponseCode::NotAuth);
+    assert_eq!(code(nothing(1, now() - 8)).await, ResponseCode::NoError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_weight_of_zero_is_the_least() {
+    let fake = Arc::new(Fake::default());
+    let least = RData::SRV(SRV::new(0, 0, 80, name("host.portolan.")));
+    send(&fake, &adding([("orders.portolan.", least)])).await;
+    send(&fake, &adding([("other.portolan.", a(1))])).await;
+    let weight = |service: &str| {
+        let found = fake.registered(&ServiceKey::parse(service).unwrap());
+        found[0].weight.as_u16()
+    };
+    assert_eq!((weight("orders"), weight("other")), (1, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn updates_of_one_service_come_one_after_the_other() {
+    let locks = Locks::default();
+    let services = |texts: &[&str]| {
+        let keys = texts.iter().map(|text| ServiceKey::parse(text).unwrap());
+        keys.collect::<std::collections::BTreeSet<_>>()
+    };
+    let first = locks.hold(services(&["a", "b"])).await;
+    let _other = locks.hold(services(&["c"])).await;
+    let mut second = Box::pin(locks.hold(services(&["b", "d"])));
+    let waiting = tokio::time::timeout(Duration::from_secs(1), &mut second).await;
+    assert!(waiting.is_err());
+    drop(first);
+    second.await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,9 +5,10 @@
 //!
 //! Source: RFC 8945.
 
+use std::sync::Arc;
+
 use hickory_proto::{
     ProtoError,
-    op::Header,
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
@@ -17,14 +18,17 @@ use hickory_proto::{
     },
     serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding},
 };
+use portolan_model::ServiceKey;
 use ring::hmac;
+
+use crate::{forward::cursor::Cursor, settings::fits};
 
 /// Where a header counts its additional records.
 const ADDITIONALS: std::ops::Range<usize> = 10..12;
 /// The shortest secret, in bytes: RFC 2104 discourages less than the length of the hash.
 pub const SECRET_BYTES_MIN: usize = 16;
-/// How far clocks may be apart in what we sign, in seconds.
-const FUDGE: u16 = 300;
+/// How far clocks may be apart, in seconds: in what we sign, and at most in what we take.
+pub(super) const FUDGE: u16 = 300;
 
 /// A hash that signatures are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub struct Key {
     name: Name,
     algorithm: Algorithm,
     secret: hmac::Key,
+    services: Vec<Arc<str>>,
 }
 
 /// A secret that is too short to be one.
@@ -57,7 +62,8 @@ pub struct BadSecret {
 #[derive(Debug)]
 pub(super) struct Verified<'a> {
     pub(super) key: &'a Key,
-    mac: Vec<u8>,
+    /// The question's signature.
+    pub(super) asked: TSIG,
 }
 
 /// What is wrong with a signature.
@@ -70,7 +76,7 @@ pub(super) enum Unverified<'a> {
     /// The answer says so without a signature: there is none that both know.
     Unsignable(Box<Record<TSIG>>),
     /// The signature is good, but too old or from the future; the answer is signed.
-    Late(Box<(Verified<'a>, TSIG)>),
+    Late(Box<Verified<'a>>),
 }
 
 impl Algorithm {
@@ -108,7 +114,21 @@ impl Key {
             name,
             algorithm,
             secret: hmac::Key::new(algorithm.hash(), secret),
+            services: Vec::new(),
         })
+    }
+
+    /// The same for these services only: `service`, `namespace/service`, or what they begin
+    /// with and a `*`. None are all.
+    #[must_use]
+    pub fn of_services(mut self, patterns: Vec<Arc<str>>) -> Self {
+        self.services = patterns;
+        self
+    }
+
+    pub(super) fn may_write(&self, service: &ServiceKey) -> bool {
+        let text = service.to_string();
+        self.services.is_empty() || self.services.iter().any(|pattern| fits(pattern, &text))
     }
 
     /// Its name.
@@ -161,10 +181,10 @@ pub(super) fn verify<'a>(
     }
     let verified = Verified {
         key,
-        mac: tsig.mac.clone(),
+        asked: tsig.clone(),
     };
-    if tsig.time.abs_diff(now) > tsig.fudge.into() {
-        return Err(Unverified::Late(Box::new((verified, tsig.clone()))));
+    if tsig.time.abs_diff(now) > tsig.fudge.min(FUDGE).into() {
+        return Err(Unverified::Late(Box::new(verified)));
     }
     Ok(verified)
 }
@@ -186,7 +206,8 @@ impl Verified<'_> {
     }
 
     /// Signs an answer that says that the clocks are apart: by the client's, with ours beside.
-    pub(super) fn sign_late(&self, answer: Vec<u8>, asked: &TSIG, now: u64) -> Vec<u8> {
+    pub(super) fn sign_late(&self, answer: Vec<u8>, now: u64) -> Vec<u8> {
+        let asked = &self.asked;
         let ours = now.to_be_bytes().get(2..).unwrap_or_default().to_vec();
         let (id, error) = (id_of(&answer), Some(TsigError::BadTime));
         let algorithm = self.key.algorithm.told();
@@ -204,9 +225,9 @@ impl Verified<'_> {
 
     fn sign_by(&self, answer: Vec<u8>, tsig: TSIG) -> Vec<u8> {
         let mut context = Vec::new();
-        let length = u16::try_from(self.mac.len()).unwrap_or(u16::MAX);
+        let length = u16::try_from(self.asked.mac.len()).unwrap_or(u16::MAX);
         context.extend(length.to_be_bytes());
-        context.extend(&self.mac);
+        context.extend(&self.asked.mac);
         context.extend(&answer);
         if put_variables(&mut context, &self.key.name, &tsig).is_err() {
             return answer;
@@ -232,41 +253,43 @@ pub(super) fn append(mut answer: Vec<u8>, record: &Record<TSIG>) -> Vec<u8> {
     answer
 }
 
-/// The message without its signature, and the record of that.
+/// The message without its signature, and the record of that. Other records are only measured:
+/// nobody has a right to more before the signature is verified.
 fn split<'a>(message: &[u8]) -> Result<(Vec<u8>, Record), Unverified<'a>> {
-    let read =
-        |decoder: &mut BinDecoder<'_>| -> Result<_, hickory_proto::serialize::binary::DecodeError> {
-            let header = Header::read(decoder)?;
-            for _ in 0..header.counts.queries {
-                hickory_proto::op::Query::read(decoder)?;
-            }
-            let counts = [
-                header.counts.answers,
-                header.counts.authorities,
-                header.counts.additionals,
-            ];
-            let records: usize = counts.map(usize::from).into_iter().sum();
-            let mut last = None;
-            for place in 1..=records {
-                let start = decoder.index();
-                let record = Record::read(decoder)?;
-                let is_signature = record.record_type() == RecordType::TSIG;
-                let is_last = place == records && header.counts.additionals > 0;
-                last = is_signature.then_some((start, record, is_last));
-                if is_signature && !is_last {
-                    break;
-                }
-            }
-            Ok(last)
-        };
-    let last = read(&mut BinDecoder::new(message)).map_err(|_| Unverified::Malformed)?;
-    let (start, record, is_last) = last.ok_or(Unverified::Unsigned)?;
+    let start = last_record(message).ok_or(Unverified::Malformed)??;
+    let mut decoder = u16::try_from(start)
+        .map(|start| BinDecoder::new(message).clone(start))
+        .map_err(|_| Unverified::Malformed)?;
+    let record = Record::read(&mut decoder).map_err(|_| Unverified::Malformed)?;
     let mut signed = message.get(..start).unwrap_or_default().to_vec();
-    if !is_last || signed.len() < ADDITIONALS.end {
-        return Err(Unverified::Malformed);
-    }
     add_additionals(&mut signed, u16::MAX);
     Ok((signed, record))
+}
+
+/// Where the last record begins, which must be a signature and the only one; nothing if the
+/// records can't be passed over.
+fn last_record<'a>(message: &[u8]) -> Option<Result<usize, Unverified<'a>>> {
+    let mut cursor = Cursor {
+        bytes: message,
+        at: 0,
+    };
+    let head = cursor.head()?;
+    for _ in 0..head.questions {
+        cursor.skip_question()?;
+    }
+    let counts = [head.answers, head.authorities, head.additionals];
+    let records: usize = counts.map(usize::from).into_iter().sum();
+    for place in 1..=records {
+        let start = cursor.at;
+        let is_signature = cursor.record()?.kind == u16::from(RecordType::TSIG);
+        let is_last = place == records && head.additionals > 0;
+        match (is_signature, is_last) {
+            (true, true) => return Some(Ok(start)),
+            (true, false) => return None,
+            (false, _) => {}
+        }
+    }
+    Some(Err(Unverified::Unsigned))
 }
 
 fn unsignable<'a>(name: &Name, asked: &TSIG, error: TsigError) -> Unverified<'a> {

@@ -1,13 +1,17 @@
 //! A service that an update speaks of: what updates have registered, before and after. Pure.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use hickory_proto::rr::{RData, Record, RecordType};
 use portolan_model::{InstanceId, Metadata, ServiceKey, Weight};
 
 use super::{
     place::Place,
-    plan::{Changes, Refusal, no_place},
+    plan::{Changes, Refusal, Registering, no_place},
     port::{RECORD_LABEL, Registered, TEXT_LABEL},
 };
 
@@ -18,6 +22,8 @@ type Texts = BTreeMap<Arc<str>, Arc<str>>;
 pub(super) struct Work {
     before: Instances,
     after: Instances,
+    /// Those that the update adds, be they there already: it renews their leases.
+    named: BTreeSet<InstanceId>,
     /// Labels of all of its instances.
     texts: Texts,
 }
@@ -31,6 +37,7 @@ impl Work {
         Self {
             after: before.clone(),
             before,
+            named: BTreeSet::new(),
             texts,
         }
     }
@@ -44,23 +51,21 @@ impl Work {
 
     pub(super) fn put(
         &mut self,
-        id: String,
+        id: InstanceId,
         address: SocketAddr,
-        weight: u16,
+        weight: Weight,
         record: &Record,
-    ) -> Result<(), Refusal> {
-        let id = InstanceId::try_from(id)
-            .map_err(|_| no_place("a target can't be an instance's name"))?;
+    ) {
         let mut metadata = Metadata::new();
         metadata.insert(RECORD_LABEL.into(), text_of(&record.data).into());
         let registered = Registered {
             id: id.clone(),
             address,
-            weight: Weight::new(weight).unwrap_or_default(),
+            weight,
             metadata,
         };
+        self.named.insert(id.clone());
         self.after.insert(id, registered);
-        Ok(())
     }
 
     pub(super) fn remove_all(&mut self, place: &Place, kind: RecordType) {
@@ -99,6 +104,7 @@ impl Work {
         });
     }
 
+    /// Says what is to be done: nothing to instances that stay as they are.
     pub(super) fn finish(mut self, key: &ServiceKey, changes: &mut Changes) -> Result<(), Refusal> {
         if self.after.is_empty() && !self.texts.is_empty() && self.before.is_empty() {
             return Err(no_place("a TXT record labels instances, and there is none"));
@@ -122,9 +128,17 @@ impl Work {
         changes
             .deregister
             .extend(gone.map(|id| (key.clone(), id.clone())));
-        changes
-            .register
-            .extend(self.after.into_values().map(|one| (key.clone(), one)));
+        let (known, adds) = (&self.before, &self.named);
+        let register = self.after.into_values().filter_map(|instance| {
+            let is_named = adds.contains(&instance.id);
+            let is_changed = known.get(&instance.id) != Some(&instance);
+            (is_named || is_changed).then(|| Registering {
+                service: key.clone(),
+                instance,
+                is_named,
+            })
+        });
+        changes.register.extend(register);
         Ok(())
     }
 }

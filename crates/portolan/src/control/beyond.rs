@@ -158,7 +158,8 @@ impl Beyond {
                 DnsAlgorithm::Sha512 => Algorithm::Sha512,
             };
             // The configuration has looked at the length.
-            Key::new(&name_of(&key.name)?, algorithm, &key.secret).ok()
+            let known = Key::new(&name_of(&key.name)?, algorithm, &key.secret).ok()?;
+            Some(known.of_services(key.services.clone()))
         });
         let settings = UpdateSettings {
             zones: zones.iter().filter_map(|zone| name_of(zone)).collect(),

@@ -10,7 +10,10 @@ use portolan_dns::update::{
     Doing, LEASE_LABEL, NotDone, RECORD_LABEL, Registered, Registrations as Port,
 };
 use portolan_model::{Health, Instance, InstanceId, Name, NamedPort, ServiceKey, State};
-use portolan_registry::{Registry, RegistryError, core::Subject};
+use portolan_registry::{
+    Registry, RegistryError,
+    core::{Refusal, Subject},
+};
 use portolan_runtime::{Env, Task};
 
 /// How long requests to an instance that is deleted may take to end, as with other registries'
@@ -19,7 +22,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How often those without a lease are kept alive: nobody else sends heartbeats for them.
 const ROUND: Duration = Duration::from_secs(2);
 /// How long they outlive a Portolan that does not do so; what the registry allows at most
-/// holds.
+/// holds instead.
 const TTL: Duration = Duration::from_hours(1);
 /// Heartbeats that are told together.
 const RENEWED_MAX: usize = 1000;
@@ -38,6 +41,26 @@ impl Registrations {
             registry: registry.clone(),
             _keeper: env.spawn("dns updates", keep(Weak::clone(this), env.clone())),
         })
+    }
+
+    /// Registers, for as long as the registry's bounds allow if they are narrower.
+    async fn keep(
+        &self,
+        actor: Arc<str>,
+        mut described: Described,
+    ) -> Result<Duration, RegistryError> {
+        let registered = self
+            .registry
+            .register(Some(Arc::clone(&actor)), described.clone())
+            .await;
+        let registered = match registered {
+            Err(RegistryError::Refused(Refusal::Ttl { min, max })) => {
+                described.ttl = described.ttl.map(|ttl| ttl.clamp(min, max));
+                self.registry.register(Some(actor), described).await
+            }
+            registered => registered,
+        };
+        registered.map(|kept| kept.ttl)
     }
 
     fn is_ours(&self, instance: &Instance) -> bool {
@@ -82,7 +105,7 @@ impl Port for Registrations {
         let service = catalog.service(service).into_iter();
         let ours = service
             .flat_map(|service| service.instances.iter())
-            .filter(|one| self.is_ours(one));
+            .filter(|one| self.is_ours(one) && !one.state.leaving);
         ours.filter_map(|one| {
             Some(Registered {
                 id: one.id.clone(),
@@ -94,13 +117,22 @@ impl Port for Registrations {
         .collect()
     }
 
+    fn is_others(&self, service: &ServiceKey, id: &InstanceId) -> bool {
+        let catalog = self.registry.reader().catalog();
+        let service = catalog.service(service);
+        service.is_some_and(|service| {
+            let mut instances = service.instances.iter();
+            instances.any(|one| one.id == *id && !self.is_ours(one))
+        })
+    }
+
     fn register(
         &self,
         actor: Arc<str>,
         service: ServiceKey,
         instance: Registered,
         lease: Option<Duration>,
-    ) -> Doing<'_> {
+    ) -> Doing<'_, Duration> {
         Box::pin(async move {
             let name =
                 Name::parse(ONLY_PORT).map_err(|error| NotDone::Refused(error.to_string()))?;
@@ -125,8 +157,7 @@ impl Port for Registrations {
                 status: Some(Health::Passing),
                 note: None,
             };
-            let registered = self.registry.register(Some(actor), described).await;
-            registered.map(drop).or_else(done)
+            self.keep(actor, described).await.map_err(not_done)
         })
     }
 
@@ -146,9 +177,13 @@ impl Port for Registrations {
 fn done(error: RegistryError) -> Result<(), NotDone> {
     match error {
         RegistryError::Unknown | RegistryError::NoRuling => Ok(()),
-        RegistryError::Refused(refusal) => Err(NotDone::Refused(refusal.to_string())),
-        error @ (RegistryError::NotStored(_) | RegistryError::Stopped) => {
-            Err(NotDone::Failed(crate::load::chain(&error)))
-        }
+        error => Err(not_done(error)),
+    }
+}
+
+fn not_done(error: RegistryError) -> NotDone {
+    match error {
+        RegistryError::Refused(refusal) => NotDone::Refused(refusal.to_string()),
+        error => NotDone::Failed(crate::load::chain(&error)),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{io, num::NonZeroUsize, path::PathBuf};
 
-use portolan_config::{AccessLog as AccessPlan, LogFormat, LogPath, Plan};
+use portolan_config::{AccessLog as AccessPlan, Dns, LogFormat, LogPath, Plan};
+use portolan_dns::forward;
 use portolan_telemetry::{AccessLog, AccessWriter, Destination, Format};
 
 use crate::{cli, limits};
@@ -19,7 +20,28 @@ pub(super) fn descriptors_needed(plan: &Plan) -> u64 {
         .map(|l| u64::from(l.limits.connections_max.get()))
         .sum();
     let listeners = plan.listeners.len() as u64;
-    limits::descriptors_needed(connections, listeners, workers(plan).get() as u64)
+    let own = limits::descriptors_needed(connections, listeners, workers(plan).get() as u64);
+    own.saturating_add(of_dns(&plan.dns))
+}
+
+/// Descriptors for DNS: connections of clients, by TLS as well if there is a listener, and
+/// questions to recursors.
+fn of_dns(dns: &Dns) -> u64 {
+    if !dns.is_enabled {
+        return 0;
+    }
+    let connections = u64::try_from(dns.connections_max.get()).unwrap_or(u64::MAX);
+    let over_tls = dns.over_tls.as_ref().map_or(0, |_| connections);
+    let questions = dns.recursors.as_ref().map_or(0, |recursors| {
+        let addresses = recursors.addresses.clone();
+        forward::sockets_max(&forward::Settings {
+            recursors: addresses,
+            ..forward::Settings::default()
+        })
+    });
+    connections
+        .saturating_add(over_tls)
+        .saturating_add(questions)
 }
 
 /// The certificates of listeners and upstreams, control listeners included.

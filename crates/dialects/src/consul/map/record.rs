@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{instance_id, node_key, probe_of, service_key};
 use crate::{
     consul::{CheckDefinition, Refusal, ServiceDefinition, answer::status_name},
-    native::Described,
+    native::{Described, is_own_label},
 };
 
 /// The metadata key of a record. Nobody but Consul's front can write it: keys of its clients
@@ -246,7 +246,7 @@ fn mirror(tags: &[Arc<str>], metadata: &mut Metadata) -> Vec<Arc<str>> {
     for tag in tags {
         if let Some((key, value)) = tag.split_once('=')
             && !key.is_empty()
-            && key != RECORD_KEY
+            && !is_own_label(key)
             && !metadata.contains_key(key)
         {
             metadata.insert(key.into(), value.into());
