@@ -51,9 +51,9 @@ impl Unheard {
         *count = count.saturating_add(1);
         if said.is_none_or(|said| now.saturating_duration_since(said) >= SAYING) {
             tracing::warn!(
-                last_peer = %client,
-                count,
-                "dynamic updates are not signed as they should be, and were not done"
+                peer = %client,
+                "{count} dynamic updates were not signed as they should be, and were not done; \
+                 the last one came from this peer"
             );
             (*count, *said) = (0, Some(now));
         }
