@@ -81,13 +81,17 @@ impl Registrations for Nobody {
         panic!("nobody signed the update");
     }
 
+    fn is_others(&self, _: &ServiceKey, _: &InstanceId) -> bool {
+        panic!("nobody signed the update");
+    }
+
     fn register(
         &self,
         _: Arc<str>,
         _: ServiceKey,
         _: Registered,
         _: Option<Duration>,
-    ) -> Doing<'_> {
+    ) -> Doing<'_, Duration> {
         panic!("nobody signed the update");
     }
 

@@ -106,10 +106,8 @@ impl Memory {
         }
         let (done, written) = oneshot::channel();
         let flushing = async {
-            if self.flushes.send(done).await.is_ok() {
-                // A recorder that could not write has said so.
-                let _failed = written.await;
-            }
+            // A recorder that could not write has said so.
+            self.flushes.send(done).await.is_ok() && written.await.is_ok()
         };
         if self.env.timeout(FLUSHING, flushing).await.is_err() {
             tracing::warn!("what sources said last is not kept: the store is slow");
@@ -161,13 +159,13 @@ impl Recorder {
         self.kept = read(&store.load().await?);
         self.remind().await;
         self.is_reminded.send_replace(true);
-        let mut changed = Changed::all();
+        let mut changed = Changed::All;
         loop {
             self.write(store, std::mem::take(&mut changed)).await?;
             changed = tokio::select! {
                 changed = gather(&self.env, &mut news) => changed,
                 Some(done) = self.flushes.recv() => {
-                    self.write(store, Changed::all()).await?;
+                    self.write(store, Changed::All).await?;
                     // Whoever asked may have given up.
                     let _gone = done.send(());
                     continue;
@@ -289,10 +287,6 @@ impl Default for Changed {
 }
 
 impl Changed {
-    const fn all() -> Self {
-        Self::All
-    }
-
     fn add(&mut self, news: Result<Publication, RecvError>) {
         match (news, &mut *self) {
             (Ok(publication), Self::Some(services)) => {

@@ -177,13 +177,18 @@ impl Port for Registrations {
 fn done(error: RegistryError) -> Result<(), NotDone> {
     match error {
         RegistryError::Unknown | RegistryError::NoRuling => Ok(()),
-        error => Err(not_done(error)),
+        RegistryError::Refused(_) | RegistryError::NotStored(_) | RegistryError::Stopped => {
+            Err(not_done(error))
+        }
     }
 }
 
 fn not_done(error: RegistryError) -> NotDone {
     match error {
         RegistryError::Refused(refusal) => NotDone::Refused(refusal.to_string()),
-        error => NotDone::Failed(crate::load::chain(&error)),
+        RegistryError::Unknown
+        | RegistryError::NoRuling
+        | RegistryError::NotStored(_)
+        | RegistryError::Stopped => NotDone::Failed(crate::load::chain(&error)),
     }
 }
