@@ -52,7 +52,7 @@ GOLDEN = [
     ("web-0.orders.default.svc.cluster.local", "A", ["web-0.orders.default.svc.cluster.local. 0 IN A 10.0.0.1"]),
     ("10-0-0-2.orders.default.svc.cluster.local", "A", ["10-0-0-2.orders.default.svc.cluster.local. 0 IN A 10.0.0.2"]),
     ("service.consul", "ANY", ['service.consul. 3600 IN HINFO "RFC8482" ""']),
-    ("1.0.0.10.in-addr.arpa", "PTR", [f"1.0.0.10.in-addr.arpa. 0 IN PTR {name}." for name in ("orders.default.portolan.internal", "orders.default.svc.cluster.local", "orders.service.consul")]),
+    ("1.0.0.10.in-addr.arpa", "PTR", [f"1.0.0.10.in-addr.arpa. 0 IN PTR {name}." for name in ("orders.default.portolan.internal", "orders.service.consul", "web-0.orders.default.svc.cluster.local")]),
 ]
 
 
