@@ -97,18 +97,10 @@ async fn live(arguments: &cli::Run) -> Outcome {
     Ok(())
 }
 
-/// What the allocator frees it gives back after 10 ms at the earliest.
-const GIVING_BACK: Duration = Duration::from_millis(15);
-
 /// Reads on a thread that ends: a large file leaves much free memory behind, and the
 /// allocator gives back what a thread had when it ends, where it would keep it for a thread
-/// that goes on. It keeps what was freed just before the end, too, so that is waited for.
+/// that goes on.
 fn apart<T: Send>(read: impl FnOnce() -> T + Send) -> T {
-    let read = || {
-        let read = read();
-        std::thread::sleep(GIVING_BACK);
-        read
-    };
     std::thread::scope(|scope| match scope.spawn(read).join() {
         Ok(read) => read,
         Err(panic) => std::panic::resume_unwind(panic),
