@@ -240,9 +240,11 @@ def test_the_httpwg_suite(start, origin, parts):
     gateway = start(config(**to_origin(origin(handler=lambda seen, connection: reply(200, b"x" * 100)))))
     suite = parts / "bin" / "httpwg"
     assert suite.exists(), "httpwg-cli is missing: ./test e2e installs it"
-    # It wants to start the server by itself, so it is given an idle program.
+    # It wants to start the server by itself, so it is given an idle program; and it takes 250 ms without a frame
+    # for an answer unless told otherwise, which a busy machine needs at times before it runs either side.
     done = subprocess.run(
-        [suite, "-a", f"127.0.0.1:{gateway.port()}", "--", "sleep", "600"],
+        [suite, "-a", f"127.0.0.1:{gateway.port()}", "--connect-timeout", "5000", "--frame-timeout", "5000",
+         "--", "sleep", "600"],
         capture_output=True, text=True, timeout=170, check=False,
     )
     said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
