@@ -124,7 +124,7 @@ impl Api {
             ("audit", Method::GET) => {
                 let query = request.uri().query().unwrap_or_default();
                 match Query::parse(query) {
-                    Ok(query) => audit_api::find(self.access.trail(), &query),
+                    Ok(query) => audit_api::find(&self.access, &query).await,
                     Err(error) => malformed(&error.to_string()),
                 }
             }

@@ -3,6 +3,7 @@
 //! What operators change, what programs register all day and what was denied have a ring each,
 //! so that none drives the others out; a denial that repeats the one before is counted with it.
 
+mod find;
 mod ring;
 mod store;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use self::ring::Ring;
 pub(crate) use self::{
+    find::Filter,
     ring::{RingKind, Unstored},
     store::Clerk,
 };
@@ -126,29 +128,6 @@ impl Outcome {
     }
 }
 
-/// Which entries are asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Filter {
-    pub(crate) actor: Option<String>,
-    pub(crate) listener: Option<String>,
-    /// The path begins so.
-    pub(crate) path: Option<String>,
-    pub(crate) outcome: Option<Outcome>,
-}
-
-impl Filter {
-    fn chooses(&self, entry: &Entry) -> bool {
-        let is = |wanted: &Option<String>, text: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == text)
-        };
-        let path = self.path.as_deref();
-        is(&self.actor, &entry.actor)
-            && is(&self.listener, &entry.listener)
-            && path.is_none_or(|begin| entry.path.starts_with(begin))
-            && self.outcome.is_none_or(|wanted| wanted == entry.outcome)
-    }
-}
-
 /// All entries that are remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Trail(Mutex<Rings>);
@@ -248,29 +227,10 @@ impl Trail {
         }
     }
 
-    /// Entries after a number, the first `limit` of them; without a number, the last.
-    /// And whether there are more after these.
-    pub(crate) fn find(
-        &self,
-        filter: &Filter,
-        after: Option<u64>,
-        limit: usize,
-    ) -> (Vec<Entry>, bool) {
-        let rings = self.lock();
-        let all = rings.all.iter().flat_map(Ring::entries);
-        let wanted = all.filter(|entry| {
-            after.is_none_or(|after| entry.sequence > after) && filter.chooses(entry)
-        });
-        let mut found: Vec<_> = wanted.cloned().collect();
-        drop(rings);
-        found.sort_unstable_by_key(|entry| entry.sequence);
-        if after.is_some() {
-            let has_more = found.len() > limit;
-            found.truncate(limit);
-            return (found, has_more);
-        }
-        found.drain(..found.len().saturating_sub(limit));
-        (found, false)
+    /// Everything up to this number is stored: memory need not hold all of it.
+    pub(crate) fn forget(&self, stored: u64) {
+        let mut rings = self.lock();
+        rings.all.iter_mut().for_each(|ring| ring.forget(stored));
     }
 
     fn lock(&self) -> MutexGuard<'_, Rings> {
@@ -307,6 +267,11 @@ mod tests {
 
     use super::{ring::AUDIT_MAX, *};
 
+    /// All entries in memory.
+    fn found(trail: &Trail) -> Vec<Entry> {
+        trail.search(&Filter::default(), None, usize::MAX).found
+    }
+
     fn entry(path: &str, outcome: Outcome) -> Entry {
         Entry {
             sequence: 0,
@@ -325,29 +290,6 @@ mod tests {
         }
     }
 
-    fn paths(found: &(Vec<Entry>, bool)) -> Vec<&str> {
-        found.0.iter().map(|entry| &*entry.path).collect()
-    }
-
-    #[test]
-    fn a_reader_goes_on_after_what_it_has() {
-        let trail = Trail::default();
-        for path in ["/a", "/b", "/c"] {
-            trail.add(entry(path, Outcome::Done), false);
-        }
-        let all = Filter::default();
-        assert_eq!(paths(&trail.find(&all, None, 2)), ["/b", "/c"]);
-        let first = trail.find(&all, Some(0), 2);
-        assert_eq!((paths(&first), first.1), (vec!["/a", "/b"], true));
-        let rest = trail.find(&all, Some(first.0[1].sequence), 2);
-        assert_eq!((paths(&rest), rest.1), (vec!["/c"], false));
-        let filter = Filter {
-            path: Some("/b".to_owned()),
-            ..Filter::default()
-        };
-        assert_eq!(paths(&trail.find(&filter, None, 9)), ["/b"]);
-    }
-
     #[test]
     fn a_flood_of_denials_drives_no_change_out() {
         let trail = Trail::default();
@@ -355,7 +297,7 @@ mod tests {
         for n in 0..=AUDIT_MAX {
             trail.add(entry(&format!("/{n}"), Outcome::Denied), false);
         }
-        let (found, _) = trail.find(&Filter::default(), Some(0), usize::MAX);
+        let found = found(&trail);
         assert_eq!(found.len(), 1 + AUDIT_MAX, "the oldest denial went");
         assert_eq!(&*found[0].path, "/a");
     }
@@ -367,7 +309,7 @@ mod tests {
         for n in 0..=AUDIT_MAX {
             trail.add(entry(&format!("/{n}"), Outcome::Done), true);
         }
-        let (found, _) = trail.find(&Filter::default(), Some(0), usize::MAX);
+        let found = found(&trail);
         assert_eq!((found.len(), &*found[0].path), (1 + AUDIT_MAX, "/a"));
     }
 
@@ -377,7 +319,7 @@ mod tests {
         let added = ["/a", "/a", "/b"].map(|path| trail.add(entry(path, Outcome::Denied), false));
         let expected = [Added::Entry(1), Added::Counted, Added::Entry(2)];
         assert_eq!(added, expected);
-        let (found, _) = trail.find(&Filter::default(), None, 9);
+        let found = found(&trail);
         assert_eq!((found.len(), found[0].count), (2, 2));
     }
 

@@ -5,8 +5,9 @@ use portolan_wire::serve::{Query, Response};
 use serde::Serialize;
 
 use crate::{
-    answer::{json, malformed},
-    audit::{Entry, Filter, Outcome, Trail},
+    answer::{fault, json, malformed},
+    audit::{Entry, Filter, Outcome},
+    keeping::Access,
 };
 
 /// Entries of one answer, if nobody asks for another number.
@@ -23,10 +24,13 @@ struct List {
     has_more: bool,
 }
 
-pub(crate) fn find(trail: &Trail, query: &Query<'_>) -> Response {
-    match read(query) {
-        Ok((filter, after, limit)) => {
-            let (entries, has_more) = trail.find(&filter, after, limit);
+pub(crate) async fn find(access: &Access, query: &Query<'_>) -> Response {
+    let (filter, after, limit) = match read(query) {
+        Ok(asked) => asked,
+        Err(detail) => return malformed(&detail),
+    };
+    match access.entries(&filter, after, limit).await {
+        Ok((entries, has_more)) => {
             let last = entries.last().map(|entry| entry.sequence);
             let found = List {
                 next: last.or(after).unwrap_or_default(),
@@ -35,7 +39,7 @@ pub(crate) fn find(trail: &Trail, query: &Query<'_>) -> Response {
             };
             json(StatusCode::OK, &found)
         }
-        Err(detail) => malformed(&detail),
+        Err(error) => fault(&error.into()),
     }
 }
 

@@ -527,3 +527,48 @@ async fn a_change_that_was_answered_is_in_the_trail_after_a_kill() {
     let told = trail(&world.gate(), Some(&admin), "").await;
     assert_eq!((told.len(), &told[0]["path"]), (1, &"/thing".into()));
 }
+
+#[tokio::test]
+async fn what_memory_has_forgotten_of_the_trail_is_read_from_the_store() {
+    let mut world = World::new().await;
+    world.access.follow(plan("{}").as_ref());
+    let admin = world.make("admin", &["admin"]).await;
+    let calls = 2_500;
+    for turn in 0..2 {
+        let gate = world.gate();
+        for n in 0..calls {
+            let path = format!("/{turn}/{n}");
+            assert_eq!(ask(&gate, "PUT", &path, None).await.0, 401);
+        }
+        world.access.write_out().await;
+        // The second time, what is stored was read at a start.
+        world.restart().await;
+        world.access.follow(plan("{}").as_ref());
+    }
+    let sequences = |entries: &[Value]| -> Vec<u64> {
+        let numbers = entries.iter().map(|entry| &entry["sequence"]);
+        numbers.filter_map(Value::as_u64).collect()
+    };
+    let gate = world.gate();
+    let mut read = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = trail(&gate, Some(&admin), &format!("after={after}&limit=700")).await;
+        let Some(last) = sequences(&page).last().copied() else {
+            break;
+        };
+        read.extend(sequences(&page));
+        after = last;
+    }
+    assert_eq!(read, (1..=2 * calls).collect::<Vec<_>>());
+    // The last ones of a path that were forgotten long ago.
+    let old = trail(&gate, Some(&admin), "path=/0/24&limit=20").await;
+    let paths: Vec<_> = old
+        .iter()
+        .filter_map(|entry| entry["path"].as_str())
+        .collect();
+    assert_eq!(
+        (paths.len(), paths[0], paths[19]),
+        (20, "/0/2480", "/0/2499")
+    );
+}

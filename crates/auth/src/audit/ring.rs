@@ -1,7 +1,8 @@
 //! A ring of the trail, and what of it is stored.
 //!
 //! It is stored in segments: the entries that came between two writes, under the number of the
-//! first. The oldest segments go when those after them are enough.
+//! first. The oldest segments go when those after them are enough. Memory holds the latest
+//! entries only; the older ones are read from the store when somebody asks for them.
 
 use std::collections::VecDeque;
 
@@ -11,6 +12,8 @@ use super::Entry;
 pub(crate) const AUDIT_MAX: usize = 10_000;
 /// Most entries of a segment.
 const SEGMENT_MAX: usize = 256;
+/// Entries of each ring that stay in memory once they are stored; more than a segment has.
+pub(super) const MEMORY_MAX: usize = 1_000;
 
 /// What a ring is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +38,10 @@ pub(super) struct Ring {
 
 /// A segment that is stored.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+pub(super) struct Kept {
     /// The numbers of its first and its last entry.
-    first: u64,
-    last: u64,
+    pub(super) first: u64,
+    pub(super) last: u64,
     count: usize,
 }
 
@@ -118,6 +121,31 @@ impl Ring {
         true
     }
 
+    /// What is stored up to a number leaves memory, but for the latest entries.
+    pub(super) fn forget(&mut self, stored: u64) {
+        let stored = stored.min(self.stored_until);
+        while self.entries.len() > MEMORY_MAX {
+            if self
+                .entries
+                .front()
+                .is_none_or(|oldest| oldest.sequence > stored)
+            {
+                return;
+            }
+            self.entries.pop_front();
+        }
+        // It is larger only after a store did not take anything for a while.
+        self.entries.shrink_to(2 * MEMORY_MAX);
+    }
+
+    /// The number of the oldest entry in memory, and the segments with older ones, oldest first.
+    pub(super) fn older(&self) -> (u64, Vec<Kept>) {
+        let oldest = self.entries.front();
+        let oldest = oldest.map_or(u64::MAX, |entry| entry.sequence);
+        let older = self.segments.iter().filter(|kept| kept.first < oldest);
+        (oldest, older.copied().collect())
+    }
+
     /// Takes in a stored segment; they come oldest first.
     pub(super) fn recall(&mut self, segment: Vec<Entry>) {
         let Some(kept) = Kept::of(&segment) else {
@@ -128,6 +156,7 @@ impl Ring {
         for entry in segment {
             self.push(entry);
         }
+        self.forget(kept.last);
     }
 
     /// Goes on after what was stored before, whose last number is `by`.
@@ -285,6 +314,29 @@ mod tests {
             assert!(kept <= AUDIT_MAX / 100);
         }
         assert_eq!((kept, ring.entries.len()), (AUDIT_MAX / 100, AUDIT_MAX));
+    }
+
+    #[test]
+    fn memory_forgets_the_oldest_of_what_is_stored() {
+        let mut ring = ring(1..=3_000);
+        unstored(&mut ring);
+        ring.push(entry(3_001));
+        ring.forget(1_500);
+        let oldest = |ring: &Ring| ring.older().0;
+        assert_eq!(oldest(&ring), 1_501, "more was not confirmed");
+        ring.forget(9_000);
+        assert_eq!((oldest(&ring), ring.entries.len()), (2_002, MEMORY_MAX));
+        let firsts: Vec<_> = ring.older().1.iter().map(|kept| kept.first).collect();
+        assert_eq!((firsts[0], firsts[7], firsts.len()), (1, 1_793, 8));
+    }
+
+    #[test]
+    fn what_is_not_stored_stays_in_memory() {
+        let mut ring = ring(1..=3_000);
+        unstored(&mut ring);
+        ring.store_from(1);
+        ring.forget(3_000);
+        assert_eq!(ring.entries.len(), 3_000);
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl Access {
             if clerk.is_ill.swap(false, Ordering::Relaxed) {
                 tracing::info!("the audit trail is stored again");
             }
+            self.trail().forget(unstored.until);
             clerk.stored.send_replace(unstored.until);
         }
         clerk.is_at_work.store(false, Ordering::Release);
@@ -157,6 +158,6 @@ async fn write(store: &dyn Ledger, unstored: &Unstored) -> Result<(), StoreError
     Ok(())
 }
 
-fn key_of(kind: RingKind, first: u64) -> LedgerKey {
+pub(super) fn key_of(kind: RingKind, first: u64) -> LedgerKey {
     key(AUDIT, &format!("{}/{first:016x}", kind.as_str()))
 }

@@ -78,7 +78,7 @@ pub struct Settings {
     pub path: PathBuf,
     /// How much of the journal is kept.
     pub journal: Retention,
-    /// How much of the file is held in memory.
+    /// How much of the file is held in memory. The system holds it too, so a little is enough.
     pub cache: ByteSize,
 }
 
@@ -89,7 +89,7 @@ impl Settings {
         Self {
             path: path.into(),
             journal: Retention::default(),
-            cache: ByteSize::from_bytes(16 << 20),
+            cache: ByteSize::from_bytes(4 << 20),
         }
     }
 }
