@@ -20,7 +20,7 @@ from harness.wire import get
 # A lease of theirs lasts 4 s.
 LONGER_THAN_A_LEASE = 5
 # A virtual machine has to start, and looks once a second.
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Life:

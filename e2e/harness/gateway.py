@@ -75,7 +75,7 @@ class Portolan(Program):
             raise AssertionError(f"{error}\n{self.output()}") from None
 
     def wait_ready(self) -> None:
-        until(lambda: not self.is_running() or self.is_ready(), "the gateway to be ready")
+        until(lambda: not self.is_running() or self.is_ready(), "the gateway to be ready", 30)
         assert self.is_running(), "the gateway ended"
 
     def is_ready(self) -> bool:

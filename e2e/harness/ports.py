@@ -4,8 +4,11 @@ import os
 import random
 import socket
 
-# Below the range that the system gives to outgoing connections.
-_FIRST, _LAST = 12_000, 31_999
+# Below the range that the system gives to outgoing connections; each process of a run has a part of its own.
+_RANGE = range(12_000, 32_000)
+_PART, _PARTS = (int(os.environ.get(f"PYTEST_XDIST_WORKER{name}", default).removeprefix("gw"))
+                 for name, default in (("", "gw0"), ("_COUNT", "1")))
+_OWN = _RANGE[_PART::_PARTS]
 _given: set[int] = set()
 _dice = random.Random(os.getpid())
 
@@ -13,7 +16,7 @@ _dice = random.Random(os.getpid())
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     while True:
-        port = _dice.randint(_FIRST, _LAST)
+        port = _dice.choice(_OWN)
         if port in _given:
             continue
         with socket.socket() as probe:

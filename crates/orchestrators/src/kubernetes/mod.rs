@@ -32,7 +32,7 @@
 //!
 //! Watches are taken up where they ended; bookmarks keep that point fresh. When the server
 //! has forgotten it (410), everything is listed again and said at once, when the list is
-//! whole. An endpoint that its slice does not name any more is gone, a tenth of a second
+//! whole. An endpoint that its slice does not name any more is gone, half a second
 //! later, lest it only moved. What is missing from a new list, or can't be read any more,
 //! goes by inference. By `map`, several Services may name one instance: the first in order
 //! describes it, and it is gone when none names it. A server that is lost, silent, or refuses changes nothing but makes the source stale.

@@ -11,7 +11,7 @@ use portolan_sources::frame::{self, Unfits};
 use super::cluster::{Everything, Place};
 
 /// How long an endpoint that went is waited for: it may only move to another slice.
-pub(super) const MOVE: Duration = Duration::from_millis(100);
+pub(super) const MOVE: Duration = Duration::from_millis(500);
 
 /// What was said of each Service, and what of it is about to go. By the settings'
 /// expressions several Services may name the same instance: it is gone when none does.

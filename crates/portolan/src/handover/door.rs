@@ -16,7 +16,7 @@ use portolan_runtime::{Env, sockets::Sockets};
 use tokio::net::UnixListener;
 
 use super::{
-    HandoverError, PROTOCOL, SOCKET,
+    HandoverError, PROTOCOL, SOCKET, Within,
     line::{Line, Message, unexpected},
 };
 use crate::data_lock::DataLock;
@@ -44,10 +44,13 @@ impl Door {
     /// incumbent's door has to be there.
     ///
     /// # Errors
-    /// [`HandoverError::Socket`], also when the folder's path is too long for a socket.
+    /// [`HandoverError::Socket`].
     pub(crate) fn open(folder: &Path, env: &Env) -> Result<Self, HandoverError> {
-        let path = folder.join(SOCKET);
-        let listener = bind(&path).map_err(|source| HandoverError::Socket { path, source })?;
+        let bound = Within::open(folder).and_then(|within| bind(&within.path(SOCKET)));
+        let listener = bound.map_err(|source| HandoverError::Socket {
+            path: folder.join(SOCKET),
+            source,
+        })?;
         Ok(Self {
             listener,
             env: env.clone(),

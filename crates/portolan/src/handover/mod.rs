@@ -28,13 +28,22 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
-use std::{io, path::PathBuf};
+use std::{
+    fs::File,
+    io,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
 
 pub(crate) use door::{Door, Visit};
 pub(crate) use succession::{Inheritance, Succession, take_over};
 
 /// The Unix socket in the data folder.
 const SOCKET: &str = "handover.sock";
+
+/// Longest path of a data folder whose socket has an address of its own: an address has 107
+/// bytes at most, and the socket is bound under a name with the process's id first.
+const FOLDER_BYTES_MAX: usize = 107 - "/handover.sock.4194304".len();
 
 /// Version of the conversation; both sides must speak the same.
 const PROTOCOL: u32 = 1;
@@ -81,4 +90,29 @@ pub(crate) enum HandoverError {
     /// What was handed over can't be used.
     #[error("what was handed over can't be used")]
     Unusable(#[source] io::Error),
+}
+
+/// A data folder, as sockets within it are addressed.
+#[derive(Debug)]
+enum Within {
+    Folder(PathBuf),
+    /// Its path is too long, but there is a short one to every open file.
+    Deep(File),
+}
+
+impl Within {
+    fn open(folder: &Path) -> io::Result<Self> {
+        if folder.as_os_str().len() <= FOLDER_BYTES_MAX {
+            return Ok(Self::Folder(folder.to_owned()));
+        }
+        File::open(folder).map(Self::Deep)
+    }
+
+    /// The path of a name within it, while this lives.
+    fn path(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Folder(folder) => folder.join(name),
+            Self::Deep(file) => format!("/proc/self/fd/{}/{name}", file.as_raw_fd()).into(),
+        }
+    }
 }

@@ -15,7 +15,7 @@ use rustix::net::{
 use tokio::net::UnixStream;
 
 use super::{
-    HandoverError, PROTOCOL, SOCKET,
+    HandoverError, PROTOCOL, SOCKET, Within,
     line::{Line, Message, unexpected},
 };
 use crate::data_lock::DataLock;
@@ -52,11 +52,17 @@ pub(crate) async fn take_over(
     folder: &Path,
     env: &Env,
 ) -> Result<Option<Inheritance>, HandoverError> {
-    let path = folder.join(SOCKET);
-    let stream = match UnixStream::connect(&path).await {
+    let connected = match Within::open(folder) {
+        Ok(within) => UnixStream::connect(within.path(SOCKET)).await,
+        Err(error) => Err(error),
+    };
+    let stream = match connected {
         Ok(stream) => stream,
         Err(error) if is_nobody(&error) => return Ok(None),
-        Err(source) => return Err(HandoverError::Socket { path, source }),
+        Err(source) => {
+            let path = folder.join(SOCKET);
+            return Err(HandoverError::Socket { path, source });
+        }
     };
     let mut line = Line::new(stream, env.clone())?;
     line.say(&Message::Hello {
