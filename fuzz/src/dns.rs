@@ -93,7 +93,7 @@ impl World {
             let put = Change::Put { instance };
             inbox.commit(None, put).await.expect("it is published");
         }
-        Dns::new(&env, view, &plan.dns).answerer()
+        Dns::new(&env, &view, &plan.dns).answerer()
     }
 }
 
