@@ -268,6 +268,25 @@ async fn a_stop_closes_silent_connections_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_came_just_before_a_stop_is_answered_once() {
+    let world = world("ttl: 0s");
+    world.put(instance("orders", "10.0.0.1:1")).await;
+    let (mut stream, _task) = connect(&world);
+    let (mut silent, _other) = connect(&world);
+    world.drain.start();
+    tokio::task::yield_now().await;
+    let own = world.framed("orders.portolan.internal", kind::A);
+    stream.write_all(&own).await.unwrap();
+    assert!(read(&mut stream).await.is_some());
+    assert!(read(&mut stream).await.is_none());
+    let began = world.engine.env.instant();
+    assert!(read(&mut silent).await.is_none());
+    let waited = world.engine.env.instant() - began;
+    assert!(waited <= Duration::from_millis(250), "{waited:?}");
+    assert_eq!(world.drain.holds(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_are_written_before_more_are_made() {
     let world = world("ttl: 0s");
     let many = (1..=1000_u16).map(|port| {
