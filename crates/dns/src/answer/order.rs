@@ -99,7 +99,6 @@ impl Order {
         let from = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         let to = u32::try_from(count).unwrap_or(u32::MAX);
         self.places.extend(from..to);
-        self.swaps.reserve(count);
     }
 
     /// The next place of a shuffle of so many.

@@ -33,8 +33,9 @@ pub(crate) struct Service {
     ttls: [u32; 2],
     is_open: bool,
     whole: Lazy<Whole>,
-    parts: Lazy<Parts>,
-    labels: Lazy<Labels>,
+    /// Most services never have these.
+    parts: Lazy<Box<Parts>>,
+    labels: Lazy<Box<Labels>>,
 }
 
 /// What is told of a service as a whole.
@@ -76,10 +77,10 @@ impl Service {
             self.whole.put(self.make_whole());
         }
         if self.parts.is_warm_after(&before.parts) {
-            self.parts.put(self.make_parts());
+            self.parts.put(Box::new(self.make_parts()));
         }
         if self.labels.is_warm_after(&before.labels) {
-            self.labels.put(Labels::new(self));
+            self.labels.put(Box::new(Labels::new(self)));
         }
     }
 
@@ -162,11 +163,11 @@ impl Service {
     }
 
     fn parts(&self) -> &Parts {
-        self.parts.get(|| self.make_parts())
+        self.parts.get(|| Box::new(self.make_parts()))
     }
 
     fn labels(&self) -> &Labels {
-        self.labels.get(|| Labels::new(self))
+        self.labels.get(|| Box::new(Labels::new(self)))
     }
 
     fn make_whole(&self) -> Whole {
