@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use portolan_runtime::Env;
 use portolan_snapshot::View;
 
-pub(crate) use self::{cookie::COOKIE_BYTES, hand::Hand};
+pub(crate) use self::hand::Hand;
 use crate::{
     Beyond, Directory, Meters, Peer, Transport, Updates,
     answer::{Pen, put_names, resolve, reversed},

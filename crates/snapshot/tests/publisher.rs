@@ -170,8 +170,8 @@ async fn a_follower_has_each_snapshot_before_readers_and_writers_have() {
     let follower: Arc<dyn Follower> = Arc::<Notes>::clone(&notes);
     world.view.attach(&follower);
     let second = world.say(instance("b", 9002, false)).await;
-    let noted = notes.list.lock().unwrap().clone();
-    assert_eq!(noted, [(0, first, first), (1, second, first)]);
+    let told = notes.list.lock().unwrap().clone();
+    assert_eq!(told, [(0, first, first), (1, second, first)]);
     // Nobody keeps it any longer.
     drop((follower, notes));
     world.say(instance("c", 9003, false)).await;

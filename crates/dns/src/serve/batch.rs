@@ -54,7 +54,7 @@ impl Batch {
                 Ok(sent) => sent.max(1),
                 Err(Errno::INTR) => 0,
                 Err(Errno::WOULDBLOCK) => {
-                    tracing::debug!(lost = left.len(), "there is no room for answers");
+                    tracing::debug!("there is no room for answers");
                     return;
                 }
                 // The first one's fault; the others may be well.
