@@ -4,13 +4,15 @@ import base64
 import http.client
 import re
 import socket
+import threading
 import time
 
 import pytest
 
-from harness.gateway import config
+from harness.gateway import binary, config
 from harness.nameservers import ZONE, Knot, Load, Unbound, dig, kdig, short, status
 from harness.ports import free_port
+from harness.processes import Program
 from harness.waiting import until
 
 
@@ -128,6 +130,63 @@ def test_queries_come_over_tls_and_over_https(start, authority, knot, origin):
         for words in (["+https"], ["+https", "+https-get"], ["+https=localhost/dns-query", f"+tls-ca={authority.file}"]):
             said = kdig(gateway.admin_port, *words, name)
             assert address in said and "HTTP" in said, said
+
+
+FRAMED = bytes.fromhex("002a 1234 0100 0001 0000 0000 0000 066f7264657273 08706f72746f6c616e 08696e7465726e616c 00 0001 0001")
+
+
+def _ask(secure) -> bytes:
+    """Asks by an open connection; the whole answer with its length, or what came before the end."""
+    secure.sendall(FRAMED)
+    answer = b""
+    while len(answer) < 2 or len(answer) < 2 + int.from_bytes(answer[:2]):
+        piece = secure.recv(4096)
+        if not piece:
+            break
+        answer += piece
+    return answer
+
+
+def test_an_upgrade_ends_connections_over_tls_in_order_and_loses_no_query(start, authority, programs, tmp_path):
+    over_tls = {"address": f"127.0.0.1:{free_port()}", "tls": {"certificates": [authority.issue("localhost")]}}
+    gateway = start(dns(over_tls=over_tls))
+    port = int(over_tls["address"].rsplit(":", 1)[1])
+    gateway.register("orders", "one", 9001, address="10.0.0.1")
+    context = authority.client("dot")
+    answers, faults, stop = [], [], threading.Event()
+
+    def connected():
+        plain = socket.create_connection(("127.0.0.1", port), 10)
+        return context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)
+
+    def load() -> None:
+        while not stop.is_set():
+            try:
+                with connected() as secure:
+                    answers.append(_ask(secure))
+            except OSError as error:
+                faults.append(repr(error))
+
+    silent = connected()
+    assert _ask(silent).endswith(bytes([10, 0, 0, 1]))
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(answers) > 20, "some load")
+    command = [binary(), "run", "--config", gateway.file, "--data-dir", gateway.folder / "data", "--take-over"]
+    programs(Program(command, tmp_path / "successor.log", cwd=gateway.folder))
+    # The end is said as TLS has it: a ragged one would be an error.
+    silent.settimeout(40)
+    assert silent.recv(100) == b""
+    assert gateway.process.wait(40) == 0, gateway.output()
+    before = len(answers)
+    until(lambda: len(answers) > before + 20, "load on the successor")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not faults, faults[:3]
+    wrong = [answer for answer in answers if not answer.endswith(bytes([10, 0, 0, 1]))]
+    assert not wrong, (len(answers), len(wrong), wrong[:2])
 
 
 def _start_with_tls(start, settings, authority):

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use hickory_proto::rr::{Name, RData, RecordType};
 use portolan_dns::{
     Peer, Transport, Updates as _,
-    forward::lifetime,
     update::{
         Algorithm, Doing, Key, Registered, Registrar, Registrations, Settings, Shown, name_of,
     },
 };
+use portolan_forwarder::lifetime;
 use portolan_model::{InstanceId, ServiceKey};
 use portolan_runtime::Env;
 

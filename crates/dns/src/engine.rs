@@ -1,7 +1,9 @@
 //! One query in, one answer out.
 //!
 //! What the table knows is answered at once, into a buffer that is used again: nothing is
-//! allocated for it. What others know is answered later, by a future.
+//! allocated for it, of whatever type the question is. Two things are, once: room, where an
+//! answer is the largest so far, and what nobody asked of a service lately (see
+//! [`zone`](crate::zone)). What others know is answered later, by a future.
 
 mod cookie;
 mod hand;
@@ -17,19 +19,18 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use portolan_model::ServiceKey;
 use portolan_runtime::Env;
 use portolan_snapshot::View;
 
-pub(crate) use self::{cookie::COOKIE_BYTES, hand::Hand};
+pub(crate) use self::hand::Hand;
 use crate::{
     Beyond, Directory, Meters, Peer, Transport, Updates,
-    answer::{Pen, names_of, resolve, reversed},
+    answer::{Pen, put_names, resolve, reversed},
     limiter::{Limiter, Verdict},
     meters::Dropped,
     settings::Settings,
-    wire::{Bad, Closing, Code, Cookies, Message, Owner, Query, kind},
-    zone::Tables,
+    wire::{Bad, Closing, Code, Cookies, Message, Query, kind},
+    zone::{Key, Tables},
 };
 
 /// Longest message by TCP, and the room of a buffer.
@@ -38,8 +39,6 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = u16::MAX as usize;
 const SILENT_RECORDS: usize = 3;
 /// Classes that are answered: IN and ANY.
 const CLASSES: [u16; 2] = [1, 255];
-/// Addresses are named by so many services at most.
-const NAMES_MAX: usize = 16;
 
 /// Those who know what the table does not.
 #[derive(Clone, Default)]
@@ -57,7 +56,7 @@ pub(crate) struct Engine {
     pub(crate) env: Env,
     pub(crate) tables: Tables,
     settings: ArcSwap<Settings>,
-    others: ArcSwap<Others>,
+    pub(crate) others: ArcSwap<Others>,
     /// Raised when settings or others change.
     epoch: AtomicU64,
     cookies: Cookies,
@@ -108,7 +107,7 @@ pub(crate) struct Asked<'m> {
 }
 
 impl Engine {
-    pub(crate) fn new(env: Env, view: View, settings: Settings) -> Self {
+    pub(crate) fn new(env: Env, view: &View, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         Self {
             tables: Tables::new(view, env.clone(), Arc::clone(&settings)),
@@ -146,7 +145,8 @@ impl Engine {
                 hand.counters.dropped(Dropped::Malformed);
                 return Outcome::Silent;
             }
-            // What could not be read is not said back.
+            // What could be read is said back, and OPT with it (RFC 6891, section 7).
+            Err(Bad::Form) if hand.query.has_question() => {}
             Err(Bad::Update | Bad::Operation | Bad::Form) => hand.query.forget(),
             Ok(()) => {}
         }
@@ -214,9 +214,9 @@ impl Engine {
     /// A name in none of our zones: an address of ours, or somebody else's.
     fn outside(&self, hand: &mut Hand, asked: &Asked<'_>) -> Outcome {
         if let Some(ip) = reversed(&hand.query.name) {
-            let services = self.tables.of_address(ip);
-            if !services.is_empty() {
-                return self.names(hand, asked, ip, &services);
+            let is_ours = !hand.table.of_address(ip).is_empty();
+            if is_ours {
+                return self.names(hand, asked, ip);
             }
         }
         if hand.others.beyond.is_some() {
@@ -226,23 +226,14 @@ impl Engine {
     }
 
     /// The names of an address of ours.
-    fn names(
-        &self,
-        hand: &mut Hand,
-        asked: &Asked<'_>,
-        ip: IpAddr,
-        services: &[ServiceKey],
-    ) -> Outcome {
+    fn names(&self, hand: &mut Hand, asked: &Asked<'_>, ip: IpAddr) -> Outcome {
         let limit = hand.limit(asked.peer);
         let mut message = Message::new(&mut hand.out, asked.message, &hand.query, limit);
         let wants = matches!(hand.query.kind, kind::PTR | kind::ANY);
-        for key in services.iter().filter(|_| wants).take(NAMES_MAX) {
-            let ttl = hand.settings.ttl_of(key);
-            let zones = hand.settings.zones.iter();
-            for name in zones.flat_map(|zone| names_of(&hand.table, zone, key, ip)) {
-                message.record(Owner::Question(0), kind::PTR, ttl, |out| {
-                    out.extend_from_slice(&name);
-                });
+        let keys = hand.table.of_address(ip).iter().filter(|_| wants);
+        for service in keys.filter_map(|key| hand.table.find(&Key::of(key))) {
+            for zone in &hand.settings.zones {
+                put_names(&mut message, zone, service, ip);
             }
         }
         let closing = self.closing((&hand.query, &hand.settings, &hand.others), asked);
@@ -335,11 +326,8 @@ impl Engine {
         }
         hand.settings = self.settings.load_full();
         hand.others = self.others.load_full();
-        let (table, is_newest) = self.tables.newest();
-        hand.table = table;
-        hand.epoch = epoch;
-        // What is swapped and not announced yet is looked for again.
-        hand.generation = if is_newest { generation } else { 0 };
+        hand.table = self.tables.newest();
+        (hand.epoch, hand.generation) = (epoch, generation);
     }
 
     fn seconds(&self) -> u64 {

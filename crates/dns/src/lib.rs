@@ -10,7 +10,6 @@
 mod answer;
 mod directory;
 mod engine;
-pub mod forward;
 mod limiter;
 mod meters;
 pub mod secure;
@@ -22,8 +21,9 @@ pub mod update;
 mod wire;
 mod zone;
 
-pub use directory::{Beyond, Directory, Found, Later, Node, Peer, Transport, Unknown, Updates};
+pub use directory::{Directory, Found, Node, Unknown, Updates};
 pub use engine::Others;
 pub use meters::Meters;
+pub use portolan_forwarder::{Beyond, Later, Peer, Transport};
 pub use serve::{Answerer, Dns, OpenError};
 pub use settings::Gateway;

@@ -7,7 +7,10 @@
 use std::{
     hash::{BuildHasher, RandomState},
     net::IpAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -31,7 +34,8 @@ pub(crate) enum Verdict {
 
 pub(crate) struct Limiter {
     start: Instant,
-    buckets: Box<[AtomicU64]>,
+    /// There are none until somebody is limited: most servers ask for themselves only.
+    buckets: OnceLock<Box<[AtomicU64]>>,
     hash: RandomState,
 }
 
@@ -39,7 +43,7 @@ impl Limiter {
     pub(crate) fn new(start: Instant) -> Self {
         Self {
             start,
-            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            buckets: OnceLock::new(),
             hash: RandomState::new(),
         }
     }
@@ -56,8 +60,10 @@ impl Limiter {
         let now = u64::try_from(since).unwrap_or(u64::MAX);
         let mask = u64::try_from(BUCKETS - 1).unwrap_or_default();
         let place = self.hash.hash_one(network(client)) & mask;
+        let empty = || (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
+        let buckets = self.buckets.get_or_init(empty);
         let bucket = usize::try_from(place).ok();
-        let Some(bucket) = bucket.and_then(|place| self.buckets.get(place)) else {
+        let Some(bucket) = bucket.and_then(|place| buckets.get(place)) else {
             return Verdict::Send;
         };
         let taken = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |empty| {
@@ -123,6 +129,7 @@ mod tests {
             (0..3000).filter(judge).count()
         };
         assert_eq!(sent("127.0.0.1", &rate(None)), 3000);
+        assert!(limiter.buckets.get().is_none(), "nothing is kept for it");
         assert_eq!(sent("::ffff:127.0.0.1", &rate(None)), 3000);
         assert_eq!(sent("192.0.2.1", &rate(None)), 1000);
         assert_eq!(sent("127.0.0.1", &rate(Some(5))), 5);

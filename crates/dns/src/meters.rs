@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
+use portolan_forwarder::Forwarder;
 use portolan_telemetry::DnsFacts;
 
-use crate::{forward::Forwarder, wire::kind};
+use crate::wire::kind;
 
 /// Types with counters of their own; the last is for all others.
 const KINDS: [(u16, &str); 12] = [

@@ -17,5 +17,5 @@ pub use cluster::{Cluster, FIXED_NAMESPACE, Template, fixed_service, services_of
 pub use compile::{Automatic, Compiled};
 pub use lane::{Goal, Lane, Way, choose};
 pub use publisher::{COALESCE, Ended, Parts, Plans, Publisher};
-pub use view::{Publication, Snapshot, View, WorkerView};
+pub use view::{Follower, Publication, Snapshot, View, WorkerView};
 pub use witness::WorkersWitness;

@@ -6,9 +6,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     rc::Rc,
     sync::{
-        Arc, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -59,6 +60,18 @@ pub struct Publication {
     pub changed: Arc<[ServiceKey]>,
 }
 
+/// Makes something of its own of each snapshot before readers see it, so that a writer who is
+/// told of a change finds it there, too.
+pub trait Follower: fmt::Debug + Send + Sync {
+    /// Called once, with what is published when it is attached.
+    fn begin(&self, snapshot: &Snapshot);
+
+    /// Called for each snapshot after that, on the publisher's task, with the services that
+    /// differ from the one before. All writers wait for it: it must do no more than the changes
+    /// ask for, and wait for nothing.
+    fn take_in(&self, snapshot: &Snapshot, changed: &[ServiceKey]);
+}
+
 /// A handle on the newest snapshot; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct View(Arc<Shared>);
@@ -72,6 +85,8 @@ struct Shared {
     held: Box<[AtomicU64]>,
     publications: broadcast::Sender<Publication>,
     published: Notify,
+    /// Guards the list, and keeps those who attach and publications apart; held for no await.
+    followers: Mutex<Vec<Weak<dyn Follower>>>,
     /// Signalled when a worker has moved on.
     moved: Notify,
     slots: SharedSlots,
@@ -85,6 +100,7 @@ impl View {
             generation: AtomicU64::new(1),
             publications: broadcast::Sender::new(PUBLICATIONS_MAX),
             published: Notify::new(),
+            followers: Mutex::default(),
             moved: Notify::new(),
             slots,
         }))
@@ -109,16 +125,35 @@ impl View {
         self.0.publications.subscribe()
     }
 
+    /// Lets a follower make something of each snapshot from now on, as long as somebody else
+    /// keeps it.
+    pub fn attach(&self, follower: &Arc<dyn Follower>) {
+        let mut followers = self.followers();
+        follower.begin(&self.snapshot());
+        followers.push(Arc::downgrade(follower));
+    }
+
     pub(crate) fn publish(&self, snapshot: Snapshot, changed: Vec<ServiceKey>) {
+        let mut followers = self.followers();
+        followers.retain(|follower| follower.strong_count() > 0);
+        for follower in followers.iter().filter_map(Weak::upgrade) {
+            follower.take_in(&snapshot, &changed);
+        }
         let publication = Publication {
             revision: snapshot.revision(),
             changed: changed.into(),
         };
         self.0.current.store(Arc::new(snapshot));
+        drop(followers);
         self.0.generation.fetch_add(1, Ordering::Release);
         self.0.published.notify_waiters();
         // Nobody may be listening.
         let _listeners = self.0.publications.send(publication);
+    }
+
+    fn followers(&self) -> MutexGuard<'_, Vec<Weak<dyn Follower>>> {
+        let followers = &self.0.followers;
+        followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The view of a worker, to be kept on its thread.

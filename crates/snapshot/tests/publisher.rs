@@ -5,7 +5,11 @@
     reason = "helpers of tests, too, fail by panicking"
 )]
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use portolan_balance::{Board, Slot, WorkerGauges};
 use portolan_catalog::{Inbox, InboxHub, Settled, Turn, Witness, inboxes};
@@ -15,7 +19,7 @@ use portolan_model::{
     State, Weight,
 };
 use portolan_runtime::{Env, Task};
-use portolan_snapshot::{Parts, Plans, Publisher, View, WorkersWitness};
+use portolan_snapshot::{Follower, Parts, Plans, Publisher, Snapshot, View, WorkersWitness};
 use portolan_telemetry::Meters;
 
 struct World {
@@ -134,6 +138,43 @@ async fn whoever_has_the_revision_of_a_write_finds_it_visible() {
     assert_eq!(world.slots().len(), 1);
     world.say(instance("b", 9002, true)).await;
     assert_eq!(world.slots().len(), 1, "who leaves is not picked");
+}
+
+/// Notes what it is given, and what readers saw at the time.
+#[derive(Debug)]
+struct Notes {
+    view: View,
+    list: Mutex<Vec<(usize, Revision, Revision)>>,
+}
+
+impl Follower for Notes {
+    fn begin(&self, snapshot: &Snapshot) {
+        self.take_in(snapshot, &[]);
+    }
+
+    fn take_in(&self, snapshot: &Snapshot, changed: &[ServiceKey]) {
+        let seen = self.view.snapshot().revision();
+        let note = (changed.len(), snapshot.revision(), seen);
+        self.list.lock().unwrap().push(note);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_has_each_snapshot_before_readers_and_writers_have() {
+    let world = world(AUTOMATIC);
+    let first = world.say(instance("a", 9001, false)).await;
+    let notes = Arc::new(Notes {
+        view: world.view.clone(),
+        list: Mutex::default(),
+    });
+    let follower: Arc<dyn Follower> = Arc::<Notes>::clone(&notes);
+    world.view.attach(&follower);
+    let second = world.say(instance("b", 9002, false)).await;
+    let told = notes.list.lock().unwrap().clone();
+    assert_eq!(told, [(0, first, first), (1, second, first)]);
+    // Nobody keeps it any longer.
+    drop((follower, notes));
+    world.say(instance("c", 9003, false)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 7] = [
         "dialects",
         "access",
     ],
-    &["config", "wire", "store"],
+    &["config", "wire", "store", "forwarder"],
     &[
         "snapshot", "sources", "policies", "ai", "registry", "ledger", "auth",
     ],

@@ -1,12 +1,12 @@
 //! What DNS-SD browses (RFC 6763): services, their instances, and what those say of themselves.
 
 use super::{
-    records::texts_of,
+    records::put_texts_of,
     render::{FIXED_TTL, Of, Pen},
 };
 use crate::{
-    wire::{Owner, is_name, kind, put_labels},
-    zone::{Member, Members, Service},
+    wire::{LABEL_BYTES_MAX, Owner, is_name, kind, put_labels},
+    zone::{Member, Service},
 };
 
 impl Pen<'_, '_> {
@@ -14,7 +14,7 @@ impl Pen<'_, '_> {
         if !matches!(self.query.kind, kind::PTR | kind::ANY) {
             // By RFC 2782 it is a name of the service, too.
             if self.query.kind == kind::SRV {
-                self.servers(Of::service(service), &service.all.servers);
+                self.servers(Of::service(service), &service.all().servers);
             }
             return;
         }
@@ -26,7 +26,7 @@ impl Pen<'_, '_> {
             }
             let is_in = self
                 .message
-                .record(Owner::Question(0), kind::PTR, service.ttl, |out| {
+                .record(Owner::Question(0), kind::PTR, service.ttl(), |out| {
                     put_labels(out, &[id], Owner::Question(0));
                 });
             if !is_in {
@@ -37,16 +37,15 @@ impl Pen<'_, '_> {
 
     pub(super) fn instance(&mut self, service: &Service, member: Member) {
         match self.query.kind {
-            kind::SRV | kind::ANY => {
-                self.servers(Of::service(service), &Members::new(vec![member]));
-            }
+            kind::SRV | kind::ANY => self.server(Of::service(service), &member),
             kind::TXT => {
-                let texts = service.instance(&member).map(|instance| texts_of(instance));
-                let texts = texts.unwrap_or_default();
-                let all: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
-                // There must be one text (RFC 6763, section 6.1).
-                let all = if all.is_empty() { vec![&b""[..]] } else { all };
-                self.texts(&all, service.ttl);
+                let Some(instance) = service.instance(&member) else {
+                    return;
+                };
+                self.message
+                    .record(Owner::Question(0), kind::TXT, service.ttl(), |out| {
+                        put_texts_of(out, instance);
+                    });
             }
             _ => {}
         }
@@ -56,22 +55,23 @@ impl Pen<'_, '_> {
         if !matches!(self.query.kind, kind::PTR | kind::ANY) {
             return;
         }
-        let table = self.place.table;
         // `_services._dns-sd._udp` stands before the domain.
         let domain = Owner::Question(self.place.name.offset(3));
-        let rest = self.place.name.suffix(3).len();
+        // With the underscore that a name gets.
+        let rest = self.place.name.suffix(3).len().saturating_add(1);
         let ttl = self.settings().negative_ttl;
-        for service in table.iter().filter(|service| !service.is_empty()) {
-            let key = &service.known.key;
-            let label = [b"_", key.name.as_str().as_bytes()].concat();
-            if key.namespace.as_str().as_bytes() != namespace || !is_name([&*label, b"_tcp"], rest)
-            {
+        for name in self.place.table.open_in(namespace) {
+            let name = name.as_str().as_bytes();
+            if name.len() >= LABEL_BYTES_MAX || !is_name([name, b"_tcp"], rest) {
                 continue;
             }
             let is_in = self
                 .message
                 .record(Owner::Question(0), kind::PTR, ttl, |out| {
-                    put_labels(out, &[&label, b"_tcp"], domain);
+                    out.push(u8::try_from(name.len().saturating_add(1)).unwrap_or_default());
+                    out.push(b'_');
+                    out.extend_from_slice(name);
+                    put_labels(out, &[b"_tcp"], domain);
                 });
             if !is_in {
                 return;

@@ -60,7 +60,7 @@ fn service<'a>(place: Place<'a>, end: usize, locality: &Locality<'a>) -> Subject
             return Subject::Nothing;
         };
         let group = match strip(1) {
-            b"tcp" => Some(&service.all),
+            b"tcp" => Some(service.all()),
             tag => service.tagged(tag),
         };
         return group.map_or(Subject::Nothing, |group| Subject::Service(service, group));
@@ -68,16 +68,20 @@ fn service<'a>(place: Place<'a>, end: usize, locality: &Locality<'a>) -> Subject
     let last = end.saturating_sub(1);
     if let Some(service) = place.service(last, end, locality.namespace) {
         if last == 0 {
-            return Subject::Service(service, &service.all);
+            return Subject::Service(service, service.all());
         }
         let tag = place.joined(0, last);
         if let Some(group) = service.tagged(tag.as_bytes()) {
             return Subject::Service(service, group);
         }
+        // The tag itself may have dots.
+        if service.is_tag_parent(tag.as_bytes()) {
+            return Subject::Inner;
+        }
     }
     // The name itself may have dots.
     match place.service(0, end, locality.namespace) {
-        Some(service) => Subject::Service(service, &service.all),
+        Some(service) => Subject::Service(service, service.all()),
         None if place.is_parent(0, end, locality.namespace) => Subject::Inner,
         None => Subject::Nothing,
     }

@@ -13,5 +13,5 @@ mod subject;
 
 pub(crate) use order::Order;
 pub(crate) use render::Pen;
-pub(crate) use reverse::names_of;
+pub(crate) use reverse::put_names;
 pub(crate) use subject::{Subject, resolve, reversed};

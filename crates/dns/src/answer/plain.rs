@@ -5,7 +5,6 @@
 use super::subject::{Place, Subject, hexadecimal};
 use crate::zone::Service;
 use portolan_model::ServiceKey;
-use std::sync::Arc;
 
 const DEFAULT: &[u8] = ServiceKey::DEFAULT_NAMESPACE.as_bytes();
 
@@ -20,7 +19,7 @@ pub(super) fn resolve(place: Place<'_>) -> Subject<'_> {
         return browsed(place, at);
     }
     if let Some(service) = named(&place, 0) {
-        return Subject::Service(service, &service.all);
+        return Subject::Service(service, service.all());
     }
     let is_namespace = own == 1 && place.table.has_namespace(place.label(0));
     let last = own.saturating_sub(1);
@@ -33,7 +32,7 @@ pub(super) fn resolve(place: Place<'_>) -> Subject<'_> {
 }
 
 /// The service that the labels from there on name: with its namespace last, or without one.
-fn named<'a>(place: &Place<'a>, from: usize) -> Option<&'a Arc<Service>> {
+fn named<'a>(place: &Place<'a>, from: usize) -> Option<&'a Service> {
     let last = place.own.saturating_sub(1);
     let with = (last > from).then(|| place.service(from, last, place.label(last)));
     with.flatten()
@@ -79,7 +78,7 @@ fn domains<'a>(
     place: &Place<'a>,
     protocol: usize,
     rest: usize,
-    namespace: Option<&[u8]>,
+    namespace: Option<&'a [u8]>,
 ) -> Subject<'a> {
     let Some(namespace) = namespace.filter(|_| place.label(protocol) == b"_udp") else {
         return Subject::Nothing;
@@ -89,7 +88,7 @@ fn domains<'a>(
         _ if !is_there => Subject::Nothing,
         1 => Subject::Inner,
         2 => match place.label(0) {
-            b"_services" => Subject::Types(namespace.to_vec()),
+            b"_services" => Subject::Types(namespace),
             b"b" | b"lb" => Subject::Domain(rest),
             _ => Subject::Nothing,
         },
@@ -98,14 +97,11 @@ fn domains<'a>(
 }
 
 /// An instance by its id, which may have dots.
-fn instance<'a>(place: &Place<'a>, service: &'a Arc<Service>, protocol: usize) -> Subject<'a> {
-    let id = place.text(0, protocol.saturating_sub(1));
-    let found = service.members().find(|member| {
-        let instance = service.instance(member);
-        instance.is_some_and(|instance| instance.id.as_str().eq_ignore_ascii_case(&id))
-    });
+fn instance<'a>(place: &Place<'a>, service: &'a Service, protocol: usize) -> Subject<'a> {
+    let id = place.joined(0, protocol.saturating_sub(1));
+    let found = service.id(id.as_bytes());
     found.map_or(Subject::Nothing, |member| {
-        Subject::Instance(service, member)
+        Subject::Instance(service, *member)
     })
 }
 

@@ -4,11 +4,10 @@ use std::net::IpAddr;
 
 use portolan_model::{Instance, ServiceKey};
 
-use super::kubernetes;
 use crate::{
     settings::{Settings, Shape, Zone},
     wire::{Owner, is_name, put_labels},
-    zone::{Member, Service},
+    zone::{Member, Service, label_of},
 };
 
 /// Priority of SRV records: all are alike, the weight decides.
@@ -19,7 +18,8 @@ const TEXT_BYTES_MAX: usize = 1300;
 /// pointer: 2 + 10 before the data, 6 within.
 pub(super) const SRV_TARGET: usize = 18;
 
-pub(super) fn put_server(out: &mut Vec<u8>, member: &Member) {
+/// Priority, weight and port.
+pub(super) fn put_place(out: &mut Vec<u8>, member: &Member) {
     for value in [PRIORITY, member.weight, member.port] {
         out.extend_from_slice(&value.to_be_bytes());
     }
@@ -30,7 +30,7 @@ pub(super) fn has_target(zone: &Zone, service: Option<&Service>, member: &Member
     let Some(service) = service.filter(|_| zone.shape == Shape::Kubernetes) else {
         return true;
     };
-    let label = kubernetes::label_of(service, member);
+    let label = label_of(service, member);
     let labels = [label.as_bytes()].into_iter();
     is_name(
         labels.chain(service_labels(zone, &service.known.key)),
@@ -63,7 +63,7 @@ pub(super) fn put_target(
     member: &Member,
 ) {
     if let Some(service) = service.filter(|_| zone.shape == Shape::Kubernetes) {
-        let label = kubernetes::label_of(service, member);
+        let label = label_of(service, member);
         put_labels(out, &[label.as_bytes()], Owner::Name(&[]));
         for label in service_labels(zone, &service.known.key) {
             put_labels(out, &[label], Owner::Name(&[]));
@@ -122,53 +122,82 @@ pub(super) fn put_service_binding(
         }
         _ => out.push(0),
     }
-    let mut parameter = |number: u16, value: &[u8]| {
-        if !value.is_empty() {
-            out.extend_from_slice(&number.to_be_bytes());
-            let length = u16::try_from(value.len()).unwrap_or_default();
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(value);
+    put_parameter(out, 1, |out| {
+        for protocol in protocols {
+            put_text(out, protocol.as_bytes());
         }
-    };
-    let mut names = Vec::new();
-    for protocol in protocols {
-        put_text(&mut names, protocol.as_bytes());
-    }
-    parameter(1, &names);
-    parameter(3, &port.to_be_bytes());
-    let (mut four, mut six) = (Vec::new(), Vec::new());
-    for ip in addresses {
-        match ip {
-            IpAddr::V4(ip) => four.extend_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => six.extend_from_slice(&ip.octets()),
+    });
+    put_parameter(out, 3, |out| out.extend_from_slice(&port.to_be_bytes()));
+    put_parameter(out, 4, |out| {
+        for ip in addresses {
+            if let IpAddr::V4(ip) = ip {
+                out.extend_from_slice(&ip.octets());
+            }
         }
-    }
-    parameter(4, &four);
-    parameter(6, &six);
+    });
+    put_parameter(out, 6, |out| {
+        for ip in addresses {
+            if let IpAddr::V6(ip) = ip {
+                out.extend_from_slice(&ip.octets());
+            }
+        }
+    });
 }
 
-/// What an instance says of itself, as RFC 6763 has it. Keys of our own fronts are left out.
-pub(super) fn texts_of(instance: &Instance) -> Vec<String> {
+/// A parameter with its number and length before it; nothing if it is empty.
+fn put_parameter(out: &mut Vec<u8>, number: u16, value: impl FnOnce(&mut Vec<u8>)) {
+    let mark = out.len();
+    out.extend_from_slice(&number.to_be_bytes());
+    put_with_length(out, value);
+    if out.len() == mark.saturating_add(4) {
+        out.truncate(mark);
+    }
+}
+
+/// Writes something and, in two bytes before it, how long it is.
+fn put_with_length(out: &mut Vec<u8>, value: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    value(out);
+    let length = out.len().saturating_sub(at).saturating_sub(2);
+    let length = u16::try_from(length).unwrap_or_default();
+    if let Some(room) = out.get_mut(at..at.saturating_add(2)) {
+        room.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// What an instance says of itself, as RFC 6763 has it: at least one text (section 6.1). Keys of
+/// our own fronts are left out, and what is beyond the limits.
+pub(super) fn put_texts_of(out: &mut Vec<u8>, instance: &Instance) {
     let pairs = instance.metadata.iter();
     let own = pairs.filter(|(key, _)| {
         let is_printable = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'=';
         !key.is_empty() && key.bytes().all(is_printable) && !key.contains(['/', ':'])
     });
+    let own = own.map(|(key, value)| (&**key, &**value));
     let version = instance
         .version
         .iter()
-        .map(|version| format!("version={version}"));
-    let zone = instance.zone.iter().map(|zone| format!("zone={zone}"));
-    let texts = own.map(|(key, value)| format!("{key}={value}"));
+        .map(|version| ("version", &**version));
+    let zone = instance.zone.iter().map(|zone| ("zone", &**zone));
+    let length =
+        |(key, value): &(&str, &str)| key.len().saturating_add(value.len()).saturating_add(1);
+    let mark = out.len();
     let mut left = TEXT_BYTES_MAX;
-    texts
-        .chain(version)
-        .chain(zone)
-        .filter(|text| text.len() <= 255)
-        .take_while(|text| {
-            let fits = text.len() < left;
-            left = left.saturating_sub(text.len()).saturating_sub(1);
-            fits
-        })
-        .collect()
+    for pair in own.chain(version).chain(zone) {
+        let Ok(bytes) = u8::try_from(length(&pair)) else {
+            continue;
+        };
+        if usize::from(bytes) >= left {
+            break;
+        }
+        left = left.saturating_sub(usize::from(bytes)).saturating_sub(1);
+        out.push(bytes);
+        for part in [pair.0, "=", pair.1] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+    if out.len() == mark {
+        out.push(0);
+    }
 }

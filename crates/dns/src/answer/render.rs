@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use super::{
     order::Order,
-    records::{SRV_TARGET, has_target, put_server, put_service_binding, put_target, put_text},
+    records::{SRV_TARGET, has_target, put_place, put_service_binding, put_target, put_text},
     subject::{Place, Subject},
 };
 use crate::{
     settings::{Settings, Zone},
     wire::{Code, Message, Owner, Query, Section, can_point, kind, put_labels},
-    zone::{Group, Members, Service},
+    zone::{Group, Member, Members, Service},
 };
 
 /// What SOA says of secondaries, of which there are none: refresh, retry, expire.
@@ -44,10 +44,10 @@ pub(super) struct Of<'s> {
 }
 
 impl<'s> Of<'s> {
-    pub(super) const fn service(service: &'s Service) -> Self {
+    pub(super) fn service(service: &'s Service) -> Self {
         Self {
             service: Some(service),
-            ttl: service.ttl,
+            ttl: service.ttl(),
         }
     }
 
@@ -111,7 +111,7 @@ impl Pen<'_, '_> {
         match self.query.kind {
             kind::AAAA => self.members(of, &group.v6),
             kind::SRV => self.servers(of, &group.servers),
-            kind::HTTPS | kind::SVCB => self.gateway(service.ttl),
+            kind::HTTPS | kind::SVCB => self.gateway(service.ttl()),
             // One of the sets of records is enough (RFC 8482, section 4.1).
             kind::ANY if group.v4.list.is_empty() => self.members(of, &group.v6),
             kind::A | kind::ANY => self.members(of, &group.v4),
@@ -121,8 +121,7 @@ impl Pen<'_, '_> {
 
     pub(super) fn members(&mut self, of: Of<'_>, members: &Members) {
         let near = of.near(self.near);
-        self.order.draw(members, near);
-        for member in self.order.of(members).take(self.records_max) {
+        for member in self.order.draw(members, near).take(self.records_max) {
             let is_in = self.message.address(Owner::Question(0), member.ip, of.ttl);
             if !is_in {
                 return;
@@ -131,30 +130,38 @@ impl Pen<'_, '_> {
     }
 
     pub(super) fn servers(&mut self, of: Of<'_>, members: &Members) {
-        let near = of.near(self.near);
-        self.order.draw(members, near);
+        let (near, at) = (of.near(self.near), (self.zone, self.place.settings));
         self.targets.clear();
-        for member in self.order.of(members).take(self.records_max) {
-            if !has_target(self.zone, of.service, member) {
-                continue;
-            }
-            let target = self.message.place().saturating_add(SRV_TARGET);
-            let (zone, settings) = (self.zone, self.place.settings);
-            let is_in = self
-                .message
-                .record(Owner::Question(0), kind::SRV, of.ttl, |out| {
-                    put_server(out, member);
-                    put_target(out, (zone, settings), of.service, member);
-                });
-            if !is_in {
+        let members = self.order.draw(members, near);
+        let named = members.filter(|member| has_target(at.0, of.service, member));
+        for member in named.take(self.records_max) {
+            let Some(target) = put_server(&mut self.message, at, of, member) else {
                 return;
-            }
+            };
             self.targets.push((target, member.ip));
         }
+        self.locate(of.ttl);
+    }
+
+    /// One server that is asked for by its name.
+    pub(super) fn server(&mut self, of: Of<'_>, member: &Member) {
+        let at = (self.zone, self.place.settings);
+        self.targets.clear();
+        if !has_target(at.0, of.service, member) {
+            return;
+        }
+        if let Some(target) = put_server(&mut self.message, at, of, member) {
+            self.targets.push((target, member.ip));
+            self.locate(of.ttl);
+        }
+    }
+
+    /// Says where the servers are.
+    fn locate(&mut self, ttl: u32) {
         self.message.section(Section::Additional);
         for (target, ip) in &*self.targets {
             // An additional record may be left out, and one without a name must.
-            if !can_point(*target) || !self.message.address(Owner::At(*target), *ip, of.ttl) {
+            if !can_point(*target) || !self.message.address(Owner::At(*target), *ip, ttl) {
                 return;
             }
         }
@@ -276,4 +283,20 @@ impl Pen<'_, '_> {
                 put_service_binding(out, (zone, settings), place, addresses);
             });
     }
+}
+
+/// Writes where a server is, and says where in the message its name begins; none if that did not
+/// fit.
+fn put_server(
+    message: &mut Message<'_>,
+    (zone, settings): (&Zone, &Settings),
+    of: Of<'_>,
+    member: &Member,
+) -> Option<usize> {
+    let target = message.place().saturating_add(SRV_TARGET);
+    let is_in = message.record(Owner::Question(0), kind::SRV, of.ttl, |out| {
+        put_place(out, member);
+        put_target(out, (zone, settings), of.service, member);
+    });
+    is_in.then_some(target)
 }

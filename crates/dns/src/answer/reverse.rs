@@ -1,41 +1,40 @@
 //! Addresses as names (RFC 1035 section 3.5, RFC 3596 section 2.5).
 
-use std::{collections::BTreeSet, iter::once, net::IpAddr};
+use std::net::IpAddr;
 
-use portolan_model::ServiceKey;
-
-use super::{kubernetes::label_of, records::service_labels};
+use super::records::service_labels;
 use crate::{
     settings::{Shape, Zone},
-    wire::{Name, Owner, is_name, put_labels},
-    zone::{Key, Table},
+    wire::{Message, Name, Owner, is_name, kind, put_labels},
+    zone::Service,
 };
 
-/// The names in a zone, in wire form, of a service that has an instance at that address: of
-/// its instances there in Kubernetes' shape, of the service itself in all others. What would
-/// be too long for a name is left out.
-pub(crate) fn names_of(table: &Table, zone: &Zone, key: &ServiceKey, ip: IpAddr) -> Vec<Vec<u8>> {
-    let rest: Vec<&[u8]> = service_labels(zone, key).collect();
-    let end = zone.name.as_wire();
-    let name = |first: Option<&str>| {
-        let labels = first.into_iter().map(str::as_bytes);
-        let labels: Vec<_> = labels.chain(rest.iter().copied()).collect();
-        is_name(labels.iter().copied(), end.len()).then(|| {
-            let mut wire = Vec::new();
-            put_labels(&mut wire, &labels, Owner::Name(end));
-            wire
-        })
-    };
+/// Writes the names in a zone of a service that has an instance at that address: of its
+/// instances there in Kubernetes' shape, of the service itself in all others. What would be too
+/// long for a name is left out.
+pub(crate) fn put_names(message: &mut Message<'_>, zone: &Zone, service: &Service, ip: IpAddr) {
     if zone.shape != Shape::Kubernetes {
-        return name(None).into_iter().collect();
+        return put_name(message, zone, service, None);
     }
-    let namespace = key.namespace.as_str().as_bytes();
-    let Some(service) = table.find(&Key::new(once(key.name.as_str().as_bytes()), namespace)) else {
-        return Vec::new();
-    };
-    let members = service.members().filter(|member| member.ip == ip);
-    let hosts: BTreeSet<_> = members.map(|member| label_of(service, &member)).collect();
-    hosts.iter().filter_map(|host| name(Some(host))).collect()
+    for host in service.names_of(ip) {
+        put_name(message, zone, service, Some(host.as_bytes()));
+    }
+}
+
+fn put_name(message: &mut Message<'_>, zone: &Zone, service: &Service, host: Option<&[u8]>) {
+    let labels = host
+        .into_iter()
+        .chain(service_labels(zone, &service.known.key));
+    let end = zone.name.as_wire();
+    if !is_name(labels.clone(), end.len()) {
+        return;
+    }
+    message.record(Owner::Question(0), kind::PTR, service.ttl(), |out| {
+        for label in labels {
+            put_labels(out, &[label], Owner::Name(&[]));
+        }
+        put_labels(out, &[], Owner::Name(end));
+    });
 }
 
 /// The address that a name spells, if it spells a whole one.
@@ -51,11 +50,10 @@ pub(super) fn address(name: &Name) -> Option<IpAddr> {
             let mut octets = [0_u8; 4];
             for (at, octet) in octets.iter_mut().rev().enumerate() {
                 let digits = text(at)?;
-                *octet = digits.parse().ok()?;
-                // One name for each address.
-                if octet.to_string() != digits {
-                    return None;
-                }
+                // One name for each address: no zeros before, no sign.
+                let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit())
+                    && (digits.len() == 1 || !digits.starts_with('0'));
+                *octet = digits.parse().ok().filter(|_| is_plain)?;
             }
             Some(IpAddr::from(octets))
         }
@@ -86,6 +84,7 @@ mod tests {
             "3.2.1.in-addr.arpa",
             "5.4.3.2.1.in-addr.arpa",
             "04.3.2.1.in-addr.arpa",
+            "+4.3.2.1.in-addr.arpa",
             "256.3.2.1.in-addr.arpa",
             "4.3.2.1.in-addr.test",
             "arpa",

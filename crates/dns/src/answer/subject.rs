@@ -1,6 +1,6 @@
 //! What a name stands for. Pure: a name, a zone and a table in, a subject out.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use crate::{
     answer::{consul, kubernetes, plain, reverse},
@@ -22,21 +22,21 @@ pub(crate) enum Subject<'t> {
     /// The server of the zone.
     Server,
     /// A service, or those of its members that were asked for.
-    Service(&'t Arc<Service>, &'t Group),
+    Service(&'t Service, &'t Group),
     /// A port of a service: it has SRV records only.
-    Port(&'t Arc<Service>, &'t Group),
+    Port(&'t Service, &'t Group),
     /// One instance by a name of its own, with all that have that name.
-    Endpoint(Vec<IpAddr>, u32),
+    Endpoint(&'t [IpAddr], u32),
     /// The address that the name spells.
     Address(IpAddr),
     /// What says which version of the Kubernetes specification this is.
     Version,
     /// A service to be browsed (RFC 6763): its instances by name.
-    Browsed(&'t Arc<Service>),
+    Browsed(&'t Service),
     /// One instance of it.
-    Instance(&'t Arc<Service>, Member),
+    Instance(&'t Service, Member),
     /// The list of services in a namespace.
-    Types(Vec<u8>),
+    Types(&'t [u8]),
     /// The domain to browse, which is the zone itself or a namespace of it.
     Domain(usize),
     /// A node, which somebody else knows.
@@ -122,12 +122,7 @@ impl<'a> Place<'a> {
     }
 
     /// The service whose name stands in those labels.
-    pub(crate) fn service(
-        &self,
-        from: usize,
-        to: usize,
-        namespace: &[u8],
-    ) -> Option<&'a Arc<Service>> {
+    pub(crate) fn service(&self, from: usize, to: usize, namespace: &[u8]) -> Option<&'a Service> {
         let labels = (from..to).map(|place| self.label(place));
         self.table.find(&Key::new(labels, namespace))
     }

@@ -4,17 +4,16 @@
 
 use bytes::Bytes;
 
+use portolan_forwarder::Cursor;
+
 use super::Engine;
 use crate::{
     Peer,
-    forward::cursor::Cursor,
     wire::{Query, kind},
 };
 
 /// The option's code, and the length of both halves.
 const OPTION: [u8; 4] = [0, 10, 0, 24];
-/// What the option takes in all.
-pub(crate) const COOKIE_BYTES: u16 = 28;
 
 impl Engine {
     /// The answer with our cookie, if the query has one and the answer ends with OPT.

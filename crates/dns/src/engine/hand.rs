@@ -75,6 +75,16 @@ impl Hand {
         }
     }
 
+    /// Counts an answer that somebody else wrote. An update asks for no type.
+    pub(super) fn answered(&mut self, asked: &[u8], answer: &[u8]) {
+        let kind = self.query.read(asked).map_or(0, |()| self.query.kind);
+        let [_, _, flags, codes, ..] = *answer else {
+            return;
+        };
+        let is_cut = flags & 0x02 != 0;
+        self.counters.answered(kind, codes & 0xf, is_cut);
+    }
+
     /// Whether what does not fit is not told of.
     pub(super) fn is_silent(&self, peer: Peer) -> bool {
         let is_plain = peer.transport == Transport::Udp && self.query.edns.is_none();

@@ -47,9 +47,9 @@ impl Engine {
             now: began,
         };
         let outcome = self.answer(&mut hand, asked);
-        let took = self.env.instant().saturating_duration_since(began);
-        hand.counters.took(took, 1);
         if matches!(outcome, Outcome::Now) {
+            let took = self.env.instant().saturating_duration_since(began);
+            hand.counters.took(took, 1);
             put(&hand.out);
         }
         self.put_back(hand);
@@ -59,8 +59,25 @@ impl Engine {
         }
     }
 
-    /// Answers what others know.
+    /// Answers what others know, and counts it with how long they took.
     pub(crate) async fn later(
+        &self,
+        task: Task,
+        message: Bytes,
+        peer: Peer,
+        local: IpAddr,
+    ) -> Option<Bytes> {
+        let began = self.env.instant();
+        let answer = self.ask_others(task, message.clone(), peer, local).await?;
+        let mut hand = self.spare();
+        hand.answered(&message, &answer);
+        let took = self.env.instant().saturating_duration_since(began);
+        hand.counters.took(took, 1);
+        self.put_back(hand);
+        Some(answer)
+    }
+
+    async fn ask_others(
         &self,
         task: Task,
         message: Bytes,
@@ -155,9 +172,7 @@ impl Engine {
             subnet: closing.subnet.map(|(subnet, _)| (subnet, subnet.prefix)),
             ..closing
         };
-        let is_cut = message.finish(&hand.query, &closing, is_silent);
-        hand.counters
-            .answered(hand.query.kind, code.number(), is_cut);
+        message.finish(&hand.query, &closing, is_silent);
         Some(Bytes::copy_from_slice(&hand.out))
     }
 }

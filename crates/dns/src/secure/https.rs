@@ -16,13 +16,14 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
 };
+use portolan_forwarder::lifetime;
 use portolan_model::ByteSize;
 use portolan_wire::serve::{
     Answering, CollectError, Handler, Local, Peer as Socket, Query, Request, Response, collect,
     full, problem,
 };
 
-use crate::{Answerer, Peer, Transport, forward::lifetime};
+use crate::{Answerer, Peer, Transport};
 
 /// Where queries are answered.
 pub const PATH: &str = "/dns-query";

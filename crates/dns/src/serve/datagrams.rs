@@ -1,4 +1,8 @@
-//! Queries by UDP: many are received at a time, and each is answered where it came to.
+//! Queries by UDP: many are received at a time and answered at a time, each from where it came
+//! to.
+//!
+//! A socket of one address sends by one system call for many answers. One of all addresses must
+//! say for each answer which it is from, which only single ones can.
 
 use std::{
     io::{self, IoSliceMut},
@@ -9,17 +13,23 @@ use std::{
 use bytes::Bytes;
 use portolan_runtime::drain::DrainWatch;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::net::sockopt::{set_ip_recvtos, set_ipv6_recvtclass};
 use tokio::{io::Interest, net::UdpSocket, sync::Semaphore};
 
+use super::batch::Batch;
 use crate::{
     Peer, Transport,
-    engine::{Asked, Engine, Hand, Outcome},
+    engine::{Asked, Engine, Hand, Outcome, Task},
     meters::Dropped,
 };
 
 /// Room for what one receive gives: the kernel may put datagrams of one sender together. Pages
 /// that are never written take no memory.
 const ROOM: usize = 1 << 16;
+/// What the system is asked to keep of a burst, in bytes; it may give less.
+const QUEUE: usize = 1 << 20;
+/// Receives in a row after which other tasks have their turn.
+const TURN: usize = 4;
 /// Queries that others may be asked at a time, by this worker.
 const LATER_MAX: usize = 1024;
 
@@ -28,6 +38,7 @@ struct Desk {
     engine: Arc<Engine>,
     socket: Arc<Socket>,
     hand: Hand,
+    batch: Batch,
     later: Arc<Semaphore>,
     drain: DrainWatch,
 }
@@ -52,10 +63,12 @@ struct Way {
 /// The system's, if the socket can't be used.
 pub(super) async fn serve(engine: Arc<Engine>, socket: Raw, drain: &DrainWatch) -> io::Result<()> {
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+    prepare(&socket, &state);
     let local = Some(socket.local_addr()?.ip()).filter(|ip| !ip.is_unspecified());
     let socket = UdpSocket::from_std(socket)?;
     let mut desk = Desk {
         hand: engine.hand(),
+        batch: Batch::default(),
         engine,
         socket: Arc::new(Socket {
             raw: socket,
@@ -67,19 +80,40 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Raw, drain: &DrainWatch) 
     };
     let mut room = vec![0; ROOM.saturating_mul(BATCH_SIZE)];
     let mut metas = [RecvMeta::default(); BATCH_SIZE];
+    let socket = Arc::clone(&desk.socket);
+    let mut turn = 0_usize;
     loop {
-        let socket = Arc::clone(&desk.socket);
         socket.raw.readable().await?;
         let received = socket.raw.try_io(Interest::READABLE, || {
             receive(&socket, &mut room, &mut metas)
         });
         match received {
             Ok(count) => desk.answer(&room, metas.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                turn = 0;
+                continue;
+            }
             // What a client's refusal brought back is no fault of the socket.
             Err(error) => tracing::debug!(%error, "a datagram could not be received"),
         }
-        tokio::task::yield_now().await;
+        turn = turn.saturating_add(1);
+        if turn >= TURN {
+            turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Makes room for bursts, and leaves out what every receive would say of congestion.
+fn prepare(socket: &Raw, state: &UdpSocketState) {
+    let room = state.set_recv_buffer_size(UdpSockRef::from(socket), QUEUE);
+    let is_told = if socket.local_addr().is_ok_and(|address| address.is_ipv4()) {
+        set_ip_recvtos(socket, false)
+    } else {
+        set_ipv6_recvtclass(socket, false)
+    };
+    if let Err(error) = room.and(is_told.map_err(io::Error::from)) {
+        tracing::debug!(%error, "a socket stays as it is");
     }
 }
 
@@ -102,15 +136,17 @@ impl Desk {
             };
             let datagrams = slice.get(..meta.len).unwrap_or_default();
             for message in datagrams.chunks(meta.stride.max(1)) {
-                self.answer_one(message, way, began);
-                count = count.saturating_add(1);
+                let is_answered = self.answer_one(message, way, began);
+                count = count.saturating_add(u64::from(is_answered));
             }
         }
+        self.batch.send(&self.socket.raw);
         let took = self.engine.env.instant().saturating_duration_since(began);
         self.hand.counters.took(took, count);
     }
 
-    fn answer_one(&mut self, message: &[u8], way: Way, now: std::time::Instant) {
+    /// Answers a query, and says whether the table knew.
+    fn answer_one(&mut self, message: &[u8], way: Way, now: std::time::Instant) -> bool {
         let peer = Peer {
             address: way.peer,
             transport: Transport::Udp,
@@ -122,21 +158,41 @@ impl Desk {
             local: local.to_canonical(),
             now,
         };
-        let task = match self.engine.answer(&mut self.hand, asked) {
-            Outcome::Silent => return,
-            Outcome::Now => return self.socket.send(&self.hand.out, way),
-            Outcome::Later(task) => task,
-        };
+        match self.engine.answer(&mut self.hand, asked) {
+            Outcome::Silent => false,
+            Outcome::Now => {
+                self.send(way);
+                true
+            }
+            Outcome::Later(task) => {
+                self.ask(task, message, &asked, way);
+                false
+            }
+        }
+    }
+
+    /// Sends what is in the hand, with others where that can be.
+    fn send(&mut self, way: Way) {
+        if self.socket.local.is_none() {
+            self.socket.send(&self.hand.out, way);
+        } else if self.batch.put(&self.hand.out, way.peer) {
+            self.batch.send(&self.socket.raw);
+        }
+    }
+
+    /// Lets others answer.
+    fn ask(&self, task: Task, message: &[u8], asked: &Asked<'_>, way: Way) {
         let Ok(permit) = Arc::clone(&self.later).try_acquire_owned() else {
             self.hand.counters.dropped(Dropped::Overload);
             return;
         };
         let (engine, socket) = (Arc::clone(&self.engine), Arc::clone(&self.socket));
+        let (peer, local) = (asked.peer, asked.local);
         let message = Bytes::copy_from_slice(message);
         let hold = self.drain.hold();
         let env = engine.env.clone();
         let answering = async move {
-            if let Some(answer) = engine.later(task, message, peer, asked.local).await {
+            if let Some(answer) = engine.later(task, message, peer, local).await {
                 socket.send(&answer, way);
             }
             drop((permit, hold));

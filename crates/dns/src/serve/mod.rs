@@ -1,5 +1,6 @@
 //! The server as the program holds it: threads, sockets, settings.
 
+mod batch;
 mod datagrams;
 mod room;
 mod stream;
@@ -17,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use portolan_config::Dns as Planned;
 use portolan_runtime::{
-    Env, Task,
+    Env,
     drain::Drain,
     sockets::{ListenError, Sockets},
 };
@@ -60,17 +61,14 @@ pub struct Dns {
     /// Of those who listen.
     drain: Drain,
     planned: Option<(Planned, Gateway)>,
-    _following: Task,
 }
 
 impl Dns {
-    /// A server that does not listen yet, on the current runtime.
+    /// A server that does not listen yet.
     #[must_use]
-    pub fn new(env: &Env, view: View, planned: &Planned) -> Self {
+    pub fn new(env: &Env, view: &View, planned: &Planned) -> Self {
         let settings = Settings::new(planned, Gateway::default());
         let engine = Arc::new(Engine::new(env.clone(), view, settings));
-        let following = Arc::clone(&engine);
-        let following = env.spawn("dns table", async move { following.tables.follow().await });
         let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let usual = || cores().min(NonZeroUsize::new(WORKERS).unwrap_or(NonZeroUsize::MIN));
         Self {
@@ -87,7 +85,6 @@ impl Dns {
             )),
             drain: Drain::new(),
             planned: None,
-            _following: following,
         }
     }
 

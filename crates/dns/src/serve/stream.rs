@@ -17,6 +17,10 @@ use crate::{
 
 /// How long a connection may be without a whole query (RFC 7766, section 6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
+/// How long a connection that is to end waits for its first query: it may have come just now.
+const FIRST: Duration = Duration::from_millis(250);
+/// How long the end of a connection may take to be said.
+const LAST: Duration = Duration::from_millis(100);
 /// How long answers may wait for a client that does not read.
 const WRITE: Duration = Duration::from_secs(10);
 /// Queries of one connection that others may be asked at a time; beyond, nothing is read.
@@ -49,11 +53,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         drain: stay.drain.clone(),
         sender,
         under_way: 0,
+        has_asked: false,
         out: Vec::new(),
     };
     let mut read = Vec::with_capacity(READ);
-    let mut is_open = true;
-    let mut deadline = line.deadline();
+    let (mut is_open, mut is_parting) = (true, false);
+    let mut deadline = line.deadline(IDLE);
     while is_open || line.under_way > 0 {
         let env = line.engine.env.clone();
         tokio::select! {
@@ -65,16 +70,19 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 if let Some(answer) = answer {
                     line.put(&answer);
                 }
-                deadline = line.deadline();
+                deadline = line.deadline(IDLE);
             }
-            // What was read is answered.
-            () = stay.ended(), if is_open => is_open = false,
+            () = stay.ended(), if is_open && !is_parting => {
+                is_parting = true;
+                deadline = line.deadline(FIRST);
+            }
             // Whoever waits for answers is not silent.
-            () = env.sleep_until(deadline), if line.under_way == 0 => return Ok(()),
+            () = env.sleep_until(deadline), if line.under_way == 0 => break,
         }
         // What had to wait for an answer may be there already.
         while line.take(&mut read) {
-            deadline = line.deadline();
+            deadline = line.deadline(IDLE);
+            line.has_asked = true;
             stay.seat.tell(true, env.instant());
             line.write(&mut stream).await?;
             tokio::task::yield_now().await;
@@ -85,7 +93,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             read.shrink_to(READ);
         }
         line.out.shrink_to(READ);
+        // What was read is answered.
+        is_open &= !(is_parting && line.has_asked);
     }
+    let env = &line.engine.env;
+    // Who is there no longer need not hear it.
+    let _said = env.timeout(LAST, stream.shutdown()).await;
     Ok(())
 }
 
@@ -98,14 +111,15 @@ struct Line {
     sender: mpsc::Sender<Option<Bytes>>,
     /// Queries that others are being asked.
     under_way: usize,
+    has_asked: bool,
     /// Answers that are to be written.
     out: Vec<u8>,
 }
 
 impl Line {
-    fn deadline(&self) -> std::time::Instant {
+    fn deadline(&self, wait: Duration) -> std::time::Instant {
         let now = self.engine.env.instant();
-        now.checked_add(IDLE).unwrap_or(now)
+        now.checked_add(wait).unwrap_or(now)
     }
 
     /// Writes the answers that there are.

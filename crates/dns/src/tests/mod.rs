@@ -76,7 +76,7 @@ pub(super) fn world_of(dns: &str, gateway: Gateway) -> World {
     };
     let (publisher, view, _plans) = Publisher::new(parts, &Arc::new(plan.clone()));
     let settings = Settings::new(&plan.dns, gateway);
-    let engine = Arc::new(Engine::new(env.clone(), view.clone(), settings));
+    let engine = Arc::new(Engine::new(env.clone(), &view, settings));
     World {
         engine,
         drain: Drain::new(),

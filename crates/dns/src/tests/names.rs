@@ -46,6 +46,10 @@ async fn names_of_consul_s_shape() {
             ("orders.service.consul", kind::TXT, NODATA),
             ("v1.orders.service.consul", kind::A, one_tag),
             ("eu.west.orders.service.consul", kind::AAAA, NODATA),
+            // There are names below (RFC 8020).
+            ("west.orders.service.consul", kind::A, NODATA),
+            ("west.orders.service.dc1.consul", kind::A, NODATA),
+            ("eu.orders.service.consul", kind::A, NXDOMAIN),
             ("v2.orders.service.consul", kind::A, NXDOMAIN),
             ("down.service.consul", kind::A, NXDOMAIN),
             ("nobody.service.consul", kind::A, NXDOMAIN),

@@ -237,42 +237,153 @@ async fn a_query_for_a_cookie_alone_gets_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_malformed_query_gets_its_question_and_opt_back_as_far_as_it_was_read() {
+    let world = large("ttl: 0s").await;
+    let query = world.query("orders.portolan.internal", kind::A);
+    let mut longer = query.clone().with_edns(1232);
+    longer.bytes.push(0);
+    let twice = query.clone().with_edns(1232).with_edns(512);
+    let bad_option = query.clone().with_options(1232, 0, &[0, 1, 0, 2, 0]);
+    for bad in [&longer, &twice, &bad_option] {
+        let message = world.ask_of(bad);
+        assert_eq!((code(&message), message.queries.len()), (1, 1));
+        assert!(message.edns.is_some(), "{:?}", bad.bytes);
+    }
+    let mut plain = query.clone();
+    plain.bytes.push(0);
+    let message = world.ask_of(&plain);
+    assert_eq!((message.queries.len(), message.edns.is_none()), (1, true));
+    let mut unread = query.with_edns(1232);
+    unread.bytes[5] = 2;
+    let message = world.ask_of(&unread);
+    assert_eq!((code(&message), message.queries.len()), (1, 0));
+    assert!(message.edns.is_none());
+}
+
+/// Allocations of the second of two answers to a query.
+fn allocations(world: &World, hand: &mut Hand, query: &Ask) -> u64 {
+    let asked = Asked {
+        message: &query.bytes,
+        peer: query.peer,
+        local: IpAddr::from([127, 0, 0, 53]),
+        now: world.engine.env.instant(),
+    };
+    // The first makes room.
+    world.engine.answer(hand, asked);
+    let counted = allocation_counter::measure(|| {
+        let outcome = world.engine.answer(hand, asked);
+        assert!(matches!(outcome, Outcome::Now));
+    });
+    counted.count_total
+}
+
+const COOKIE: [u8; 12] = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_from_the_table_allocates_nothing() {
-    let world = large("networks: {192.0.2.0/24: z1}").await;
+    let gateway = Gateway {
+        addresses: vec![[10, 0, 0, 1].into(), "2001:db8::1".parse().unwrap()],
+        tls: Some((8443, vec!["h2", "http/1.1"])),
+        plain: Some(8080),
+    };
+    let world = world_of(&format!("{DNS}, networks: {{192.0.2.0/24: z1}}"), gateway);
+    let hundred = (1..=100_u8).map(|last| instance("orders", &format!("10.0.0.{last}:{last}")));
+    world.reset(hundred.collect()).await;
     let mut uneven = instance("orders", "10.0.1.1:80");
-    uneven.tags = vec!["v1".into()];
+    uneven.tags = vec!["v1".into(), "eu.west".into()];
     uneven.zone = Some("z1".into());
+    uneven.version = Some("1".into());
     uneven.weight = Weight::new(7).unwrap();
+    uneven.metadata = [("hostname".into(), "web-0".into())].into();
+    let more = port("metrics", "10.0.1.1:81".parse().unwrap());
+    uneven.endpoints.push(more);
     world.put(uneven).await;
-    let cookie = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+    world.put(instance("six", "[2001:db8::6]:1")).await;
     let mut hand = world.engine.hand();
     for (name, kind) in [
+        ("portolan.internal", kind::SOA),
+        ("portolan.internal", kind::NS),
+        ("portolan.internal", kind::ANY),
+        ("ns.portolan.internal", kind::A),
         ("orders.portolan.internal", kind::A),
         ("orders.portolan.internal", kind::SRV),
         ("orders.portolan.internal", kind::TXT),
+        ("orders.portolan.internal", kind::ANY),
+        ("orders.portolan.internal", kind::HTTPS),
+        ("orders.portolan.internal", kind::SVCB),
+        ("six.portolan.internal", kind::AAAA),
+        ("_metrics._tcp.orders.portolan.internal", kind::SRV),
+        ("_orders._tcp.portolan.internal", kind::PTR),
+        ("_orders._tcp.portolan.internal", kind::SRV),
+        ("i80._orders._tcp.portolan.internal", kind::SRV),
+        ("i80._orders._tcp.portolan.internal", kind::TXT),
+        ("nobody._orders._tcp.portolan.internal", kind::TXT),
+        ("_services._dns-sd._udp.portolan.internal", kind::PTR),
+        ("b._dns-sd._udp.portolan.internal", kind::PTR),
         ("orders.service.consul", kind::A),
         ("v1.orders.service.dc1.consul", kind::SRV),
+        ("west.orders.service.consul", kind::A),
         ("_orders._v1.service.consul", kind::SRV),
         ("orders.default.svc.cluster.local", kind::A),
+        ("orders.default.svc.cluster.local", kind::SRV),
+        ("web-0.orders.default.svc.cluster.local", kind::A),
+        ("10-0-0-9.orders.default.svc.cluster.local", kind::A),
+        ("nobody.orders.default.svc.cluster.local", kind::A),
+        ("_metrics._tcp.orders.default.svc.cluster.local", kind::SRV),
+        ("dns-version.cluster.local", kind::TXT),
+        ("1.1.0.10.in-addr.arpa", kind::PTR),
         ("0a000001.addr.consul", kind::A),
+        ("0a000001.addr.consul", kind::AAAA),
         ("nobody.service.consul", kind::A),
         ("nobody.portolan.internal", kind::A),
         ("example.com", kind::A),
     ] {
-        let query = world.query(name, kind).with_options(1232, 0, &cookie);
-        let asked = Asked {
-            message: &query.bytes,
-            peer: query.peer,
-            local: IpAddr::from([127, 0, 0, 53]),
-            now: world.engine.env.instant(),
-        };
-        // The first makes room.
-        world.engine.answer(&mut hand, asked);
-        let counted = allocation_counter::measure(|| {
-            let outcome = world.engine.answer(&mut hand, asked);
-            assert!(matches!(outcome, Outcome::Now));
-        });
-        assert_eq!(counted.count_total, 0, "{name} {kind}");
+        let query = world.query(name, kind).with_options(1232, 0, &COOKIE);
+        for query in [&query, &query.clone().by_stream()] {
+            let counted = allocations(&world, &mut hand, query);
+            assert_eq!(counted, 0, "{name} {kind}");
+        }
+    }
+    let mut bad = world.query("orders.portolan.internal", kind::A);
+    bad.bytes.push(0);
+    assert_eq!(allocations(&world, &mut hand, &bad), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_made_ready_before_the_query_that_sees_it() {
+    let world = large("ttl: 0s").await;
+    let mut hand = world.engine.hand();
+    let queries = [
+        ("orders.service.consul", kind::A),
+        ("v1.orders.service.consul", kind::SRV),
+        ("i1._orders._tcp.portolan.internal", kind::TXT),
+    ];
+    let queries = queries.map(|(name, kind)| world.query(name, kind).by_stream());
+    for round in 1..=3_u8 {
+        let mut more = instance("orders", &format!("10.0.1.{round}:50{round}"));
+        more.tags = vec!["v1".into()];
+        world.put(more).await;
+        for query in &queries {
+            let asked = Asked {
+                message: &query.bytes,
+                peer: query.peer,
+                local: IpAddr::from([127, 0, 0, 53]),
+                now: world.engine.env.instant(),
+            };
+            let counted = allocation_counter::measure(|| {
+                world.engine.answer(&mut hand, asked);
+            });
+            // The first round makes room and what nobody has asked for yet; a larger answer
+            // may need more room.
+            let rooms = if round == 1 { u64::MAX } else { 3 };
+            assert!(counted.count_total <= rooms, "{counted:?}");
+        }
+        let whole = world.with(&mut hand, &queries[0]).unwrap();
+        let whole = Message::from_vec(&whole).unwrap();
+        assert_eq!(whole.answers.len(), 100 + usize::from(round));
+        let tagged = world.with(&mut hand, &queries[1]).unwrap();
+        let tagged = Message::from_vec(&tagged).unwrap();
+        assert_eq!(tagged.answers.len(), usize::from(round));
     }
 }
 

@@ -50,13 +50,13 @@ async fn read(stream: &mut DuplexStream) -> Option<Message> {
     Some(Message::from_vec(&message).unwrap())
 }
 
-/// Knows everything outside, late.
-struct Slow(Env);
+/// Knows everything outside, after that time.
+struct Slow(Env, Duration);
 
 impl Beyond for Slow {
     fn answer(&self, query: Bytes, _peer: Peer) -> Later<'_, Option<Bytes>> {
         Box::pin(async move {
-            self.0.sleep(Duration::from_secs(1)).await;
+            self.0.sleep(self.1).await;
             let mut answer = query.to_vec();
             answer[2] |= 0x80;
             Some(answer.into())
@@ -64,18 +64,39 @@ impl Beyond for Slow {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn answers_come_as_they_are_ready() {
+/// A world in which somebody knows everything outside, after that time.
+fn world_with(wait: Duration) -> World {
     let world = world("ttl: 0s");
-    world.put(instance("orders", "10.0.0.1:1")).await;
-    let slow = Slow(world.engine.env.clone());
+    let slow = Slow(world.engine.env.clone(), wait);
     world.engine.set_others(Others {
         beyond: Some(Arc::new(slow)),
         ..Others::default()
     });
+    world
+}
+
+impl World {
+    /// A query as it is sent by a connection.
+    fn framed(&self, name: &str, kind: u16) -> Vec<u8> {
+        framed(&self.query(name, kind).bytes)
+    }
+
+    /// Asks like those who are no workers.
+    async fn ask_owned(&self, query: &Ask) -> Bytes {
+        let local = IpAddr::from([127, 0, 0, 53]);
+        let bytes = Bytes::from(query.bytes.clone());
+        let answer = self.engine.answer_owned(bytes, query.peer, local).await;
+        answer.expect("there is an answer")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_come_as_they_are_ready() {
+    let world = world_with(Duration::from_secs(1));
+    world.put(instance("orders", "10.0.0.1:1")).await;
     let (mut stream, _task) = connect(&world);
-    let late = framed(&world.query("example.com", kind::A).bytes);
-    let own = framed(&world.query("orders.portolan.internal", kind::A).bytes);
+    let late = world.framed("example.com", kind::A);
+    let own = world.framed("orders.portolan.internal", kind::A);
     let all = [&late[..], &own, &own].concat();
     // In pieces, as a network may give them.
     for piece in all.chunks(7) {
@@ -92,17 +113,8 @@ async fn answers_come_as_they_are_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn what_others_answer_has_our_cookie_too() {
-    let world = world("ttl: 0s");
-    let slow = Slow(world.engine.env.clone());
-    world.engine.set_others(Others {
-        beyond: Some(Arc::new(slow)),
-        ..Others::default()
-    });
-    let local = IpAddr::from([127, 0, 0, 53]);
-    let ask = async |query: &Ask| {
-        let (bytes, peer) = (query.bytes.clone().into(), query.peer);
-        world.engine.answer_owned(bytes, peer, local).await.unwrap()
-    };
+    let world = world_with(Duration::from_secs(1));
+    let ask = async |query: &Ask| world.ask_owned(query).await;
     let plain = world.query("example.com", kind::A);
     // Whoever answers echoes the OPT as it came, here with another option.
     let other = plain.clone().with_options(1232, 0, &[0xff, 0xfe, 0, 1, 7]);
@@ -114,6 +126,32 @@ async fn what_others_answer_has_our_cookie_too() {
     assert_eq!(echoed[echoed.len() - 14..][..2], [0, 40], "{echoed:?}");
     assert_eq!(added[..12], [0, 10, 0, 24, 1, 2, 3, 4, 5, 6, 7, 8]);
     assert!(Message::from_vec(&answer).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_answer_is_counted_with_the_time_they_took() {
+    let world = world_with(Duration::from_millis(20));
+    let beyond = world.engine.others.load().beyond.clone();
+    world.engine.set_others(Others {
+        beyond,
+        updates: Some(Arc::new(Willing)),
+        ..Others::default()
+    });
+    world.ask_owned(&world.query("example.com", kind::A)).await;
+    let mut update = world.query("portolan.internal", kind::SOA);
+    update.bytes[2] = 5 << 3;
+    world.ask_owned(&update).await;
+    let own = world.query("orders.portolan.internal", kind::SRV);
+    world.ask_owned(&own).await;
+    let facts = world.engine.meters.facts();
+    let expected = [
+        ("A", "NOERROR", 1),
+        ("SRV", "NXDOMAIN", 1),
+        ("other", "NOERROR", 1),
+    ];
+    assert_eq!(facts.answers, expected);
+    let counts: u64 = facts.latency.iter().map(|(_, count)| count).sum();
+    assert_eq!((counts, facts.latency_micros), (3, 20_000));
 }
 
 /// Takes every update.
@@ -170,14 +208,9 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_has_said_all_gets_its_answers() {
-    let world = world("ttl: 0s");
-    let slow = Slow(world.engine.env.clone());
-    world.engine.set_others(Others {
-        beyond: Some(Arc::new(slow)),
-        ..Others::default()
-    });
+    let world = world_with(Duration::from_secs(1));
     let (mut stream, _task) = connect(&world);
-    let late = framed(&world.query("example.com", kind::A).bytes);
+    let late = world.framed("example.com", kind::A);
     stream.write_all(&late).await.unwrap();
     stream.shutdown().await.unwrap();
     assert!(read(&mut stream).await.is_some());
@@ -186,14 +219,9 @@ async fn a_client_that_has_said_all_gets_its_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn one_connection_has_so_many_queries_under_way_and_no_more() {
-    let world = world("ttl: 0s");
-    let slow = Slow(world.engine.env.clone());
-    world.engine.set_others(Others {
-        beyond: Some(Arc::new(slow)),
-        ..Others::default()
-    });
+    let world = world_with(Duration::from_secs(1));
     let (mut stream, _task) = connect(&world);
-    let late = framed(&world.query("example.com", kind::A).bytes);
+    let late = world.framed("example.com", kind::A);
     stream.write_all(&late.repeat(65)).await.unwrap();
     let began = world.engine.env.instant();
     let mut times = Vec::new();
@@ -204,30 +232,11 @@ async fn one_connection_has_so_many_queries_under_way_and_no_more() {
     assert_eq!((times[63], times[64]), (1, 2));
 }
 
-/// Knows everything outside, later than an idle connection lasts.
-struct Slower(Env);
-
-impl Beyond for Slower {
-    fn answer(&self, query: Bytes, _peer: Peer) -> Later<'_, Option<Bytes>> {
-        Box::pin(async move {
-            self.0.sleep(Duration::from_secs(15)).await;
-            let mut answer = query.to_vec();
-            answer[2] |= 0x80;
-            Some(answer.into())
-        })
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_waits_for_an_answer_is_not_silent() {
-    let world = world("ttl: 0s");
-    let slow = Slower(world.engine.env.clone());
-    world.engine.set_others(Others {
-        beyond: Some(Arc::new(slow)),
-        ..Others::default()
-    });
+    let world = world_with(Duration::from_secs(15));
     let (mut stream, _task) = connect(&world);
-    let late = framed(&world.query("example.com", kind::A).bytes);
+    let late = world.framed("example.com", kind::A);
     stream.write_all(&late).await.unwrap();
     assert!(read(&mut stream).await.is_some());
     // A stop waits for what is under way, and no longer.
@@ -248,13 +257,32 @@ async fn a_stop_closes_silent_connections_at_once() {
     let world = world("ttl: 0s");
     world.put(instance("orders", "10.0.0.1:1")).await;
     let (mut stream, _task) = connect(&world);
-    let own = framed(&world.query("orders.portolan.internal", kind::A).bytes);
+    let own = world.framed("orders.portolan.internal", kind::A);
     stream.write_all(&own).await.unwrap();
     assert!(read(&mut stream).await.is_some());
     let began = world.engine.env.instant();
     world.drain.start();
     assert!(read(&mut stream).await.is_none());
     assert_eq!(world.engine.env.instant(), began);
+    assert_eq!(world.drain.holds(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_came_just_before_a_stop_is_answered_once() {
+    let world = world("ttl: 0s");
+    world.put(instance("orders", "10.0.0.1:1")).await;
+    let (mut stream, _task) = connect(&world);
+    let (mut silent, _other) = connect(&world);
+    world.drain.start();
+    tokio::task::yield_now().await;
+    let own = world.framed("orders.portolan.internal", kind::A);
+    stream.write_all(&own).await.unwrap();
+    assert!(read(&mut stream).await.is_some());
+    assert!(read(&mut stream).await.is_none());
+    let began = world.engine.env.instant();
+    assert!(read(&mut silent).await.is_none());
+    let waited = world.engine.env.instant() - began;
+    assert!(waited <= Duration::from_millis(250), "{waited:?}");
     assert_eq!(world.drain.holds(), 0);
 }
 
@@ -267,7 +295,7 @@ async fn answers_are_written_before_more_are_made() {
     });
     world.reset(many.collect()).await;
     let (mut stream, _task) = connect_by(&world, 1 << 10);
-    let own = framed(&world.query("orders.portolan.internal", kind::SRV).bytes);
+    let own = world.framed("orders.portolan.internal", kind::SRV);
     // Larger than what the pipe holds: whoever writes all first waits for ever.
     let (mut reading, mut writing) = tokio::io::split(&mut stream);
     let all = own.repeat(200);
@@ -338,10 +366,7 @@ async fn nodes_and_queries_are_asked_of_who_knows_them() {
     });
     let ask = async |name: &str, kind: u16| {
         let query = world.query(name, kind).with_edns(1232);
-        let local = IpAddr::from([127, 0, 0, 53]);
-        let bytes = Bytes::from(query.bytes.clone());
-        let answer = world.engine.answer_owned(bytes, query.peer, local).await;
-        Message::from_vec(&answer.unwrap()).unwrap()
+        Message::from_vec(&world.ask_owned(&query).await).unwrap()
     };
     let told = async |name: &str, kind: u16| answers(&ask(name, kind).await);
     assert_eq!(

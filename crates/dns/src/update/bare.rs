@@ -7,8 +7,7 @@ use std::{
 };
 
 use hickory_proto::op::ResponseCode;
-
-use crate::forward::cursor::Cursor;
+use portolan_forwarder::Cursor;
 
 /// Where a message that is an answer says so, and the operation.
 const RESPONSE: u16 = 1 << 15;

@@ -18,10 +18,11 @@ use hickory_proto::{
     },
     serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding},
 };
+use portolan_forwarder::Cursor;
 use portolan_model::ServiceKey;
 use ring::hmac;
 
-use crate::{forward::cursor::Cursor, settings::fits};
+use crate::settings::fits;
 
 /// Where a header counts its additional records.
 const ADDITIONALS: std::ops::Range<usize> = 10..12;

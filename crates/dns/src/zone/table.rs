@@ -1,33 +1,30 @@
-//! All services by name, at one revision.
+//! All services by name, at one publication.
 //!
-//! A table shares what did not change with the one before: a change copies the pointers to
-//! the shards and the shard of each service that changed.
+//! A table shares what did not change with the one before: a change copies the pointers to the
+//! lists and the list of each service that changed.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
-use portolan_model::{Revision, ServiceKey};
+use portolan_model::{Name, ServiceKey};
 
-use super::Service;
+use super::{Service, names::Names, shards::Shards};
 
-/// How many shards: at 10,000 services a change copies a map of 40.
-const SHARDS: usize = 256;
+/// Addresses are named by so many services at most.
+pub(super) const NAMES_MAX: usize = 16;
 /// Longest key: two names and what is between them.
 const KEY_BYTES_MAX: usize = 512;
 
-type Shard = Arc<HashMap<Box<[u8]>, Arc<Service>>>;
-
 /// Services by name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    shards: Arc<[Shard]>,
-    /// Services in each namespace.
-    namespaces: Arc<BTreeMap<Box<[u8]>, usize>>,
-    /// Ends of names that have dots, as keys, and how many services each is the end of.
-    parents: Arc<BTreeMap<Box<[u8]>, usize>>,
-    pub(crate) revision: Revision,
+    services: Shards<Arc<Service>>,
+    /// Ends of names that have more labels, as keys, and how many services each is the end of;
+    /// a namespace is the end of all that are in it.
+    parents: Shards<usize>,
+    /// The services in a namespace that may get traffic.
+    open: Shards<Arc<Names>>,
+    /// The first services at an address.
+    addresses: Shards<Arc<[ServiceKey]>>,
     /// The serial number of our zones: seconds since the Unix epoch.
     pub(crate) serial: u32,
 }
@@ -38,80 +35,101 @@ pub(crate) struct Key {
     len: usize,
 }
 
-impl Default for Table {
-    fn default() -> Self {
-        let empty = Shard::default();
-        Self {
-            shards: (0..SHARDS).map(|_| Arc::clone(&empty)).collect(),
-            namespaces: Arc::default(),
-            parents: Arc::default(),
-            revision: Revision::FIRST,
-            serial: 0,
-        }
-    }
-}
-
 impl Table {
     /// The service of that key.
-    pub(crate) fn find(&self, key: &Key) -> Option<&Arc<Service>> {
-        let key = key.as_bytes();
-        self.shards.get(place(key))?.get(key)
+    pub(crate) fn find(&self, key: &Key) -> Option<&Service> {
+        self.services.find(key.as_bytes()).map(|service| &**service)
     }
 
     /// Whether there is a service in that namespace, in small letters.
     pub(crate) fn has_namespace(&self, namespace: &[u8]) -> bool {
-        self.namespaces.contains_key(namespace)
+        self.is_parent(&Key::new(std::iter::empty(), namespace))
     }
 
     /// Whether there is a service whose name has more labels before that of the key.
     pub(crate) fn is_parent(&self, key: &Key) -> bool {
-        self.parents.contains_key(key.as_bytes())
+        self.parents.find(key.as_bytes()).is_some()
+    }
+
+    /// The services in a namespace that may get traffic, in order.
+    pub(crate) fn open_in(&self, namespace: &[u8]) -> impl Iterator<Item = &Name> {
+        let names = self.open.find(namespace);
+        names.into_iter().flat_map(|names| names.iter())
+    }
+
+    /// The services that an address is of: the first ones, if it is of many.
+    pub(crate) fn of_address(&self, ip: IpAddr) -> &[ServiceKey] {
+        let services = self.addresses.find(&octets(ip));
+        services.map_or(&[], |services| services)
     }
 
     /// All services.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.shards.iter().flat_map(|shard| shard.values())
+    pub(super) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
     }
 
-    /// Puts a service in, or takes it out, and gives what was there.
-    pub(super) fn set(
-        &mut self,
-        key: &ServiceKey,
-        service: Option<Arc<Service>>,
-    ) -> Option<Arc<Service>> {
-        let bytes = Key::of(key);
-        let shard = Arc::make_mut(&mut self.shards).get_mut(place(bytes.as_bytes()))?;
-        let shard = Arc::make_mut(shard);
-        let is_there = service.is_some();
-        let before = match service {
-            Some(service) => shard.insert(bytes.as_bytes().into(), service),
-            None => shard.remove(bytes.as_bytes()),
-        };
-        if is_there != before.is_some() {
-            let namespace = key.namespace.as_str().as_bytes();
-            count(&mut self.namespaces, namespace, is_there);
-            let mut rest = key.name.as_str();
-            while let Some((_, parent)) = rest.split_once('.') {
-                let parents = Key::new(std::iter::once(parent.as_bytes()), namespace);
-                count(&mut self.parents, parents.as_bytes(), is_there);
-                rest = parent;
-            }
+    /// The service of that key.
+    pub(super) fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.services.find(Key::of(key).as_bytes())
+    }
+
+    /// Puts a service in, or takes it out.
+    pub(super) fn set(&mut self, key: &ServiceKey, service: Option<Arc<Service>>) {
+        let is_open = |service: Option<&Arc<Service>>| service.is_some_and(|one| !one.is_empty());
+        let before = self.service(key);
+        let (was_there, was_open) = (before.is_some(), is_open(before));
+        let (is_there, is_open) = (service.is_some(), is_open(service.as_ref()));
+        self.services.set(Key::of(key).as_bytes(), service);
+        if is_there != was_there {
+            self.count(key, is_there);
         }
-        before
+        if is_open != was_open {
+            self.list(key, is_open);
+        }
+    }
+
+    /// Says whose an address is.
+    pub(super) fn set_address(&mut self, ip: IpAddr, services: Option<Arc<[ServiceKey]>>) {
+        self.addresses.set(&octets(ip), services);
+    }
+
+    /// One service more or less has these ends.
+    fn count(&mut self, key: &ServiceKey, is_there: bool) {
+        let namespace = key.namespace.as_str().as_bytes();
+        let mut rest = Some(key.name.as_str());
+        while let Some(name) = rest {
+            rest = name.split_once('.').map(|(_, parent)| parent);
+            let parent = Key::new(rest.into_iter().map(str::as_bytes), namespace);
+            let count = self.parents.find(parent.as_bytes()).copied();
+            let count = count.unwrap_or_default();
+            let count = if is_there {
+                count.saturating_add(1)
+            } else {
+                count.saturating_sub(1)
+            };
+            let count = Some(count).filter(|count| *count > 0);
+            self.parents.set(parent.as_bytes(), count);
+        }
+    }
+
+    fn list(&mut self, key: &ServiceKey, is_open: bool) {
+        let namespace = key.namespace.as_str().as_bytes();
+        let names = self.open.find(namespace);
+        let mut names = names.map_or_else(Names::default, |names| Names::clone(names));
+        if is_open {
+            names.insert(&key.name);
+        } else {
+            names.remove(&key.name);
+        }
+        let names = Some(names).filter(|names| !names.is_empty());
+        self.open.set(namespace, names.map(Arc::new));
     }
 }
 
-/// One more or one less of them.
-fn count(counts: &mut Arc<BTreeMap<Box<[u8]>, usize>>, name: &[u8], is_there: bool) {
-    let counts = Arc::make_mut(counts);
-    let count = counts.entry(name.into()).or_default();
-    *count = if is_there {
-        count.saturating_add(1)
-    } else {
-        count.saturating_sub(1)
-    };
-    if *count == 0 {
-        counts.remove(name);
+fn octets(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
     }
 }
 
@@ -140,7 +158,8 @@ impl Key {
         key
     }
 
-    fn of(key: &ServiceKey) -> Self {
+    /// The key of that service.
+    pub(crate) fn of(key: &ServiceKey) -> Self {
         let name = std::iter::once(key.name.as_str().as_bytes());
         Self::new(name, key.namespace.as_str().as_bytes())
     }
@@ -157,13 +176,4 @@ impl Key {
             self.len = end;
         }
     }
-}
-
-/// FNV-1a, of which the upper byte names the shard.
-fn place(key: &[u8]) -> usize {
-    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let [upper, ..] = hash.to_be_bytes();
-    usize::from(upper)
 }

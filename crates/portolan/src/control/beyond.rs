@@ -11,10 +11,10 @@ use portolan_config::{
 };
 use portolan_dns::{
     Answerer, Directory, Others,
-    forward::{Forwarder, Settings as ForwardSettings, near},
     secure::Https,
     update::{Algorithm, Key, Registrar, Settings as UpdateSettings, name_of},
 };
+use portolan_forwarder::{Forwarder, Settings as ForwardSettings, near};
 use portolan_registry::Registry;
 use portolan_runtime::{Env, sockets::Sockets};
 use portolan_wire::serve::{Handler, Hosts};

@@ -40,7 +40,7 @@ impl Names {
         consul: Arc<dyn Handler>,
         registry: &Registry,
     ) -> Self {
-        let dns = Dns::new(env, view.clone(), &plan.dns);
+        let dns = Dns::new(env, view, &plan.dns);
         let directory = Arc::new(Consul {
             api: consul,
             room: Semaphore::new(ASKED_MAX),

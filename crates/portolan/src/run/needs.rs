@@ -3,7 +3,7 @@
 use std::{io, num::NonZeroUsize, path::PathBuf};
 
 use portolan_config::{AccessLog as AccessPlan, Dns, LogFormat, LogPath, Plan};
-use portolan_dns::forward;
+use portolan_forwarder::{Settings as ForwardSettings, sockets_max};
 use portolan_telemetry::{AccessLog, AccessWriter, Destination, Format};
 
 use crate::{cli, limits};
@@ -34,9 +34,9 @@ fn of_dns(dns: &Dns) -> u64 {
     let over_tls = dns.over_tls.as_ref().map_or(0, |_| connections);
     let questions = dns.recursors.as_ref().map_or(0, |recursors| {
         let addresses = recursors.addresses.clone();
-        forward::sockets_max(&forward::Settings {
+        sockets_max(&ForwardSettings {
             recursors: addresses,
-            ..forward::Settings::default()
+            ..ForwardSettings::default()
         })
     });
     connections

@@ -148,7 +148,7 @@ families! {
     DNS_RECURSORS = "portolan_dns_recursors", Gauge, &[],
         "Recursors that answer; the others are left alone for a while.";
     DNS_DURATION = "portolan_dns_duration_seconds", Histogram, &[],
-        "From receiving a DNS query, or the batch that it came in, to sending its answer; queries that others answer not counted.";
+        "From receiving a DNS query, or the batch that it came in, to its answer; with the time that others took where they answer.";
     DENIED = "portolan_control_denied_total", Counter, &["listener", "outcome"],
         "Calls to control listeners that were not let: `denied` by access control, `limited` by rate.";
     LINES_DROPPED = "portolan_access_lines_dropped_total", Counter, &[],

@@ -10,13 +10,16 @@
 //!
 //! Source: RFC 5625; RFC 5452; RFC 8767 for stale answers.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 mod answer;
 mod cache;
-pub(crate) mod cursor;
+mod cursor;
 mod exchange;
 mod figures;
 mod flights;
 mod message;
+mod port;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -44,11 +47,14 @@ use flights::{Boarded, Flight, Flights, Landing, Outcome};
 use message::{Asked, Note, Query, REFUSED, SERVFAIL};
 use upstreams::Upstreams;
 
-use crate::{Beyond, Later, Peer, Transport, engine::COOKIE_BYTES};
-
+pub use cursor::{Cursor, Head, Record};
 pub use figures::Figures;
+pub use port::{Beyond, Later, Peer, Transport};
 pub use settings::{Settings, near};
 
+/// What the option of a cookie takes in all (RFC 7873): whoever asks puts one into our answers,
+/// which leave room for it.
+pub const COOKIE_BYTES: u16 = 28;
 /// What a client without EDNS can take by UDP (RFC 1035, section 4.2.1).
 const PLAIN_UDP_BYTES: u16 = 512;
 /// Most tries of a question, over all recursors.

@@ -7,26 +7,41 @@ pub(super) const NAME_MAX: usize = 255;
 /// Most bytes of a label; longer ones are pointers or unknown.
 const LABEL_MAX: u8 = 63;
 
-pub(crate) struct Head {
-    pub(crate) id: u16,
-    pub(crate) flags: u16,
-    pub(crate) questions: u16,
-    pub(crate) answers: u16,
-    pub(crate) authorities: u16,
-    pub(crate) additionals: u16,
+/// A header (RFC 1035, section 4.1.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// What an answer says back.
+    pub id: u16,
+    /// Operation, flags and code.
+    pub flags: u16,
+    /// How many questions there are to be.
+    pub questions: u16,
+    /// How many answers.
+    pub answers: u16,
+    /// How many records about who knows.
+    pub authorities: u16,
+    /// How many records besides.
+    pub additionals: u16,
 }
 
-pub(crate) struct Record {
-    pub(crate) kind: u16,
+/// What stands before the data of a record (RFC 1035, section 4.1.3).
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Its type.
+    pub kind: u16,
     pub(super) class: u16,
     pub(super) ttl: u32,
-    pub(crate) ttl_at: usize,
+    /// Where in the message its TTL stands.
+    pub ttl_at: usize,
 }
 
 /// A place in a message. Every step says whether there was enough to read.
-pub(crate) struct Cursor<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) at: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor<'a> {
+    /// The whole message.
+    pub bytes: &'a [u8],
+    /// Where the next byte stands.
+    pub at: usize,
 }
 
 impl Cursor<'_> {
@@ -55,7 +70,8 @@ impl Cursor<'_> {
         Some(())
     }
 
-    pub(crate) fn head(&mut self) -> Option<Head> {
+    /// The header.
+    pub fn head(&mut self) -> Option<Head> {
         Some(Head {
             id: self.u16()?,
             flags: self.u16()?,
@@ -67,7 +83,7 @@ impl Cursor<'_> {
     }
 
     /// Passes over a question.
-    pub(crate) fn skip_question(&mut self) -> Option<()> {
+    pub fn skip_question(&mut self) -> Option<()> {
         self.skip_name()?;
         self.skip(4)
     }
@@ -96,7 +112,8 @@ impl Cursor<'_> {
         })
     }
 
-    pub(crate) fn record(&mut self) -> Option<Record> {
+    /// Passes over a record, and says what it is.
+    pub fn record(&mut self) -> Option<Record> {
         self.skip_name()?;
         let (kind, class, ttl_at) = (self.u16()?, self.u16()?, self.at);
         let (ttl, length) = (self.u32()?, self.u16()?);
