@@ -9,7 +9,7 @@ use portolan_model::{Health, NodeId, Override};
 use serde_json::json;
 
 use self::fake::{Fake, entry};
-use super::KIND;
+use super::{KIND, settings};
 use crate::testing::{World, instances, node};
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn what_is_failing_or_out_is_told_so() {
 fn settings_say_what_is_wrong_with_them() {
     let settings = json!({
         "urls": ["127.0.0.1:8500"], "wait": "1h", "datacenters": "dc1",
-        "services": ["a", "a", ""],
+        "services": ["a", "a", ""], "connections": 8193,
     });
     let problems = (KIND.parse)(&settings).unwrap_err();
     let mut paths: Vec<_> = problems.iter().map(|problem| &*problem.path).collect();
@@ -222,6 +222,7 @@ fn settings_say_what_is_wrong_with_them() {
     assert_eq!(
         paths,
         [
+            "/connections",
             "/datacenters",
             "/services/1",
             "/services/2",
@@ -229,4 +230,15 @@ fn settings_say_what_is_wrong_with_them() {
             "/wait"
         ]
     );
+}
+
+#[test]
+fn datacenters_share_the_connections() {
+    let each = |settings| settings::read(&settings).unwrap().connections_each();
+    assert_eq!(each(json!({"url": "http://a"})), 64);
+    assert_eq!(each(json!({"url": "http://a", "connections": 8192})), 8192);
+    let three = json!({"url": "http://a", "connections": 10, "datacenters": ["a", "b", "c"]});
+    assert_eq!(each(three), 3);
+    let few = json!({"url": "http://a", "connections": 1, "datacenters": ["a", "b"]});
+    assert_eq!(each(few), 1, "none goes without");
 }
