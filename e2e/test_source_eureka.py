@@ -16,8 +16,8 @@ from harness.waiting import until
 from harness.wire import get
 
 KIND = "eureka"
-# A virtual machine has to start, on a machine that has other work.
-PATIENCE = 90
+# A virtual machine has to start, on a machine that may have twenty times as much work as it can do.
+PATIENCE = 300
 
 
 def test_changes_are_routable_soon(start, origin):
