@@ -47,11 +47,7 @@ pub fn tls_failure(error: &io::Error) -> TlsFailure {
 /// Explains an error of TLS with a server that a source reads, if it is one.
 #[must_use]
 pub fn registry_tls_failure(error: &(dyn error::Error + 'static)) -> Option<String> {
-    let broken = error
-        .downcast_ref::<h2::Error>()
-        .and_then(h2::Error::get_io);
-    let broken = broken.or_else(|| error.downcast_ref());
-    Some(REGISTRY.explain(within(broken?)?).1)
+    Some(REGISTRY.explain(within(error.downcast_ref()?)?).1)
 }
 
 fn within(error: &io::Error) -> Option<&Error> {
