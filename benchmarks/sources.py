@@ -43,6 +43,8 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--rate", type=float, default=500, help="changes/s of the busy phase")
     parser.add_argument("--seconds", type=float, default=20, help="of the idle and the busy phase")
     parser.add_argument("--trials", type=int, default=200, help="writes that are timed a phase")
+    parser.add_argument("--connections", type=int, help="of the consul source, for queries of services")
+    parser.add_argument("--moves", action="store_true", help="writes move an instance instead of making a service")
     parser.set_defaults(run=run)
 
 
@@ -55,6 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.sources.split(","):
         parts.say(f"filling {name}")
         foreign = {"etcd": start_etcd, "consul": start_consul}[name]()
+        if arguments.connections and name == "consul":
+            foreign.source["consul"]["connections"] = arguments.connections
+            foreign.title += f", {arguments.connections} connections"
         foreign.fill(total)
         rows += measure(foreign, arguments, total)
         parts.say("\n".join(" | ".join(row) for row in rows))
@@ -80,11 +85,11 @@ def measure(foreign: Foreign, arguments: argparse.Namespace, total: int) -> list
     view = time.monotonic() - begin
     time.sleep(SETTLE_SECONDS)
     idle_cpu = cpu_share(server, arguments.seconds)
-    idle = Trial(foreign, fleet, ports["PLAIN"]).times(arguments.trials)
+    idle = Trial(foreign, fleet, ports["PLAIN"], arguments.moves).times(arguments.trials)
     rows = [row(f"{foreign.title}, idle", f"{view:.1f}", idle_cpu, server, idle, 0.0)]
     churn = Churn(foreign, total, arguments.rate)
     busy_cpu = cpu_share(server, arguments.seconds)
-    busy = Trial(foreign, fleet, ports["PLAIN"]).times(arguments.trials)
+    busy = Trial(foreign, fleet, ports["PLAIN"], arguments.moves).times(arguments.trials)
     rows.append(row(f"{foreign.title}, busy", "", busy_cpu, server, busy, churn.stop()))
     server.stop()
     return rows
@@ -134,10 +139,11 @@ def cpu_share(server: processes.Server, seconds: float) -> float:
 
 
 class Trial:
-    """Registers instances of new services, and asks for each until it answers."""
+    """Registers instances of new services, or one anew elsewhere, and asks for each until it answers."""
 
-    def __init__(self, foreign: Foreign, fleet: registry.Fleet, gateway: int) -> None:
+    def __init__(self, foreign: Foreign, fleet: registry.Fleet, gateway: int, moves: bool) -> None:
         self._write = foreign.writer()
+        self._moves = moves
         self._service = f"moved-{random.randrange(1 << 30)}"
         names = [f"{self._service}-{side}" for side in ("here", "there")]
         self._sides = [(fleet.open(name), name) for name in names]
@@ -153,7 +159,7 @@ class Trial:
         time.sleep(random.uniform(0.001, 0.015))
         port, name = self._sides[number % 2]
         begin = time.perf_counter()
-        service = f"{self._service}-{number}"
+        service = self._service if self._moves else f"{self._service}-{number}"
         self._write(service, f"{service}-1", port, str(number))
         while True:
             status, fields, _ = self._client.ask("GET", f"/{service}/")

@@ -9,15 +9,15 @@ import pytest
 
 from harness import federation
 from harness.gateway import config
-from harness.load import Load
 from harness.ports import free_port
 from harness.processes import Program
+from harness.traffic import Load
 from harness.waiting import until
 from harness.wire import get
 
 KIND = "eureka"
-# A virtual machine has to start, on a machine that has other work.
-PATIENCE = 90
+# A virtual machine has to start, on a machine that may have twenty times as much work as it can do.
+PATIENCE = 300
 
 
 def test_changes_are_routable_soon(start, origin):
@@ -147,4 +147,4 @@ def test_a_server_of_spring_is_read(start, origin, programs, parts, tmp_path):
         again.register("WEB", "w3", backend.port)
         until(lambda: set(instances()) == {"w1", "w3"}, "what registered anew", 30)
         load.goes_on()
-    print(f"Spring's Eureka: {load.done} requests, none failed, while it was paused, killed and restarted")
+    print(f"Spring's Eureka: {load.answers} requests, none failed, while it was paused, killed and restarted")

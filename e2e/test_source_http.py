@@ -4,8 +4,8 @@ import json
 import time
 
 from harness.gateway import config
-from harness.load import Load
 from harness.origin import told
+from harness.traffic import Load
 from harness.waiting import until
 from harness.wire import get
 

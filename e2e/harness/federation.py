@@ -5,8 +5,8 @@ import statistics
 import time
 
 from .gateway import config
-from .load import Load
 from .ports import free_port
+from .traffic import Load
 from .waiting import until
 from .wire import get
 
@@ -103,8 +103,8 @@ def nothing_fails_while_the_far_one_does(start, origin, kind: str) -> None:
         far.gateway.register("orders", "c", origin("c").port, ttl="10m")
         until(lambda: len(near.ids("orders")) == 3, "what is new since", 20)
         load.goes_on()
-    assert not load.failures, load.failures[:3]
-    print(f"\n{kind}: {load.done} requests, none failed, while the source was paused, killed and restarted")
+    assert not load.failed, load.failed[:3]
+    print(f"\n{kind}: {load.answers} requests, none failed, while the source was paused, killed and restarted")
 
 
 def changes_are_routable_soon(start, origin, kind: str, within_ms: float, count: int = 40) -> None:

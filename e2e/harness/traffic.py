@@ -5,14 +5,15 @@ import time
 from collections import Counter
 
 from .origin import told
+from .waiting import until
 from .wire import Client
 
 
 class Load:
     """Clients that go on asking one service; every answer but the right one is kept."""
 
-    def __init__(self, port: int, path: str, right: set[str], clients: int = 4, pause: float = 0.003) -> None:
-        """`right` names the origins that may answer; it may change meanwhile."""
+    def __init__(self, port: int, path: str, right: set[str] | None = None, clients: int = 4, pause: float = 0.003) -> None:
+        """`right` names the origins that may answer, all by default; it may change meanwhile."""
         self.right = right
         self.answered: Counter = Counter()
         self.failed: list[str] = []
@@ -35,11 +36,23 @@ class Load:
     def check(self, what: str) -> None:
         """Says what became of all requests; none may have failed or gone astray."""
         self._settle()
-        total = sum(self.answered.values())
+        total = self.answers
         print(f"\n{what}: {total} requests, {len(self.failed)} failed, {len(self.misrouted)} misrouted")
         assert not self.failed, self.failed[:5]
         assert not self.misrouted, self.misrouted[:5]
         assert total > 100, total
+
+    @property
+    def answers(self) -> int:
+        """How many were right or went astray."""
+        return sum(self.answered.values())
+
+    def goes_on(self, requests: int = 200) -> None:
+        """Waits for so many more answers, none of which may be a failure."""
+        goal = self._seen() + requests
+        until(lambda: self._seen() >= goal, "answers", 60)
+        assert not self.failed, (len(self.failed), self.failed[:3])
+        assert not self.misrouted, self.misrouted[:3]
 
     def _settle(self) -> None:
         """What was over at once has to have been seen by some requests."""
@@ -48,7 +61,7 @@ class Load:
             time.sleep(0.01)
 
     def _seen(self) -> int:
-        return sum(self.answered.values()) + len(self.failed)
+        return self.answers + len(self.failed)
 
     def _ask(self, port: int, path: str, pause: float) -> None:
         client = None
@@ -61,7 +74,7 @@ class Load:
                     continue
                 name = told(answer)["origin"]
                 self.answered[name] += 1
-                if name not in self.right:
+                if self.right is not None and name not in self.right:
                     self.misrouted.append(name)
             except Exception as error:  # noqa: BLE001 - whatever went wrong went wrong for a client
                 self.failed.append(repr(error))

@@ -4,6 +4,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod consul;
 mod etcd;
 mod grpc;
 mod held;
@@ -12,6 +13,10 @@ mod labels;
 mod nacos;
 mod secret;
 #[cfg(test)]
+#[path = "../../sources/src/testing.rs"]
+#[expect(dead_code, reason = "the shelf's own tests need more of it")]
+mod testing;
+#[cfg(test)]
 mod world;
 mod zookeeper;
 
@@ -19,4 +24,4 @@ pub use hostile::read_anything;
 use portolan_catalog::SourceKind;
 
 /// Every kind of source of this crate, in the order of the reference.
-pub const KINDS: &[SourceKind] = &[etcd::KIND, zookeeper::KIND, nacos::KIND];
+pub const KINDS: &[SourceKind] = &[consul::KIND, etcd::KIND, zookeeper::KIND, nacos::KIND];

@@ -6,7 +6,6 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-mod consul;
 mod dns;
 mod eureka;
 mod file;
@@ -14,6 +13,7 @@ pub mod frame;
 mod http;
 mod portolan;
 #[cfg(test)]
+#[expect(dead_code, reason = "sources in other crates need more of it")]
 mod testing;
 
 use portolan_catalog::SourceKind;
@@ -24,7 +24,6 @@ pub use self::{dns::for_hosts, portolan::read_any_events};
 pub const KINDS: &[SourceKind] = &[
     file::KIND,
     dns::KIND,
-    consul::KIND,
     eureka::KIND,
     portolan::KIND,
     http::KIND,

@@ -149,6 +149,7 @@ fn call_words(error: &CallError) -> Arc<str> {
     match error {
         CallError::Connect { source, .. } | CallError::Socket { source, .. } => words(source),
         CallError::Broken(_) => "the answer broke off, or is not HTTP/1".into(),
+        CallError::Http2(error) => h2_words(error),
         CallError::Lookup { .. }
         | CallError::ServerName(_)
         | CallError::NoTls { .. }

@@ -11,6 +11,7 @@ use std::{
 use portolan_catalog::{Inbox, InboxClosed};
 use portolan_model::Change;
 use portolan_runtime::Env;
+use portolan_wire::tls::registry_tls_failure;
 
 use super::{Backoff, Teller, teller::Mood};
 
@@ -58,13 +59,14 @@ impl Ended {
         }
     }
 
-    /// Lost by an error, with all of its causes.
+    /// Lost by an error, with all of its causes; what is about TLS in plain words.
     #[must_use]
     pub fn by(error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            let cause_text = cause.to_string();
+            let plain = registry_tls_failure(cause);
+            let cause_text = plain.unwrap_or_else(|| cause.to_string());
             if !text.ends_with(&cause_text) {
                 text = format!("{text}: {cause_text}");
             }

@@ -2,7 +2,8 @@
 //!
 //! [`Fields`] reads settings, [`Basics`] those that every source has, [`Mapping`] turns
 //! what the outside says into instances, [`follow`] keeps a source alive over outages,
-//! [`Teller`] says what changed and nothing else, [`Servers`] calls servers over HTTP.
+//! [`Teller`] says what changed and nothing else, [`Servers`] calls servers over HTTP, [`Seats`] are for questions
+//! to them that wait for long.
 
 mod basics;
 mod fields;
@@ -11,6 +12,7 @@ mod found;
 mod mapping;
 mod parts;
 mod provenance;
+mod seats;
 mod servers;
 mod teller;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub use found::{Found, Unfit, foreign_id, foreign_name};
 pub use mapping::Mapping;
 pub use parts::Parts;
 pub use provenance::Provenance;
+pub use seats::{InTheClear, Seat, Seats};
 pub use servers::{Servers, ServersSettings, tls};
 pub use teller::Teller;
 pub use view::{Place, Unfits, View};

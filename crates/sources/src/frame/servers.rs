@@ -14,7 +14,7 @@ use portolan_wire::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Ended, Fields};
+use super::{Ended, Fields, InTheClear, Seat, Seats};
 
 /// Most servers of one source.
 const SERVERS_MAX: usize = 16;
@@ -204,6 +204,7 @@ pub struct Servers {
     connector: Option<Arc<Connector>>,
     current: usize,
     idle: Vec<Line>,
+    seat: Option<Seat>,
 }
 
 impl fmt::Debug for Servers {
@@ -225,7 +226,37 @@ impl Servers {
             connector: None,
             current: 0,
             idle: Vec::new(),
+            seat: None,
         }
+    }
+
+    /// The seats at the server that is asked, on so many connections.
+    ///
+    /// # Errors
+    /// [`Ended::Lost`]: a file of the settings for TLS is bad.
+    pub async fn seats(
+        &self,
+        connections: usize,
+        in_the_clear: InTheClear,
+    ) -> Result<Seats, Ended> {
+        let url = self.url().ok_or_else(no_server)?;
+        let server = (&self.settings, url);
+        Seats::find(
+            server,
+            self.answer_max,
+            connections,
+            in_the_clear,
+            &self.env,
+        )
+        .await
+    }
+
+    /// Asks on this seat from now on, one question at a time.
+    pub fn sit(&mut self, seat: Seat) {
+        if let Seat::Single(_, tls) = &seat {
+            self.connector.clone_from(tls);
+        }
+        self.seat = Some(seat);
     }
 
     /// The server that is asked.
@@ -251,6 +282,10 @@ impl Servers {
     /// # Cancellation
     /// The call may have been carried out.
     pub async fn ask(&mut self, call: Call, within: Duration) -> Result<Answer, Ended> {
+        if let Some(Seat::Shared(lane)) = &mut self.seat {
+            let answered = lane.call(call, within).await;
+            return answered.map_err(|error| self.lost(&error));
+        }
         while let Some(mut line) = self.idle.pop() {
             if !line.is_open() {
                 continue;
@@ -291,7 +326,7 @@ impl Servers {
     /// [`Ended::Lost`] names the server; the next one is asked from then on.
     pub async fn open(&mut self) -> Result<Line, Ended> {
         let Some(url) = self.url().cloned() else {
-            return Err(Ended::lost("there is no server to ask"));
+            return Err(no_server());
         };
         if url.scheme() == Scheme::Https && self.connector.is_none() {
             let made = ClientTls::new().connector(&self.settings.tls, Protocol::Http1);
@@ -349,4 +384,8 @@ impl Servers {
             Ended::Closed => Ended::Closed,
         }
     }
+}
+
+fn no_server() -> Ended {
+    Ended::lost("there is no server to ask")
 }

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{CallError, Scheme, Url};
-use crate::tls::Connector;
+use crate::tls::{ALPN_HTTP2, Connector};
 
 /// How long one address may take to accept a connection and shake hands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,6 +24,13 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for S {}
 
+/// A connection, and what was settled on when it was made.
+pub(super) struct Dialled {
+    pub(super) socket: Box<dyn Socket>,
+    /// Over TLS, both sides would speak HTTP/2.
+    pub(super) is_http2: bool,
+}
+
 /// Connects to the first address of the URL's host that takes the connection, over TLS if
 /// the URL says so. The URL's path does not matter.
 ///
@@ -34,8 +41,20 @@ pub async fn dial(
     tls: Option<&Connector>,
     env: &Env,
 ) -> Result<Box<dyn Socket>, CallError> {
+    Ok(dial_settled(url, tls, env).await?.socket)
+}
+
+/// The same as [`dial`]; says what was settled on.
+pub(super) async fn dial_settled(
+    url: &Url,
+    tls: Option<&Connector>,
+    env: &Env,
+) -> Result<Dialled, CallError> {
     match (url.scheme(), tls) {
-        (Scheme::Http, _) => Ok(Box::new(connect(url, env).await?)),
+        (Scheme::Http, _) => Ok(Dialled {
+            socket: Box::new(connect(url, env).await?),
+            is_http2: false,
+        }),
         (Scheme::Https, None) => Err(CallError::NoTls { url: url.clone() }),
         (Scheme::Https, Some(tls)) => {
             let stream = connect(url, env).await?;
@@ -47,7 +66,11 @@ pub async fn dial(
             let shaking = TlsConnector::from(tls.config()).connect(name, stream);
             let stream = in_time(env, shaking).await;
             let stream = stream.map_err(|source| CallError::Connect { address, source })?;
-            Ok(Box::new(stream))
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+            Ok(Dialled {
+                socket: Box::new(stream),
+                is_http2,
+            })
         }
     }
 }

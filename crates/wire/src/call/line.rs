@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use hyper::{
     body::Incoming,
@@ -20,14 +20,14 @@ use portolan_model::ByteSize;
 use portolan_runtime::{Env, Task};
 
 use super::{
-    Socket, Url,
+    Scheme, Socket, Url,
     dial::{dial, dial_path},
     stream::{Stream, collect},
 };
 use crate::tls::{BadServerName, Connector};
 
 /// The largest answer that is read where nobody asked for more.
-const ANSWER_MAX: ByteSize = ByteSize::from_bytes(256 << 10);
+pub(super) const ANSWER_MAX: ByteSize = ByteSize::from_bytes(256 << 10);
 const AGENT: HeaderValue = HeaderValue::from_static("portolan");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -77,6 +77,46 @@ impl Call {
             ..Self::default()
         }
     }
+
+    /// The request as it is sent to that place, besides its body.
+    pub(super) fn request(
+        self,
+        url: &Url,
+        fields: &HeaderMap,
+        version: Version,
+    ) -> Result<(Request<()>, Bytes), CallError> {
+        let Self {
+            method,
+            path,
+            headers,
+            body,
+        } = self;
+        let has_body = body.is_some();
+        let target = format!("{}{path}", url.path());
+        let request = Request::builder().method(method);
+        let request = if version == Version::HTTP_2 {
+            let scheme = match url.scheme() {
+                Scheme::Http => "http",
+                Scheme::Https => "https",
+            };
+            request.uri(format!("{scheme}://{}{target}", url.authority()))
+        } else {
+            request.uri(target).header(header::HOST, url.authority())
+        };
+        let mut request = request.body(()).map_err(|_| CallError::Path { path })?;
+        let sent = request.headers_mut();
+        if has_body {
+            sent.insert(header::CONTENT_TYPE, JSON);
+        }
+        sent.extend(fields.clone());
+        sent.extend(headers);
+        Ok((request, body.unwrap_or_default()))
+    }
+}
+
+/// Who calls.
+pub(super) fn agent() -> HeaderMap {
+    HeaderMap::from_iter([(header::USER_AGENT, AGENT)])
 }
 
 /// Why there is no answer. Whether the call was carried out is not known, unless there is
@@ -131,6 +171,9 @@ pub enum CallError {
     /// The other side broke off, or does not speak HTTP.
     #[error("the call broke off")]
     Broken(#[source] hyper::Error),
+    /// The other side broke off a call of many, or does not speak HTTP/2.
+    #[error("the call broke off")]
+    Http2(#[source] h2::Error),
     /// The answer is larger than what is read.
     #[error("the answer is over the limit of {limit}")]
     TooLarge {
@@ -169,7 +212,11 @@ impl Line {
         Self::start(socket, url, env).await
     }
 
-    async fn start(stream: Box<dyn Socket>, url: &Url, env: &Env) -> Result<Self, CallError> {
+    pub(super) async fn start(
+        stream: Box<dyn Socket>,
+        url: &Url,
+        env: &Env,
+    ) -> Result<Self, CallError> {
         let handshake = http1::Builder::new().handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(CallError::Broken)?;
         let connection = env.spawn("line to a control listener", async move {
@@ -181,7 +228,7 @@ impl Line {
             connection,
             url: url.clone(),
             env: env.clone(),
-            fields: HeaderMap::from_iter([(header::USER_AGENT, AGENT)]),
+            fields: agent(),
             answer_max: ANSWER_MAX,
             announces_end: false,
         })
@@ -282,26 +329,8 @@ impl Line {
     }
 
     async fn send(&mut self, call: Call) -> Result<Response<Incoming>, CallError> {
-        let Call {
-            method,
-            path,
-            headers,
-            body,
-        } = call;
-        let target = format!("{}{path}", self.url.path());
-        let has_body = body.is_some();
-        let request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header(header::HOST, self.url.authority())
-            .body(Full::new(body.unwrap_or_default()));
-        let mut request = request.map_err(|_| CallError::Path { path })?;
-        let fields = request.headers_mut();
-        if has_body {
-            fields.insert(header::CONTENT_TYPE, JSON);
-        }
-        fields.extend(self.fields.clone());
-        fields.extend(headers);
+        let (head, body) = call.request(&self.url, &self.fields, Version::HTTP_11)?;
+        let request = head.map(|()| Full::new(body));
         self.sender.ready().await.map_err(CallError::Broken)?;
         let answered = self.sender.send_request(request).await;
         let response = answered.map_err(CallError::Broken)?;

@@ -34,13 +34,18 @@ fn call(method: Method, path: &str, body: Option<&str>) -> Call {
 
 /// A server that answers every request with what it got, or with as many bytes as asked for.
 fn told_back(env: &Env, drain: DrainWatch) -> (Url, Task) {
+    told_back_by(env, drain, None)
+}
+
+fn told_back_by(env: &Env, drain: DrainWatch, tls: Option<Arc<ServerTls>>) -> (Url, Task) {
+    let scheme = tls.as_ref().map_or("http", |_| "https");
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let settings = Settings {
         limits: Limits::default(),
         hosts: Hosts::Named(Vec::new()),
-        tls: None,
+        tls,
     };
     let handler = |request: Request| async move {
         let (head, body) = request.into_parts();
@@ -57,7 +62,7 @@ fn told_back(env: &Env, drain: DrainWatch) -> (Url, Task) {
     };
     let serving = serve::serve(listener, Arc::new(handler), settings, drain, env.clone());
     let task = env.spawn("told back", async move { serving.await.unwrap() });
-    let url = Url::parse(&format!("http://127.0.0.1:{port}/base")).unwrap();
+    let url = Url::parse(&format!("{scheme}://127.0.0.1:{port}/base")).unwrap();
     (url, task)
 }
 
@@ -190,15 +195,17 @@ async fn secure(scratch: &Scratch, authority: &Authority, env: &Env) -> (Url, Ta
 }
 
 fn connector(ca: Option<std::path::PathBuf>) -> Arc<crate::tls::Connector> {
+    connector_for(ca, Protocol::Http1)
+}
+
+fn connector_for(ca: Option<std::path::PathBuf>, protocol: Protocol) -> Arc<crate::tls::Connector> {
     let settings = UpstreamTls {
         server_name: None,
         ca,
         certificate: None,
         verify: Verify::Full,
     };
-    ClientTls::new()
-        .connector(&settings, Protocol::Http1)
-        .unwrap()
+    ClientTls::new().connector(&settings, protocol).unwrap()
 }
 
 #[tokio::test]
@@ -250,4 +257,107 @@ async fn a_server_on_this_machine_is_called_by_its_socket() {
         .unwrap();
     assert_eq!(answer.body, "ok");
     drop(answering);
+}
+
+async fn trunk(url: &Url, env: &Env) -> Trunk {
+    match Trunk::open(url, None, env).await.unwrap() {
+        Opened::Trunk(trunk) => trunk,
+        Opened::Line(_) => panic!("HTTP/1 was settled on"),
+    }
+}
+
+#[tokio::test]
+async fn a_trunk_has_so_many_lanes_and_gives_back_those_that_are_left() {
+    let env = Env::system();
+    let drain = Drain::new();
+    let (url, _server) = told_back(&env, drain.watch());
+    let trunk = trunk(&url, &env).await;
+    assert_eq!(trunk.lanes_max(), LANES_MAX);
+    let mut lanes: Vec<_> = (0..LANES_MAX).map(|_| trunk.lane().unwrap()).collect();
+    assert!(trunk.lane().is_none(), "all are taken");
+    for (number, lane) in lanes.iter_mut().enumerate() {
+        let path = format!("/{number}?x=y");
+        let answer = lane
+            .call(call(Method::PUT, &path, Some("{}")), WITHIN)
+            .await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        let told = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(
+            told.contains(&format!("/base{path} Some(\"application/json\") b\"{{}}\"")),
+            "{told}"
+        );
+    }
+    lanes.pop();
+    assert!(trunk.lane().is_some(), "one was left");
+}
+
+#[tokio::test]
+async fn an_answer_on_a_lane_is_read_up_to_its_limit() {
+    let env = Env::system();
+    let drain = Drain::new();
+    let (url, _server) = told_back(&env, drain.watch());
+    let url = Url::parse(&url.to_string().replace("/base", "")).unwrap();
+    let trunk = trunk(&url, &env).await;
+    let limit = portolan_model::ByteSize::from_bytes(3 << 20);
+    let mut lane = trunk.lane().unwrap().with_answers_up_to(limit);
+    // More than the window of a stream, several times, so that it must be given back.
+    for _ in 0..4 {
+        let fits = lane.call(call(Method::GET, "/bytes/3145728", None), WITHIN);
+        assert_eq!(fits.await.unwrap().body.len(), 3 << 20);
+    }
+    let over = lane.call(call(Method::GET, "/bytes/3145729", None), WITHIN);
+    assert!(matches!(over.await, Err(CallError::TooLarge { .. })));
+    let again = lane.call(call(Method::GET, "/bytes/1", None), WITHIN).await;
+    assert_eq!(again.unwrap().body.len(), 1, "others are none the worse");
+}
+
+#[tokio::test]
+async fn a_server_of_http1_has_no_trunk() {
+    let env = Env::system();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let _server = env.spawn("server", async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 1024];
+        let _read = stream.read(&mut buffer).await.unwrap();
+        let refusal = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+        stream.write_all(refusal).await.unwrap();
+    });
+    let opened = Trunk::open(&url, None, &env).await;
+    assert!(matches!(opened, Err(CallError::Http2(_))), "{opened:?}");
+}
+
+#[tokio::test]
+async fn over_tls_the_server_chooses_what_is_spoken() {
+    let env = Env::system();
+    let drain = Drain::new();
+    let scratch = Scratch::new();
+    let authority = Authority::new("ours");
+    let ca = scratch.write("ca.pem", &authority.certificate());
+    let connector = connector_for(Some(ca), Protocol::Auto);
+    let issued = authority.issue(&["127.0.0.1"], Validity::Now);
+    let files = issued.write(&scratch, "server");
+    for alpn in [Alpn::Both, Alpn::Http1] {
+        let settings = ServerSettings {
+            certificates: vec![files.clone()],
+            versions: Versions::default(),
+            alpn,
+            clients: None,
+        };
+        let (tls, _) = ServerTls::new(&settings, env.now()).unwrap();
+        let (url, _server) = told_back_by(&env, drain.watch(), Some(Arc::new(tls)));
+        let asked = call(Method::GET, "/a", None);
+        let answered = match Trunk::open(&url, Some(&connector), &env).await.unwrap() {
+            Opened::Trunk(trunk) => {
+                assert_eq!(alpn, Alpn::Both);
+                trunk.lane().unwrap().call(asked, WITHIN).await
+            }
+            Opened::Line(mut line) => {
+                assert_eq!(alpn, Alpn::Http1);
+                line.call(asked, WITHIN).await
+            }
+        };
+        assert_eq!(answered.unwrap().status, StatusCode::ACCEPTED);
+    }
 }

@@ -41,8 +41,9 @@ const HEAD_BYTES_MIN: usize = 8192;
 /// Who connected just before a drain began may ask within this time: the request is on its
 /// way, and nobody could know.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
-/// Requests of one HTTP/2 connection at a time, watches among them: each may hold a body.
-const REQUESTS_AT_ONCE: u32 = 32;
+/// Requests of one HTTP/2 connection at a time, watches among them: each may hold a body. RFC
+/// 9113, section 6.5.2, recommends no fewer than 100.
+const REQUESTS_AT_ONCE: u32 = 128;
 
 pub(super) struct Connection {
     pub(super) peer: Peer,

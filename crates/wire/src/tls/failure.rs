@@ -5,7 +5,7 @@
     reason = "rustls's lists are long, foreign and non-exhaustive"
 )]
 
-use std::io;
+use std::{error, io};
 
 use portolan_model::Cause;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
@@ -19,18 +19,41 @@ pub struct TlsFailure {
     pub detail: String,
 }
 
+/// Who is at the other end, and whose settings are about it.
+struct Party {
+    who: &'static str,
+    settings: &'static str,
+}
+
+const INSTANCE: Party = Party {
+    who: "the instance",
+    settings: "the upstream's",
+};
+const REGISTRY: Party = Party {
+    who: "the server",
+    settings: "the source's",
+};
+
 /// Explains the error of a handshake with an instance.
 #[must_use]
 pub fn tls_failure(error: &io::Error) -> TlsFailure {
-    let tls = error.get_ref().and_then(|inner| {
-        let direct = inner.downcast_ref::<Error>();
-        direct.or_else(|| inner.source()?.downcast_ref())
-    });
-    let (cause, detail) = match tls {
-        Some(error) => explain(error),
+    let (cause, detail) = match within(error) {
+        Some(error) => INSTANCE.explain(error),
         None => (Cause::TlsFailed, explain_io(error)),
     };
     TlsFailure { cause, detail }
+}
+
+/// Explains an error of TLS with a server that a source reads, if it is one.
+#[must_use]
+pub fn registry_tls_failure(error: &(dyn error::Error + 'static)) -> Option<String> {
+    Some(REGISTRY.explain(within(error.downcast_ref()?)?).1)
+}
+
+fn within(error: &io::Error) -> Option<&Error> {
+    let inner = error.get_ref()?;
+    let direct = inner.downcast_ref::<Error>();
+    direct.or_else(|| inner.source()?.downcast_ref())
 }
 
 fn explain_io(error: &io::Error) -> String {
@@ -44,81 +67,87 @@ fn explain_io(error: &io::Error) -> String {
     }
 }
 
-fn explain(error: &Error) -> (Cause, String) {
-    let text = match error {
-        Error::InvalidCertificate(error) => {
-            return (Cause::TlsCertificate, explain_certificate(error));
-        }
-        Error::NoCertificatesPresented => {
-            let detail = "the instance shows no certificate".to_owned();
-            return (Cause::TlsCertificate, detail);
-        }
-        Error::AlertReceived(alert) => explain_alert(*alert),
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the instance does not speak TLS at this port".to_owned()
-        }
-        Error::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => "the instance speaks only versions of TLS that are too old".to_owned(),
-        Error::NoApplicationProtocol => {
-            "the instance does not speak the configured version of HTTP".to_owned()
-        }
-        error => format!("the TLS handshake failed: {error}"),
-    };
-    (Cause::TlsFailed, text)
-}
-
-fn explain_alert(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::CertificateRequired => {
-            "the instance wants a client certificate; name one in the upstream's `tls`".to_owned()
-        }
-        AlertDescription::UnknownCA
-        | AlertDescription::BadCertificate
-        | AlertDescription::CertificateExpired
-        | AlertDescription::CertificateRevoked
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::AccessDenied => {
-            format!("the instance refused our client certificate ({alert:?})")
-        }
-        AlertDescription::UnrecognisedName => {
-            "the instance does not know the server name that we asked for".to_owned()
-        }
-        AlertDescription::NoApplicationProtocol => {
-            "the instance does not speak the configured version of HTTP".to_owned()
-        }
-        alert => format!("the instance ended the TLS handshake ({alert:?})"),
+impl Party {
+    fn explain(&self, error: &Error) -> (Cause, String) {
+        let who = self.who;
+        let text = match error {
+            Error::InvalidCertificate(error) => {
+                return (Cause::TlsCertificate, self.explain_certificate(error));
+            }
+            Error::NoCertificatesPresented => {
+                let detail = format!("{who} shows no certificate");
+                return (Cause::TlsCertificate, detail);
+            }
+            Error::AlertReceived(alert) => self.explain_alert(*alert),
+            Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+                format!("{who} does not speak TLS at this port")
+            }
+            Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) => format!("{who} speaks only versions of TLS that are too old"),
+            Error::NoApplicationProtocol => {
+                format!("{who} does not speak the configured version of HTTP")
+            }
+            error => format!("the TLS handshake failed: {error}"),
+        };
+        (Cause::TlsFailed, text)
     }
-}
 
-fn explain_certificate(error: &CertificateError) -> String {
-    match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the instance's certificate has expired".to_owned()
+    fn explain_alert(&self, alert: AlertDescription) -> String {
+        let Self { who, settings } = self;
+        match alert {
+            AlertDescription::CertificateRequired => {
+                format!("{who} wants a client certificate; name one in {settings} `tls`")
+            }
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied => {
+                format!("{who} refused our client certificate ({alert:?})")
+            }
+            AlertDescription::UnrecognisedName => {
+                format!("{who} does not know the server name that we asked for")
+            }
+            AlertDescription::NoApplicationProtocol => {
+                format!("{who} does not speak the configured version of HTTP")
+            }
+            alert => format!("{who} ended the TLS handshake ({alert:?})"),
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the instance's certificate is not valid yet".to_owned()
+    }
+
+    fn explain_certificate(&self, error: &CertificateError) -> String {
+        let Self { who, settings } = self;
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                format!("{who}'s certificate has expired")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                format!("{who}'s certificate is not valid yet")
+            }
+            CertificateError::UnknownIssuer => {
+                format!(
+                    "{who}'s certificate is from an authority that is not trusted; \
+             name it in {settings} `tls.ca`"
+                )
+            }
+            CertificateError::NotValidForName => {
+                format!("{who}'s certificate is for another name")
+            }
+            CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            } => format!(
+                "{who}'s certificate is for {}, not for {}; \
+             name the right one in {settings} `tls.server_name`",
+                listed(presented),
+                expected.to_str(),
+            ),
+            CertificateError::Revoked => format!("{who}'s certificate is revoked"),
+            error => format!("{who}'s certificate is not acceptable: {error}"),
         }
-        CertificateError::UnknownIssuer => {
-            "the instance's certificate is from an authority that is not trusted; \
-             name it in the upstream's `tls.ca`"
-                .to_owned()
-        }
-        CertificateError::NotValidForName => {
-            "the instance's certificate is for another name".to_owned()
-        }
-        CertificateError::NotValidForNameContext {
-            expected,
-            presented,
-        } => format!(
-            "the instance's certificate is for {}, not for {}; \
-             name the right one in the upstream's `tls.server_name`",
-            listed(presented),
-            expected.to_str(),
-        ),
-        CertificateError::Revoked => "the instance's certificate is revoked".to_owned(),
-        error => format!("the instance's certificate is not acceptable: {error}"),
     }
 }
 

@@ -21,7 +21,7 @@ mod tests;
 pub use certificates::Concern;
 pub use client::{BadServerName, ClientTls, Connector};
 pub use clients::{ClientAuthority, Demand, names_of};
-pub use failure::{TlsFailure, tls_failure};
+pub use failure::{TlsFailure, registry_tls_failure, tls_failure};
 pub use files::TlsFileError;
 pub use server::{Alpn, Reloaded, ServerSettings, ServerTls, Versions};
 

@@ -354,6 +354,19 @@ async fn what_is_wrong_with_an_instance_is_said_in_words() {
     }
 }
 
+#[test]
+fn a_registry_is_refused_in_words_of_the_source() {
+    let issuer = rustls::CertificateError::UnknownIssuer;
+    let refused = io::Error::other(rustls::Error::InvalidCertificate(issuer));
+    assert_eq!(
+        registry_tls_failure(&refused).unwrap(),
+        "the server's certificate is from an authority that is not trusted; \
+         name it in the source's `tls.ca`"
+    );
+    let broken = io::Error::other("something else");
+    assert!(registry_tls_failure(&broken).is_none());
+}
+
 #[tokio::test]
 async fn an_instance_without_tls_is_told_from_one_that_hangs_up() {
     let (scratch, authority) = (Scratch::new(), Authority::new("a"));

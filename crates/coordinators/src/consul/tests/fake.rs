@@ -38,6 +38,11 @@ struct State {
     waiting: usize,
     most_waiting: usize,
     fetches: usize,
+    /// Services that a query blocks for.
+    waited_for: BTreeMap<String, usize>,
+    /// Queries for services that may block at a time.
+    limit: Option<usize>,
+    turned_away: usize,
 }
 
 /// An entry with a check of its node and one of its own.
@@ -205,6 +210,33 @@ impl Fake {
         self.state.lock().unwrap().waiting
     }
 
+    /// Resolves when so many questions are not answered yet.
+    pub(super) async fn waits_for(&self, count: usize) {
+        let env = Env::system();
+        let reached = env.timeout(Duration::from_secs(20), async {
+            while self.waiting() != count {
+                tokio::task::yield_now().await;
+            }
+        });
+        let reached = reached.await;
+        assert!(reached.is_ok(), "{} wait, not {count}", self.waiting());
+    }
+
+    /// Whether a query blocks for this service.
+    pub(super) fn is_waited_for(&self, name: &str) -> bool {
+        let state = self.state.lock().unwrap();
+        state.waited_for.get(name).is_some_and(|count| *count > 0)
+    }
+
+    /// Refuses more blocking queries for services than this.
+    pub(super) fn limit_queries(&self, limit: usize) {
+        self.change(|state| state.limit = Some(limit));
+    }
+
+    pub(super) fn turned_away(&self) -> usize {
+        self.state.lock().unwrap().turned_away
+    }
+
     pub(super) fn most_waiting(&self) -> usize {
         self.state.lock().unwrap().most_waiting
     }
@@ -212,6 +244,24 @@ impl Fake {
     /// How often a service was asked for.
     pub(super) fn fetches(&self) -> usize {
         self.state.lock().unwrap().fetches
+    }
+
+    /// Counts a question, unless it is one too many.
+    fn count(&self, path: &str, seen: u64) -> Option<Counted> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(name) = path.strip_prefix("/v1/health/service/") {
+            state.fetches += 1;
+            let blocking: usize = state.waited_for.values().sum();
+            if seen > 0 && state.limit.is_some_and(|limit| blocking >= limit) {
+                state.turned_away += 1;
+                return None;
+            }
+            let count = state.waited_for.entry(name.to_owned()).or_default();
+            *count += usize::from(seen > 0);
+        }
+        state.waiting += 1;
+        state.most_waiting = state.most_waiting.max(state.waiting);
+        Some(Counted(self.clone(), path.to_owned(), seen))
     }
 
     async fn answer(self, request: Request) -> Response {
@@ -226,13 +276,10 @@ impl Fake {
         let wait = Duration::from_millis(wait.unwrap_or(0));
         let datacenter = query.find("dc").unwrap_or("dc1").to_owned();
         let mut changed = self.changed.subscribe();
-        {
-            let mut state = self.state.lock().unwrap();
-            state.token = field(request.headers(), "x-consul-token");
-            state.waiting += 1;
-            state.most_waiting = state.most_waiting.max(state.waiting);
-            state.fetches += usize::from(path.starts_with("/v1/health/service/"));
-        }
+        self.state.lock().unwrap().token = field(request.headers(), "x-consul-token");
+        let Some(_counted) = self.count(&path, seen) else {
+            return answer(429, &[], "slowly");
+        };
         let env = Env::system();
         let is_over = async {
             loop {
@@ -252,7 +299,6 @@ impl Fake {
         };
         let _over = env.timeout(wait, is_over).await;
         let mut state = self.state.lock().unwrap();
-        state.waiting -= 1;
         if let Some((status, words)) = state.refusals.get(&datacenter) {
             return answer(*status, &[], words.clone());
         }
@@ -280,6 +326,21 @@ impl Fake {
         let signature = state.node.as_ref().map(NodeId::as_str);
         fields.extend(signature.map(|node| (NodeId::FIELD, node)));
         answer(200, &fields, body.to_string())
+    }
+}
+
+/// A question that is not answered yet; who asked may go away.
+struct Counted(Fake, String, u64);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Self(fake, path, seen) = self;
+        let mut state = fake.state.lock().unwrap();
+        state.waiting -= 1;
+        let name = path.strip_prefix("/v1/health/service/");
+        if let Some(name) = name.filter(|_| *seen > 0) {
+            *state.waited_for.get_mut(name).unwrap() -= 1;
+        }
     }
 }
 

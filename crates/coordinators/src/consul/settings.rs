@@ -9,7 +9,7 @@ use portolan_runtime::Env;
 use serde_json::{Map, Value, json};
 
 use super::watch::ConsulSource;
-use crate::frame::{Basics, Fields, ServersSettings};
+use portolan_sources::frame::{Basics, Fields, ServersSettings};
 
 /// What expressions may speak of.
 const NAMES: &[&str] = &["Node", "Service", "Checks"];
@@ -23,6 +23,10 @@ const WAIT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 const QUERY_INTERVAL: Duration = Duration::from_secs(10);
 const QUERY_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(1));
 
+/// Well below the 200 that a Consul allows a client.
+const CONNECTIONS: u64 = 64;
+const CONNECTIONS_BOUNDS: (u64, u64) = (1, 8192);
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) basics: Basics,
@@ -34,8 +38,21 @@ pub(super) struct Settings {
     pub(super) tags: Vec<String>,
     pub(super) is_stale_allowed: bool,
     pub(super) wait: Duration,
+    /// For blocking queries of services, in all datacenters together.
+    pub(super) connections: usize,
     pub(super) queries: Vec<String>,
     pub(super) query_interval: Duration,
+}
+
+impl Settings {
+    /// The connections for services of one datacenter.
+    pub(super) fn connections_each(&self) -> usize {
+        let datacenters = self.datacenters.len().max(1);
+        self.connections
+            .checked_div(datacenters)
+            .unwrap_or(1)
+            .max(1)
+    }
 }
 
 impl SourceSpec for Settings {
@@ -67,11 +84,17 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
         tags: named(&mut fields, "tags", NAMED_MAX),
         is_stale_allowed: fields.flag("stale", true),
         wait: fields.span("wait", WAIT, WAIT_BOUNDS),
+        connections: connections(&mut fields),
         queries: named(&mut fields, "queries", NAMED_MAX),
         query_interval: fields.span("query_interval", QUERY_INTERVAL, QUERY_BOUNDS),
         basics: Basics::read(&mut fields, NAMES),
     };
     fields.finish(settings)
+}
+
+fn connections(fields: &mut Fields<'_>) -> usize {
+    let number = fields.number("connections", CONNECTIONS, CONNECTIONS_BOUNDS);
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// A list of names, each once.
@@ -125,6 +148,10 @@ pub(super) fn schema() -> Value {
         (
             "wait",
             json!({"type": "string", "default": "30s", "description": "How long a query blocks when nothing changes, from 1s to 10m."}),
+        ),
+        (
+            "connections",
+            json!({"type": "integer", "minimum": CONNECTIONS_BOUNDS.0, "maximum": CONNECTIONS_BOUNDS.1, "default": CONNECTIONS, "description": "Connections for blocking queries of single services; a service has one of its own as long as there are enough. HTTP/2 carries up to 100 queries on each, HTTP/1 one. A Consul allows 200 a client: limits.http_max_conns_per_client."}),
         ),
         (
             "queries",

@@ -15,7 +15,7 @@ use portolan_runtime::Env;
 use portolan_wire::call::{Answer, Call};
 
 use super::{map::Entries, settings::Settings};
-use crate::frame::{Ended, Provenance, Servers};
+use portolan_sources::frame::{Ended, InTheClear, Provenance, Seat, Seats, Servers};
 
 /// The largest answer that is read: all checks of a large Consul.
 const ANSWER_MAX: ByteSize = ByteSize::from_bytes(256 << 20);
@@ -62,6 +62,17 @@ impl Cursor {
 #[derive(Clone, Default)]
 pub(super) struct Good(Arc<AtomicUsize>);
 
+/// What became of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was answered, be it by a refusal.
+    Answered,
+    /// There was no answer: the server is away, or takes no more connections of this client.
+    Unanswered,
+    /// The server takes no more questions of this client (429).
+    TooMany,
+}
+
 /// One who asks, one question at a time.
 pub(super) struct Api {
     settings: Arc<Settings>,
@@ -73,6 +84,10 @@ pub(super) struct Api {
     good: Good,
     /// Any server may answer, not only the leader.
     is_stale_allowed: bool,
+    /// Asks one server only, on a seat there.
+    is_seated: bool,
+    /// What became of the last question.
+    fate: Fate,
 }
 
 impl Api {
@@ -89,6 +104,8 @@ impl Api {
         }
         Self {
             servers,
+            is_seated: false,
+            fate: Fate::Answered,
             good: good.clone(),
             is_stale_allowed: settings.is_stale_allowed,
             settings: Arc::clone(settings),
@@ -101,6 +118,26 @@ impl Api {
     /// Whether any server may answer, if the settings allow it, or only the leader.
     pub(super) fn allow_stale(&mut self, is_allowed: bool) {
         self.is_stale_allowed = is_allowed && self.settings.is_stale_allowed;
+    }
+
+    /// Seats for questions that block, at the server that is asked.
+    pub(super) async fn seats(
+        &self,
+        connections: usize,
+        in_the_clear: InTheClear,
+    ) -> Result<Seats, Ended> {
+        self.servers.seats(connections, in_the_clear).await
+    }
+
+    /// Asks on this seat from now on, and no other server.
+    pub(super) fn sit(&mut self, seat: Seat) {
+        self.servers.sit(seat);
+        self.is_seated = true;
+    }
+
+    /// What became of the last question.
+    pub(super) const fn fate(&self) -> Fate {
+        self.fate
     }
 
     /// Asks for a path; blocks for up to `wait` while there is nothing new after the cursor.
@@ -206,8 +243,17 @@ impl Api {
     /// Asks one server after the other until one answers.
     async fn ask(&mut self, target: &str, within: Duration) -> Result<Answer, Ended> {
         let mut tries = self.settings.servers.urls.len();
+        if self.is_seated {
+            tries = 1;
+        }
         loop {
-            let failed = match self.servers.ask(Call::get(target), within).await {
+            let asked = self.servers.ask(Call::get(target), within).await;
+            self.fate = match &asked {
+                Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => Fate::TooMany,
+                Ok(_) => Fate::Answered,
+                Err(_) => Fate::Unanswered,
+            };
+            let failed = match asked {
                 Ok(answer) if answer.status == StatusCode::OK => {
                     self.remember();
                     return Ok(answer);

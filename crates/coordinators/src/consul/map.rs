@@ -9,7 +9,7 @@ use super::{
     settings::Settings,
     shape::{Check, Entry},
 };
-use crate::frame::{Found, Provenance, View, address_of};
+use portolan_sources::frame::{Found, Provenance, View, address_of};
 
 /// What weight 1 is in the model, where 100 is normal.
 const WEIGHT_SCALE: i64 = 100;

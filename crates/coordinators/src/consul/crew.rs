@@ -15,7 +15,7 @@ use super::{
     follow::Datacenter,
     map::Entries,
 };
-use crate::frame::{Backoff, Ended, View};
+use portolan_sources::frame::{Backoff, Ended, View};
 
 /// Services that are asked for at a time.
 const FETCHES_MAX: usize = 8;
@@ -34,6 +34,18 @@ pub(super) struct Fetched {
     pub(super) print: u64,
 }
 
+impl Fetched {
+    pub(super) fn new(datacenter: &Datacenter, asked: &Asked, entries: &Entries) -> Self {
+        Self {
+            view: datacenter.view(entries),
+            cursor: asked.cursor,
+            nodes: entries.nodes(),
+            is_unchecked: entries.is_unchecked(),
+            print: print(asked),
+        }
+    }
+}
+
 /// A service that can't be fetched is tried again for this long, so that one answer does not
 /// throw the others away.
 const TRYING: Duration = Duration::from_secs(5);
@@ -47,6 +59,8 @@ type Back = (String, Result<Fetched, Ended>);
 pub(super) struct Crew {
     jobs: mpsc::Sender<String>,
     done: mpsc::Receiver<Back>,
+    /// Those that are being fetched.
+    out: BTreeSet<String>,
     _tasks: Vec<Task>,
 }
 
@@ -62,6 +76,7 @@ impl Crew {
         Self {
             jobs,
             done,
+            out: BTreeSet::new(),
             _tasks: (0..FETCHES_MAX).map(start).collect(),
         }
     }
@@ -76,22 +91,42 @@ impl Crew {
     ) -> Result<BTreeMap<String, Fetched>, Ended> {
         let mut fetched = BTreeMap::new();
         let mut names = names.iter();
-        let mut out = 0_usize;
         loop {
-            while out < FETCHES_MAX
+            while self.has_room()
                 && let Some(name) = names.next()
             {
-                // As many as are out fit in.
-                self.jobs.send(name.clone()).await.map_err(|_| no_crew())?;
-                out = out.saturating_add(1);
+                self.send(name.clone()).await?;
             }
-            if out == 0 {
+            if self.out.is_empty() {
                 return Ok(fetched);
             }
-            let (name, back) = self.done.recv().await.ok_or_else(no_crew)?;
-            out = out.saturating_sub(1);
-            fetched.insert(name, back?);
+            fetched.extend([self.next().await?]);
         }
+    }
+
+    /// Whether somebody has nothing to do.
+    pub(super) fn has_room(&self) -> bool {
+        self.out.len() < FETCHES_MAX
+    }
+
+    /// Whether this one is being fetched.
+    pub(super) fn is_out(&self, name: &str) -> bool {
+        self.out.contains(name)
+    }
+
+    /// Has one fetched, by one who has nothing to do.
+    pub(super) async fn send(&mut self, name: String) -> Result<(), Ended> {
+        // As many as are out fit in.
+        self.jobs.send(name.clone()).await.map_err(|_| no_crew())?;
+        self.out.insert(name);
+        Ok(())
+    }
+
+    /// The next one that was fetched. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<(String, Fetched), Ended> {
+        let (name, back) = self.done.recv().await.ok_or_else(no_crew)?;
+        self.out.remove(&name);
+        Ok((name, back?))
     }
 }
 
@@ -107,13 +142,7 @@ async fn work(
         let asked = persist(&datacenter, &mut api, &name).await;
         let back = asked.map(|(asked, entries)| {
             let entries = entries.unwrap_or_default();
-            Fetched {
-                view: datacenter.view(&entries),
-                cursor: asked.cursor,
-                nodes: entries.nodes(),
-                is_unchecked: entries.is_unchecked(),
-                print: print(&asked),
-            }
+            Fetched::new(&datacenter, &asked, &entries)
         });
         if done.send((name, back)).await.is_err() {
             return;

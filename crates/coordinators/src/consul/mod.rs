@@ -5,7 +5,8 @@
 //! agent's own by default); `services`, names to take (all by default, Consul's own
 //! `consul` aside); `tags`, all of which an instance must have; `stale` (true), whether any
 //! server may answer, or only the leader; `wait` (30s), how long a query may block, which
-//! is also how soon a server that is silent is noticed; `queries`, names of prepared
+//! is also how soon a server that is silent is noticed; `connections` (64), how many the
+//! blocking queries of single services may hold; `queries`, names of prepared
 //! queries, each of which becomes a service of its name, their failover included, asked
 //! again every `query_interval` (10s). `namespace`, `zone`, `only` and `map` as in every
 //! source; expressions may speak of `Node`, `Service` and `Checks`, as Consul's
@@ -23,14 +24,24 @@
 //! Proxies and gateways of the mesh are left out.
 //!
 //! How it follows: the names of services by one blocking query, and each service by one of
-//! its own up to 64 of them. Where there are more, two blocking queries, for the names and
-//! for all checks, tell which services changed, and only those are asked for, 8 at a time,
-//! of the leader, since another server may lag behind what was told; while there is none,
-//! any server will do. An instance that is registered anew with another address, port or
-//! weight changes no check: whenever any service was registered, and every minute, all
-//! services are looked at, 32 or a sixtieth of them a second. Those without checks, and
-//! those with other tags, are looked at at once. A service that is not answered for is
-//! asked for again for 5s before it is an outage.
+//! its own as long as there are places on `connections`: 100 on each where the server speaks
+//! HTTP/2, which a Consul does over TLS and a Portolan always, else one. Several datacenters
+//! share them. A Consul takes 200 connections of a client (`limits.http_max_conns_per_client`),
+//! with those of everybody else at that address; whoever raises `connections` beyond raises
+//! that as well. If it takes fewer, that is told in the log, a quarter less is held, and all
+//! are tried again after 10m. Many queries begin one after the other, 500 a second, and block
+//! for up to 2m, since the answers that say nothing new would add up.
+//!
+//! Where there are more services than places, those that changed last have them. For the
+//! others, two blocking queries, for the names and for all checks, tell which ones changed,
+//! and only those are asked for, 8 at a time, of the leader, since another server may lag
+//! behind what was told; while there is none, any server will do. All checks of a large Consul
+//! are megabytes, which takes its time to read; from 1 MiB on, those that are critical or warn
+//! are followed besides. An instance that is registered anew with another address, port or
+//! weight changes no check: whenever any service was registered, and every minute, the others
+//! are looked at, 32 or a sixtieth of them a second. Those without checks, and those with
+//! other tags, are looked at at once. A service that is not answered for is asked for again for
+//! 5s before it is an outage.
 //!
 //! Departures are inferred, since Consul does not say why an instance is gone: the guard
 //! holds what goes in crowds.
@@ -50,12 +61,15 @@ mod api;
 mod crew;
 mod crowd;
 mod follow;
+mod looks;
 mod map;
+mod names;
 mod settings;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod watches;
 
 use portolan_catalog::SourceKind;
 

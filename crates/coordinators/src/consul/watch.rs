@@ -17,7 +17,7 @@ use super::{
     follow::{Datacenter, Report, Word},
     settings::Settings,
 };
-use crate::frame::{Ended, Follow, Parts, Provenance, Teller, View, follow};
+use portolan_sources::frame::{Ended, Follow, Parts, Provenance, Teller, View, follow};
 
 /// Reports that wait to be told.
 const REPORTS_MAX: usize = 256;

@@ -5,14 +5,12 @@
 use std::sync::Arc;
 
 use portolan_model::{Health, Instance, SourceId};
+use portolan_sources::frame::View;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::entry;
-use crate::{
-    consul::{map::Entries, settings},
-    frame::View,
-};
+use crate::consul::{map::Entries, settings};
 
 fn view_with(more: &Value, list: Vec<Value>) -> View {
     let mut read = json!({"url": "http://a"});

@@ -9,27 +9,18 @@ use std::{
 
 use portolan_model::SourceId;
 use portolan_runtime::{Env, Task};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
-    api::{Api, Cursor, Good},
+    api::{Api, Good},
     crew::{Crew, Fetched},
+    crowd::Following,
     map::Entries,
+    names::{Names, SIGN_OF_LIFE},
     settings::Settings,
+    watches::Watches,
 };
-use crate::frame::{Backoff, Ended, Provenance, View};
-
-/// Services that have a blocking query each.
-pub(super) const FOLLOWED_MAX: usize = 64;
-/// How long the query for the names of services blocks at most: a sign of life.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
-/// What changes all the time is looked at this often.
-const REST: Duration = Duration::from_millis(5);
-/// Failures that wait to be noticed.
-const FAILURES_MAX: usize = 4;
-/// Consul itself.
-const CONSUL: &str = "consul";
+use portolan_sources::frame::{Backoff, Ended, Provenance, View};
 
 /// What a part of a datacenter is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,22 +85,25 @@ impl Datacenter {
     /// Says everything, then what changes.
     async fn session(&self) -> Result<Infallible, Ended> {
         let mut names = Names::new(self);
+        let wanted = names.first().await?;
+        let seats = names.seats().await?;
+        // Looking at the checks begins before everything is fetched, so that no change falls
+        // in between.
+        let looks = if wanted.len() > seats.count() {
+            Some(self.look().await?)
+        } else {
+            None
+        };
         let mut crew = Crew::new(self);
-        loop {
-            let wanted = names.first().await?;
-            if wanted.len() > FOLLOWED_MAX {
-                self.follow_crowd(&mut crew, &mut names).await?;
-                continue;
-            }
-            let fetched = self.tell_all(&mut crew, &wanted).await?;
-            let queries = self.start_queries();
-            self.follow_each(fetched, &mut names).await?;
-            drop(queries);
-        }
+        let fetched = self.tell_all(&mut crew, &wanted).await?;
+        let _queries = self.start_queries();
+        let watches = Watches::new(self, seats);
+        let following = Following::new(self.clone(), (crew, watches), wanted, &fetched);
+        following.run(names, looks).await
     }
 
     /// Says everything: services of those names, and the queries as far as they are known.
-    pub(super) async fn tell_all(
+    async fn tell_all(
         &self,
         crew: &mut Crew,
         wanted: &BTreeSet<String>,
@@ -141,69 +135,8 @@ impl Datacenter {
         Ok(fetched)
     }
 
-    /// A blocking query for each service; returns when there are too many of them.
-    async fn follow_each(
-        &self,
-        fetched: BTreeMap<String, Fetched>,
-        names: &mut Names,
-    ) -> Result<(), Ended> {
-        let (failed, mut failures) = mpsc::channel(FAILURES_MAX);
-        let start = |name: &str, cursor| {
-            let (this, name, failed) = (self.clone(), name.to_owned(), failed.clone());
-            self.env.spawn("consul service", async move {
-                let Err(ended) = this.follow_service(&name, cursor).await;
-                // Whoever does not listen any more ends this task.
-                let _unheard = failed.send(ended).await;
-            })
-        };
-        let mut tasks: BTreeMap<String, Task> = BTreeMap::new();
-        for (name, fetched) in &fetched {
-            tasks.insert(name.clone(), start(name, fetched.cursor));
-        }
-        loop {
-            let wanted = tokio::select! {
-                wanted = names.next() => wanted?,
-                ended = failures.recv() => {
-                    return Err(ended.unwrap_or_else(|| Ended::lost("nobody asks Consul")));
-                }
-            };
-            let Some(wanted) = wanted else {
-                self.tell(Report::Alive).await?;
-                continue;
-            };
-            if wanted.len() > FOLLOWED_MAX {
-                return Ok(());
-            }
-            let gone: Vec<_> = tasks
-                .keys()
-                .filter(|name| !wanted.contains(*name))
-                .cloned()
-                .collect();
-            tasks.retain(|name, _| wanted.contains(name));
-            self.tell_gone(gone).await?;
-            for name in &wanted {
-                if !tasks.contains_key(name) {
-                    tasks.insert(name.clone(), start(name, Cursor::default()));
-                }
-            }
-        }
-    }
-
-    async fn follow_service(&self, name: &str, mut cursor: Cursor) -> Result<Infallible, Ended> {
-        let mut api = self.api();
-        loop {
-            let (asked, entries) = api.service(name, cursor, self.settings.wait).await?;
-            cursor = asked.cursor;
-            if let Some(entries) = entries {
-                let word = Word::Service(name.to_owned());
-                self.tell(Report::Part(word, self.view(&entries))).await?;
-                self.env.sleep(REST).await;
-            }
-        }
-    }
-
     /// Executes the prepared queries from time to time, for as long as the task is kept.
-    pub(super) fn start_queries(&self) -> Option<Task> {
+    fn start_queries(&self) -> Option<Task> {
         if self.queries().is_empty() {
             return None;
         }
@@ -292,76 +225,5 @@ impl Datacenter {
     pub(super) async fn tell(&self, report: Report) -> Result<(), Ended> {
         let told = self.reports.send((self.index, report)).await;
         told.map_err(|_| Ended::Closed)
-    }
-}
-
-/// The names of services, followed.
-pub(super) struct Names {
-    api: Api,
-    settings: Arc<Settings>,
-    cursor: Cursor,
-    tags: BTreeMap<String, Value>,
-    /// Those whose tags became others.
-    retagged: BTreeSet<String>,
-}
-
-impl Names {
-    pub(super) fn new(datacenter: &Datacenter) -> Self {
-        Self {
-            api: datacenter.api(),
-            settings: Arc::clone(&datacenter.settings),
-            cursor: Cursor::default(),
-            tags: BTreeMap::new(),
-            retagged: BTreeSet::new(),
-        }
-    }
-
-    /// The same, for a task of its own.
-    pub(super) fn go_on(&self, datacenter: &Datacenter) -> Self {
-        Self {
-            cursor: self.cursor,
-            tags: self.tags.clone(),
-            ..Self::new(datacenter)
-        }
-    }
-
-    /// Those whose tags became others since this was asked last. They are seen at once,
-    /// though no check tells about them.
-    pub(super) fn take_retagged(&mut self) -> BTreeSet<String> {
-        std::mem::take(&mut self.retagged)
-    }
-
-    /// The names as they are.
-    pub(super) async fn first(&mut self) -> Result<BTreeSet<String>, Ended> {
-        self.cursor = Cursor::default();
-        loop {
-            if let Some(names) = self.next().await? {
-                return Ok(names);
-            }
-        }
-    }
-
-    /// The names when something changed about any service; none if nothing did for a while.
-    pub(super) async fn next(&mut self) -> Result<Option<BTreeSet<String>>, Ended> {
-        let wait = self.settings.wait.min(SIGN_OF_LIFE);
-        let path = "/v1/catalog/services";
-        let asked = self.api.blocking(path, self.cursor, wait).await?;
-        self.cursor = asked.cursor;
-        if !asked.is_new {
-            return Ok(None);
-        }
-        let found: BTreeMap<String, Value> = self.api.read(&asked.answer)?;
-        if found.keys().all(|name| name == CONSUL) {
-            self.api.check_rights(&asked)?;
-        }
-        let known = |name: &String, tags: &Value| self.tags.get(name).is_none_or(|old| old == tags);
-        let others = found.iter().filter(|(name, tags)| !known(name, tags));
-        self.retagged.extend(others.map(|(name, _)| name.clone()));
-        self.tags.clone_from(&found);
-        if !self.settings.services.is_empty() {
-            return Ok(Some(self.settings.services.clone()));
-        }
-        let names = found.into_keys().filter(|name| name != CONSUL);
-        Ok(Some(names.collect()))
     }
 }

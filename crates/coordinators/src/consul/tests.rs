@@ -9,7 +9,7 @@ use portolan_model::{Health, NodeId, Override};
 use serde_json::json;
 
 use self::fake::{Fake, entry};
-use super::KIND;
+use super::{KIND, settings};
 use crate::testing::{World, instances, node};
 
 #[tokio::test]
@@ -81,13 +81,15 @@ async fn many_services_are_followed_by_few_connections() {
     // Nothing but the index of all services tells when this one changes.
     fake.put("silent", &[fake::without_checks("silent", "x")]);
     let server = fake.start();
-    let mut world = World::of(&KIND, &json!({"url": server.url}));
+    let settings = json!({"url": server.url, "connections": 4});
+    let mut world = World::of(&KIND, &settings);
     let all = loop {
         if let Some(all) = world.next_reset().await {
             break all;
         }
     };
     assert_eq!(all.len(), 301);
+    fake.waits_for(4 + 2).await;
     let fetched = fake.fetches();
     fake.put("s7", &[entry("s7", "s7"), entry("s7", "new")]);
     world.until("put new@n1").await;
@@ -103,7 +105,7 @@ async fn many_services_are_followed_by_few_connections() {
     fake.fail_node("n1");
     world.until("put s299@n1").await;
     let most = fake.most_waiting();
-    assert!(most <= 8 + 3, "{most} questions at a time");
+    assert!(most <= 4 + 8 + 3, "{most} questions at a time");
 }
 
 #[tokio::test]
@@ -114,19 +116,16 @@ async fn when_few_are_left_each_is_followed_by_itself() {
         fake.put(&name, &[entry(&name, &name)]);
     }
     let server = fake.start();
-    let mut world = World::of(&KIND, &json!({"url": server.url}));
+    let settings = json!({"url": server.url, "connections": 50});
+    let mut world = World::of(&KIND, &settings);
     assert_eq!(world.next_reset().await.unwrap().len(), 70);
+    fake.waits_for(50 + 2).await;
     for number in 3..70 {
         fake.remove(&format!("s{number}"));
     }
     world.until("reset s0@n1 s1@n1 s2@n1").await;
-    // Everything is fetched once more when the manner changes; then each has its query.
-    let questions = || async {
-        while fake.waiting() != 4 {
-            tokio::task::yield_now().await;
-        }
-    };
-    questions().await;
+    // The names, and each of the three.
+    fake.waits_for(4).await;
     fake.put("s1", &[entry("s1", "s1"), entry("s1", "new")]);
     world.until("put new@n1").await;
 }
@@ -215,7 +214,7 @@ async fn what_is_failing_or_out_is_told_so() {
 fn settings_say_what_is_wrong_with_them() {
     let settings = json!({
         "urls": ["127.0.0.1:8500"], "wait": "1h", "datacenters": "dc1",
-        "services": ["a", "a", ""],
+        "services": ["a", "a", ""], "connections": 8193,
     });
     let problems = (KIND.parse)(&settings).unwrap_err();
     let mut paths: Vec<_> = problems.iter().map(|problem| &*problem.path).collect();
@@ -223,6 +222,7 @@ fn settings_say_what_is_wrong_with_them() {
     assert_eq!(
         paths,
         [
+            "/connections",
             "/datacenters",
             "/services/1",
             "/services/2",
@@ -230,4 +230,15 @@ fn settings_say_what_is_wrong_with_them() {
             "/wait"
         ]
     );
+}
+
+#[test]
+fn datacenters_share_the_connections() {
+    let each = |settings| settings::read(&settings).unwrap().connections_each();
+    assert_eq!(each(json!({"url": "http://a"})), 64);
+    assert_eq!(each(json!({"url": "http://a", "connections": 8192})), 8192);
+    let three = json!({"url": "http://a", "connections": 10, "datacenters": ["a", "b", "c"]});
+    assert_eq!(each(three), 3);
+    let few = json!({"url": "http://a", "connections": 1, "datacenters": ["a", "b"]});
+    assert_eq!(each(few), 1, "none goes without");
 }
