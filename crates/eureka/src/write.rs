@@ -245,7 +245,9 @@ pub(super) async fn heartbeat(
         return Err(Refusal::not_found());
     }
     let registry = &front.parts.registry;
-    registry.renew(Some(caller.actor()), subject, None).await?;
+    if registry.hear(&subject, None).is_none() {
+        registry.renew(Some(caller.actor()), subject, None).await?;
+    }
     let (Some(known), Some(kept), Some(theirs)) = (known, kept, beat.last_dirty) else {
         return Ok(Beaten::Heard);
     };

@@ -94,6 +94,56 @@ impl Instance {
     /// written otherwise.
     pub const FOREIGN_ID: &str = "portolan/foreign-id";
 
+    /// Whether both say the same of themselves; their state is not looked at.
+    #[must_use]
+    pub fn is_described_as(&self, other: &Self) -> bool {
+        let Self {
+            key,
+            id,
+            endpoints,
+            zone,
+            version,
+            weight,
+            tags,
+            metadata,
+            source,
+            state: _,
+        } = self;
+        *key == other.key
+            && *id == other.id
+            && *endpoints == other.endpoints
+            && *zone == other.zone
+            && *version == other.version
+            && *weight == other.weight
+            && *tags == other.tags
+            && *metadata == other.metadata
+            && *source == other.source
+    }
+
+    /// Uses the texts of another instance where its own are the same: those of one service
+    /// have most of theirs in common, and need them in memory once.
+    pub fn share_texts(&mut self, other: &Self) {
+        share(&mut self.key, &other.key);
+        share(&mut self.source, &other.source);
+        for (own, others) in self.endpoints.iter_mut().zip(&other.endpoints) {
+            share(&mut own.name, &others.name);
+        }
+        share(&mut self.zone, &other.zone);
+        share(&mut self.version, &other.version);
+        for (own, others) in self.tags.iter_mut().zip(&other.tags) {
+            share(own, others);
+        }
+        let own = std::mem::take(&mut self.metadata);
+        let shared = own.into_iter().map(|(mut key, mut value)| {
+            if let Some((others_key, others)) = other.metadata.get_key_value(&key) {
+                key.clone_from(others_key);
+                share(&mut value, others);
+            }
+            (key, value)
+        });
+        self.metadata = shared.collect();
+    }
+
     /// The id by which the source calls it.
     #[must_use]
     pub fn foreign_id(&self) -> &str {
@@ -130,5 +180,11 @@ impl Instance {
         wanted
             .iter()
             .all(|(key, value)| self.label(key) == Some(value))
+    }
+}
+
+fn share<T: Clone + PartialEq>(own: &mut T, others: &T) {
+    if own == others {
+        own.clone_from(others);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Longest name, in bytes: what a DNS name can carry with room for a zone.
 const NAME_BYTES_MAX: usize = 200;
@@ -38,8 +38,8 @@ pub enum BadName {
 }
 
 /// A canonical name: lower-case letters, digits, `-`, `_`, `.` and `:`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Name(Arc<str>);
 
 impl Name {
@@ -56,7 +56,16 @@ impl Name {
                 character,
             });
         }
-        Ok(Self(text.to_ascii_lowercase().into()))
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Ok(Self(text.to_ascii_lowercase().into()));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The canonical spelling, without a copy.
+    #[must_use]
+    pub fn to_shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     /// The canonical text.
@@ -81,8 +90,8 @@ fn check(text: &str, limit: usize) -> Result<(), BadName> {
 
 /// Which service: a namespace and a name. Shown as `name`, or `namespace/name`
 /// outside the namespace `default`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ServiceKey {
     /// The scope that the name is unique in.
     pub namespace: Name,
@@ -119,8 +128,8 @@ impl ServiceKey {
 }
 
 /// Which instance of a service. Any visible ASCII text but `/`: foreign ids are kept whole.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct InstanceId(Arc<str>);
 
 impl InstanceId {
@@ -175,6 +184,27 @@ macro_rules! text_like {
 text_like!(Name);
 text_like!(ServiceKey);
 text_like!(InstanceId);
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Serialize for InstanceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Serialize for ServiceKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.namespace.as_str() == Self::DEFAULT_NAMESPACE {
+            return serializer.serialize_str(self.name.as_str());
+        }
+        serializer.collect_str(self)
+    }
+}
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

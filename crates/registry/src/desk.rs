@@ -1,12 +1,12 @@
 //! The shell of the engine: one task owns it and speaks for it to the catalogue.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, MutexGuard, Weak},
     time::{Duration, Instant},
 };
 
-use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Seen, Sign, Ticket};
-use portolan_model::{Change, Departure, Health, Instance, SourceId, Timestamp};
+use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Seen, Ticket};
+use portolan_model::{Change, Departure, Instance, SourceId, Timestamp};
 use portolan_runtime::Env;
 use portolan_store::Later;
 use tokio::sync::{mpsc, oneshot};
@@ -16,16 +16,19 @@ use crate::{
     command::{Asked, Command, Reply},
     core::{Answer, CheckOrder, Engine, Fact, Handed, Input, Moment, Step, Subject},
     keeper::{self, Keeper, Reached},
+    shared::Shared,
+    signs::{Sighted, sign_of},
 };
 
 /// How often the store is rid of leases that nobody holds any more.
 const GHOSTS_LAID: Duration = Duration::from_secs(1);
+/// Commands that are served in one go, before the clock is looked at again.
+const COMMANDS_AT_ONCE: usize = 256;
 
 /// The task that owns the engine.
 pub struct Desk {
     env: Env,
-    began: Instant,
-    engine: Engine,
+    shared: Arc<Shared>,
     inbox: Arc<Inbox>,
     reader: Arc<dyn Reader>,
     commands: mpsc::Receiver<Command>,
@@ -48,9 +51,8 @@ impl Desk {
         Self {
             keeper: parts.stored.and_then(|stored| Keeper::new(stored.facts)),
             inherited,
-            began: parts.env.instant(),
+            shared: Arc::new(Shared::new(parts.env.clone(), parts.bounds)),
             env: parts.env,
-            engine: Engine::new(parts.bounds),
             inbox: Arc::new(parts.inbox),
             reader: parts.reader,
             commands,
@@ -61,6 +63,15 @@ impl Desk {
     /// Where it speaks, for as long as it does.
     pub(crate) fn inbox(&self) -> Weak<Inbox> {
         Arc::downgrade(&self.inbox)
+    }
+
+    /// The engine, for signs of life.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.shared.engine()
     }
 
     /// Runs until all handles or the inbox are gone.
@@ -74,18 +85,7 @@ impl Desk {
             let deadline = self.next_deadline();
             let done = tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(Command::Ask(asked)) => self.take(asked).await,
-                    Some(Command::CatchUp(reply)) => self.catch_up(reply).await,
-                    Some(Command::LastHeard(subjects, reply)) => {
-                        self.tell_last_heard(&subjects, reply);
-                        Ok(())
-                    }
-                    Some(Command::Attach(stored, done)) => {
-                        self.attach(stored).await;
-                        // Whoever asked may have gone away.
-                        let _asked = done.send(());
-                        Ok(())
-                    }
+                    Some(command) => self.serve(command).await,
                     None => return,
                 },
                 () = published(&mut follow) => {
@@ -104,6 +104,26 @@ impl Desk {
         }
     }
 
+    /// Serves a command, and those that are lined up behind it.
+    async fn serve(&mut self, first: Command) -> Result<(), InboxClosed> {
+        let mut next = Some(first);
+        for _ in 0..COMMANDS_AT_ONCE {
+            let Some(command) = next else { break };
+            match command {
+                Command::Ask(asked) => self.take(asked).await?,
+                Command::CatchUp(reply) => self.catch_up(reply).await?,
+                Command::LastHeard(subjects, reply) => self.tell_last_heard(&subjects, reply),
+                Command::Attach(stored, done) => {
+                    self.attach(stored).await;
+                    // Whoever asked may have gone away.
+                    let _asked = done.send(());
+                }
+            }
+            next = self.commands.try_recv().ok();
+        }
+        Ok(())
+    }
+
     /// Says nothing, but once that is visible, so is all that was said before.
     async fn catch_up(&self, reply: oneshot::Sender<Ticket>) -> Result<(), InboxClosed> {
         let ticket = self.inbox.bequeath(Bequest::default()).await?;
@@ -117,18 +137,23 @@ impl Desk {
         subjects: &[Subject],
         reply: oneshot::Sender<Vec<Option<Timestamp>>>,
     ) {
-        let now = self.now();
+        let (now, engine) = (self.now(), self.engine());
         let heard = subjects
             .iter()
-            .map(|subject| self.engine.last_heard(now, subject));
+            .map(|subject| engine.last_heard(now, subject))
+            .collect();
+        drop(engine);
         // Whoever asked may have gone away.
-        let _asked = reply.send(heard.collect());
+        let _asked = reply.send(heard);
     }
 
     fn next_deadline(&self) -> Instant {
         let idle = Duration::from_hours(1);
-        let wake = self.engine.next_deadline();
-        let deadline = wake.map_or_else(|| self.env.instant() + idle, |uptime| self.began + uptime);
+        let wake = self.engine().next_deadline();
+        let deadline = wake.map_or_else(
+            || self.env.instant() + idle,
+            |uptime| self.shared.instant(uptime),
+        );
         if self.keeper.as_ref().is_some_and(Keeper::has_ghosts) {
             deadline.min(self.env.instant() + GHOSTS_LAID)
         } else {
@@ -141,7 +166,7 @@ impl Desk {
     /// to register.
     async fn introduce(&mut self) -> Result<(), InboxClosed> {
         let mut step = match self.inherited.take() {
-            Some(handed) => self.engine.step(self.now(), Input::Adopt(Box::new(handed))),
+            Some(handed) => self.step(Input::Adopt(Box::new(handed))),
             None => Step::default(),
         };
         if step.changes.is_empty() {
@@ -151,10 +176,11 @@ impl Desk {
             });
         }
         let (ticket, _) = self.speak(None, step).await?;
-        match ticket {
-            Some(ticket) => ticket.await.map(|_| ()),
-            None => Ok(()),
+        if let Some(ticket) = ticket {
+            ticket.await?;
         }
+        self.shared.introduce();
+        Ok(())
     }
 
     /// Takes another store, or none, in place of the one that is there: it will hold what
@@ -169,9 +195,9 @@ impl Desk {
     }
 
     async fn rewrite(&mut self) {
-        let reached = self.reached();
+        let (reached, facts) = (self.reached(), self.engine().facts());
         if let Some(keeper) = &mut self.keeper {
-            keeper.rewrite(self.engine.facts(), reached).await;
+            keeper.rewrite(facts, reached).await;
         }
     }
 
@@ -184,7 +210,7 @@ impl Desk {
 
     fn reached(&self) -> Reached {
         Reached {
-            revision: self.reader.catalog().revision(),
+            revision: self.reader.revision(),
             now: self.env.now(),
         }
     }
@@ -213,8 +239,7 @@ impl Desk {
             | Input::Adopt(_) => None,
         };
         let sign = sign_of(&input);
-        let now = self.now();
-        let mut step = self.engine.step(now, input);
+        let mut step = self.step(input);
         self.pass_on(sign, &step.answer).await?;
         if let (Some(subject), Answer::Unknown) = (leaver, &step.answer)
             && self.is_held(&subject)
@@ -262,8 +287,7 @@ impl Desk {
     }
 
     async fn tick(&mut self) -> Result<(), InboxClosed> {
-        let now = self.now();
-        let step = self.engine.step(now, Input::Tick);
+        let step = self.step(Input::Tick);
         self.speak(None, step).await?;
         let (catalog, reached) = (self.reader.catalog(), self.reached());
         let source = self.inbox.source();
@@ -322,8 +346,9 @@ impl Desk {
         let all = catalog
             .services()
             .flat_map(|service| service.instances.iter());
+        let engine = self.engine();
         let held = all.filter(|instance| {
-            instance.source == *self.inbox.source() && !self.engine.has(&Subject::of(instance))
+            instance.source == *self.inbox.source() && !engine.has(&Subject::of(instance))
         });
         held.cloned().collect()
     }
@@ -333,11 +358,12 @@ impl Desk {
         is_known(&self.reader.catalog(), self.inbox.source(), subject)
     }
 
+    fn step(&self, input: Input) -> Step {
+        self.engine().step(self.now(), input)
+    }
+
     fn now(&self) -> Moment {
-        Moment {
-            uptime: self.env.instant().saturating_duration_since(self.began),
-            at: self.env.now(),
-        }
+        self.shared.now()
     }
 }
 
@@ -364,37 +390,5 @@ async fn recovered(keeper: &mut Option<Keeper>) {
     match keeper {
         Some(keeper) => keeper.recovered().await,
         None => std::future::pending().await,
-    }
-}
-
-/// An instance about which an input says something, none if it is about many, and what.
-type Sighted = (Option<Subject>, Sign);
-
-/// What an input says about an instance even if it has no lease.
-fn sign_of(input: &Input) -> Option<Sighted> {
-    match input {
-        Input::Renew(subject, _) => Some((Some(subject.clone()), Sign::Alive)),
-        Input::RenewAll(_) => Some((None, Sign::Alive)),
-        Input::Judge(subject, _, Some(verdict)) => {
-            let sign = match verdict.health {
-                Health::Passing | Health::Warning => Sign::Alive,
-                Health::Starting | Health::Critical => Sign::Dead,
-            };
-            Some((Some(subject.clone()), sign))
-        }
-        Input::Judge(_, _, None)
-        | Input::Register(_)
-        | Input::Patch(..)
-        | Input::Recheck(..)
-        | Input::Rule(..)
-        | Input::Rulings
-        | Input::Deregister(_)
-        | Input::Leave(..)
-        | Input::Drained(..)
-        | Input::Tick
-        | Input::Rebound(_)
-        | Input::Export
-        | Input::Resume
-        | Input::Adopt(_) => None,
     }
 }

@@ -15,12 +15,15 @@ mod per_instance;
 mod reader;
 mod registry;
 mod settling;
+mod shared;
+mod signs;
 mod succession;
 pub mod watch;
 
 pub use archive::{Archive, Reading};
 pub use desk::Desk;
 pub use keeper::Stored;
-pub use per_instance::{Keepable, PerInstance};
+pub(crate) use per_instance::PerService;
+pub use per_instance::{Keepable, PerArc, PerInstance};
 pub use reader::{Follow, Following, Published, Reader};
 pub use registry::{Kept, Left, Orders, Parts, Registry, RegistryError};

@@ -1,9 +1,9 @@
-//! What is made of an instance, made once for everybody.
+//! What is made of an instance or a service, made once for everybody.
 //!
 //! A catalogue never changes an instance in place, so one `Arc` of an instance is one thing
 //! made of it: its text for watchers, its record in a foreign protocol. Whoever is the first
 //! to need it makes it; the others get the same, however many they are and however they come
-//! to it: a list, a change, a watch that begins, one that resumes.
+//! to it: a list, a change, a watch that begins, one that resumes. The same goes for services.
 //!
 //! Invariant: an entry keeps the instance whose address is its key, so no other instance
 //! can come to be at that address. What is kept is bounded by [`BYTES_MAX`]; an instance
@@ -15,7 +15,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use portolan_model::Instance;
+use portolan_catalog::Service;
+use portolan_model::{Instance, Revision};
 
 /// Most bytes that are kept, with [`ENTRY_BYTES`] for each entry.
 const BYTES_MAX: usize = 32 << 20;
@@ -34,26 +35,38 @@ impl Keepable for Bytes {
     }
 }
 
+/// Text, and the revision at which it was made.
+impl Keepable for (Revision, Bytes) {
+    fn bytes(&self) -> usize {
+        self.1.len()
+    }
+}
+
+/// What was made of instances.
+pub type PerInstance<T> = PerArc<Instance, T>;
+/// What was made of services.
+pub(crate) type PerService<T> = PerArc<Service, T>;
+
 /// What was made lately; the lock guards it, and is held while one is made, so that nobody
 /// makes it a second time.
 #[derive(Debug)]
-pub struct PerInstance<T>(Mutex<Kept<T>>);
+pub struct PerArc<K, T>(Mutex<Kept<K, T>>);
 
 #[derive(Debug)]
-struct Kept<T> {
-    entries: HashMap<usize, Entry<T>>,
+struct Kept<K, T> {
+    entries: HashMap<usize, Entry<K, T>>,
     /// Keys, oldest first.
     oldest: VecDeque<usize>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
-    instance: Arc<Instance>,
+struct Entry<K, T> {
+    of: Arc<K>,
     made: T,
 }
 
-impl<T> Default for PerInstance<T> {
+impl<K, T> Default for PerArc<K, T> {
     fn default() -> Self {
         Self(Mutex::new(Kept {
             entries: HashMap::new(),
@@ -63,25 +76,25 @@ impl<T> Default for PerInstance<T> {
     }
 }
 
-impl<T: Keepable> PerInstance<T> {
-    /// What `read` makes of an instance, unless somebody else has made it.
-    pub fn get(&self, instance: &Arc<Instance>, read: impl FnOnce(&Arc<Instance>) -> T) -> T {
+impl<K, T: Keepable> PerArc<K, T> {
+    /// What `read` makes of one, unless somebody else has made it.
+    pub fn get(&self, of: &Arc<K>, read: impl FnOnce(&Arc<K>) -> T) -> T {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Arc::as_ptr(instance).addr();
+        let key = Arc::as_ptr(of).addr();
         if let Some(entry) = kept.entries.get(&key) {
             return entry.made.clone();
         }
-        let made = read(instance);
-        kept.keep(key, Arc::clone(instance), made.clone());
+        let made = read(of);
+        kept.keep(key, Arc::clone(of), made.clone());
         kept.shrink();
         made
     }
 }
 
-impl<T: Keepable> Kept<T> {
-    fn keep(&mut self, key: usize, instance: Arc<Instance>, made: T) {
+impl<K, T: Keepable> Kept<K, T> {
+    fn keep(&mut self, key: usize, of: Arc<K>, made: T) {
         self.bytes += made.bytes() + ENTRY_BYTES;
-        self.entries.insert(key, Entry { instance, made });
+        self.entries.insert(key, Entry { of, made });
         self.oldest.push_back(key);
     }
 
@@ -89,7 +102,7 @@ impl<T: Keepable> Kept<T> {
         while let Some(key) = self.oldest.front() {
             let entry = self.entries.get(key);
             // Nobody else has it any more: no catalogue, no watcher.
-            let is_left = entry.is_some_and(|entry| Arc::strong_count(&entry.instance) == 1);
+            let is_left = entry.is_some_and(|entry| Arc::strong_count(&entry.of) == 1);
             if self.bytes <= BYTES_MAX && !is_left {
                 return;
             }

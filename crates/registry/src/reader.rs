@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use portolan_catalog::Catalog;
-use portolan_model::ServiceKey;
+use portolan_model::{Revision, ServiceKey};
 
 /// The next publication, later.
 pub type Following<'a> = Pin<Box<dyn Future<Output = Option<Published>> + Send + 'a>>;
@@ -12,6 +12,11 @@ pub type Following<'a> = Pin<Box<dyn Future<Output = Option<Published>> + Send +
 pub trait Reader: Send + Sync {
     /// The newest catalogue. Called for every request; must be cheap.
     fn catalog(&self) -> Catalog;
+
+    /// Its revision.
+    fn revision(&self) -> Revision {
+        self.catalog().revision()
+    }
 
     /// Follows publications from now on. Called a few times in all.
     fn follow(&self) -> Box<dyn Follow>;

@@ -19,6 +19,7 @@ use crate::{
     Archive, Desk, Reader, Stored,
     command::{Asked, Command, Reply},
     core::{Answer, Bounds, CheckOrder, Input, Recheck, Refusal, Report, RulingRecord, Subject},
+    shared::Shared,
 };
 
 /// Callers that may be lined up; one more waits before it is.
@@ -34,6 +35,7 @@ pub struct Registry {
     witness: Arc<dyn Witness>,
     pub(crate) reader: Arc<dyn Reader>,
     inbox: Weak<Inbox>,
+    pub(crate) shared: Arc<Shared>,
     /// Until which revision the journal is stored, if it is.
     pub(crate) journal: Option<watch::Receiver<Revision>>,
     pub(crate) archive: Option<Arc<dyn Archive>>,
@@ -115,6 +117,7 @@ impl Registry {
             witness,
             reader,
             inbox: desk.inbox(),
+            shared: desk.shared(),
             journal: None,
             archive: None,
         };
@@ -143,8 +146,14 @@ impl Registry {
     pub async fn register(
         &self,
         actor: Option<Arc<str>>,
-        described: Described,
+        mut described: Described,
     ) -> Result<Kept, RegistryError> {
+        let catalog = self.reader.catalog();
+        let service = catalog.service(&described.instance.key);
+        if let Some(like) = service.and_then(|service| service.instances.first()) {
+            described.instance.share_texts(like);
+        }
+        drop(catalog);
         self.write(actor, Input::Register(Box::new(described)))
             .await
     }
@@ -162,6 +171,9 @@ impl Registry {
         subject: Subject,
         report: Option<Report>,
     ) -> Result<Kept, RegistryError> {
+        if let Some(kept) = self.hear(&subject, report.as_ref()) {
+            return Ok(kept);
+        }
         self.write(actor, Input::Renew(subject, report)).await
     }
 
@@ -173,6 +185,10 @@ impl Registry {
     /// # Cancellation
     /// It may have been heard.
     pub async fn renew_all(&self, subjects: Vec<Subject>) -> Result<Vec<Subject>, RegistryError> {
+        let subjects = self.hear_all(subjects);
+        if subjects.is_empty() {
+            return Ok(subjects);
+        }
         let reply = self.ask(None, Input::RenewAll(subjects)).await?;
         let Answer::Missing(subjects) = reply.answer else {
             return Err(RegistryError::Stopped);

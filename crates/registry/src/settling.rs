@@ -50,7 +50,7 @@ impl Registry {
             if let Some(stored) = reply.stored {
                 stored.await?;
             }
-            return Ok((reply.answer, self.reader.catalog().revision()));
+            return Ok((reply.answer, self.reader.revision()));
         };
         let revision = ticket.await.map_err(|_| RegistryError::Stopped)?;
         if let Some(stored) = reply.stored {

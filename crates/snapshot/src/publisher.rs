@@ -304,7 +304,6 @@ impl Publisher {
     /// Builds the clusters of those services anew.
     fn rebuild(&mut self, changed: &[ServiceKey]) {
         self.note_departures(changed.iter());
-        let catalog = self.fold.catalog();
         let compiled = Arc::clone(&self.compiled);
         let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let workers = self.board.workers();
@@ -319,16 +318,18 @@ impl Publisher {
             .flatten()
             .copied()
             .collect();
-        for place in places {
+        // Most services are in none.
+        let catalog = (!places.is_empty()).then(|| self.fold.catalog());
+        for (place, catalog) in places.into_iter().zip(catalog.iter().cycle()) {
             if let Some(cluster) = self.clusters.get_mut(place) {
-                *cluster = Arc::new(builder.cluster(&compiled.templates[place], &catalog));
+                *cluster = Arc::new(builder.cluster(&compiled.templates[place], catalog));
             }
         }
         let Some(automatic) = &compiled.automatic else {
             return;
         };
         for key in changed.iter().filter(|key| is_automatic(key)) {
-            let cluster = catalog.service(key).map(|service| {
+            let cluster = self.fold.service(key).map(|service| {
                 let row = self.meters.row(key);
                 builder.automatic(&automatic.template, service, row)
             });

@@ -122,11 +122,8 @@ impl Fold {
 
     /// What a source says about a service; an empty share if it said nothing yet.
     pub(super) fn share(&mut self, source: &SourceId, key: &ServiceKey) -> &mut Share {
-        if !self
-            .holders
-            .get(source)
-            .is_some_and(|holder| holder.keys.contains(key))
-        {
+        let claims = self.claims.get(key);
+        if claims.and_then(|claims| claims.share(source)).is_none() {
             self.holder(source).keys.insert(key.clone());
         }
         let rank = self.ranks.get(source).copied();

@@ -165,6 +165,12 @@ impl Fold {
         }
     }
 
+    /// A service as it is.
+    #[must_use]
+    pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.catalog.service(key)
+    }
+
     /// Sets the guard, for what comes.
     pub fn set_guard(&mut self, guard: GuardSettings) {
         self.guard = guard;

@@ -1,6 +1,6 @@
 //! What the API answers.
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 use portolan_model::{Revision, ServiceKey};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,49 @@ impl Written {
             ttl,
             url: None,
         }
+    }
+}
+
+impl Written {
+    /// As JSON, the same as by `serde`: it is what nearly every request is answered with, and its
+    /// texts have nothing in them that would have to be escaped.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let Self {
+            revision,
+            service,
+            namespace,
+            id,
+            ttl,
+            url,
+        } = self;
+        let mut json = Vec::with_capacity(256);
+        // A vector takes whatever is written to it.
+        let _taken = write!(json, "{{\"revision\":{revision},\"service\":");
+        push_text(&mut json, service);
+        json.extend_from_slice(b",\"namespace\":");
+        push_text(&mut json, namespace);
+        json.extend_from_slice(b",\"id\":");
+        push_text(&mut json, id);
+        let _taken = write!(json, ",\"ttl\":\"{ttl}\"");
+        if let Some(url) = url {
+            json.extend_from_slice(b",\"url\":");
+            push_text(&mut json, url);
+        }
+        json.push(b'}');
+        json
+    }
+}
+
+fn push_text(json: &mut Vec<u8>, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        json.push(b'"');
+        json.extend_from_slice(text.as_bytes());
+        json.push(b'"');
+    } else {
+        // A text has JSON.
+        let _taken = serde_json::to_writer(json, text);
     }
 }
 
@@ -201,4 +244,30 @@ pub struct EventList {
 pub struct SourceList {
     /// The sources, in the order of precedence.
     pub sources: Vec<SourceView>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_to_a_write_is_what_serde_makes_of_it() {
+        let key = ServiceKey::parse("shop/orders").unwrap();
+        let url = |text: &str| Some(text.to_owned());
+        for id in ["a", "host:orders:8080", "a\"b", "a\\b", "{}"] {
+            for url in [None, url("http://h:1/orders/"), url("\u{1}\"\\\n\u{7f}é")] {
+                let ttl = crate::native::Span(Duration::from_millis(1500));
+                let revision = Revision::from_u64(u64::MAX);
+                let written = Written {
+                    url,
+                    ..Written::new(revision, &key, id, ttl)
+                };
+                let expected = serde_json::to_string(&written).unwrap();
+                let json = String::from_utf8(written.to_json()).unwrap();
+                assert_eq!(json, expected);
+            }
+        }
+    }
 }

@@ -305,5 +305,5 @@ pub struct StalenessView {
 
 /// Namespace and name of a service.
 pub(super) fn names(key: &ServiceKey) -> (Arc<str>, Arc<str>) {
-    (key.namespace.as_str().into(), key.name.as_str().into())
+    (key.namespace.to_shared(), key.name.to_shared())
 }

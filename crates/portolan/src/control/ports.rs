@@ -6,7 +6,7 @@ use portolan_admin::{Expose, Reload, Reloading};
 use portolan_auth::Access as Control;
 use portolan_catalog::{Catalog, HoldStatus, Inbox, Judgement, Keeping, Pulses, Scope};
 use portolan_ledger::Ledger;
-use portolan_model::{ServiceKey, Timestamp, Verdict};
+use portolan_model::{Revision, ServiceKey, Timestamp, Verdict};
 use portolan_registry::{
     Follow, Following, Published as Publication, Reader,
     check::{Bench, Hearing},
@@ -30,6 +30,10 @@ pub(super) struct Published(pub(super) View);
 impl Reader for Published {
     fn catalog(&self) -> Catalog {
         self.0.snapshot().catalog.clone()
+    }
+
+    fn revision(&self) -> Revision {
+        self.0.snapshot().revision()
     }
 
     fn follow(&self) -> Box<dyn Follow> {
@@ -210,7 +214,11 @@ impl Expose for Metrics {
 pub(super) fn links(gateway: watch::Receiver<Option<String>>) -> Links {
     Arc::new(move |key| {
         let is_served = key.namespace.as_str() == ServiceKey::DEFAULT_NAMESPACE;
-        let base = gateway.borrow().clone().filter(|_| is_served)?;
-        Some(format!("{base}/{}/", key.name))
+        if !is_served {
+            return None;
+        }
+        let gateway = gateway.borrow();
+        let base = gateway.as_deref()?;
+        Some([base, "/", key.name.as_str(), "/"].concat())
     })
 }

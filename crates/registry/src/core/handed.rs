@@ -11,7 +11,8 @@ use portolan_model::{Change, Instance, ServiceKey, Verdict, route::Check};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, DrainId, Engine, Fact, Moment, Report, RulingRecord, Step, Subject, lease::Lease,
+    Answer, DrainId, Engine, Fact, Moment, Report, RulingRecord, Step, Subject,
+    lease::{Lease, Told},
 };
 
 /// Everything that another process takes over.
@@ -103,7 +104,8 @@ impl Engine {
         } = handed;
         self.adopt_rulings(rulings, step);
         let mut instances = Vec::new();
-        for handed in leases {
+        for mut handed in leases {
+            self.share_texts(&mut handed.instance);
             let subject = Subject::of(&handed.instance);
             let drain = handed.is_leaving.then(|| {
                 self.drains += 1;
@@ -111,6 +113,7 @@ impl Engine {
             });
             let (lease, instance) = Lease::adopt(now, handed, drain);
             step.orders.extend(lease.resumption(&subject));
+            self.last = Some(Arc::clone(&instance));
             instances.push(instance);
             // A predecessor has each subject once; the last word counts all the same.
             let _doubled = self.leases.remove(&subject);
@@ -173,11 +176,8 @@ impl Lease {
             handed.ttl
         });
         let lease = Self {
-            told: Some(Arc::clone(&instance)),
-            instance: Instance {
-                state: portolan_model::State::default(),
-                ..Instance::clone(&instance)
-            },
+            shown: Arc::clone(&instance),
+            told: Told::AsShown,
             report: handed.report,
             verdict: handed.verdict,
             is_check_new: handed.check.is_some(),

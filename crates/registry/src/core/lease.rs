@@ -29,12 +29,37 @@ pub struct Report {
     pub note: Option<Arc<str>>,
 }
 
+impl Report {
+    /// What holds after this one was followed by another.
+    fn followed_by(&self, next: Self) -> Self {
+        let health = next.health.or(self.health);
+        Self { health, ..next }
+    }
+
+    /// Whether the other one changes nothing.
+    fn is_same_after(&self, next: &Self) -> bool {
+        next.health.or(self.health) == self.health && next.note == self.note
+    }
+}
+
+/// What the catalogue was told of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing yet.
+    Nothing,
+    /// Something else than what is shown; its state is that which is shown.
+    Otherwise,
+    /// What is shown.
+    AsShown,
+}
+
+/// There is one for each instance, so its size counts: the instance itself is the one that
+/// the catalogue has.
 #[derive(Debug)]
 pub(super) struct Lease {
-    /// As the catalogue was told last.
-    pub(super) told: Option<Arc<Instance>>,
-    /// The instance without its state.
-    pub(super) instance: Instance,
+    /// What the instance says of itself, in the state that the catalogue was told last.
+    pub(super) shown: Arc<Instance>,
+    pub(super) told: Told,
     pub(super) report: Report,
     pub(super) verdict: Option<Verdict>,
     pub(super) check: Option<Check>,
@@ -69,11 +94,11 @@ impl Lease {
             note,
         };
         let mut lease = Self {
-            told: None,
+            told: Told::Nothing,
             is_check_new: check.is_some(),
             is_check_gone: check.is_none(),
             lives_by_check: asked.is_none() && check.is_some(),
-            instance,
+            shown: Arc::new(instance),
             report,
             verdict: check.as_ref().and_then(begun),
             check,
@@ -86,10 +111,27 @@ impl Lease {
                 lease.follow(known.check.as_ref(), known.verdict);
             }
             lease.is_check_gone &= known.check.is_some();
-            lease.told = known.told;
+            lease.succeed(known.shown, known.told);
         }
         lease.renew(now);
         lease
+    }
+
+    /// Takes the place of what the catalogue was told of an earlier lease.
+    fn succeed(&mut self, shown: Arc<Instance>, told: Told) {
+        if told == Told::AsShown && shown.is_described_as(&self.shown) {
+            (self.shown, self.told) = (shown, told);
+        } else if told != Told::Nothing {
+            self.told = Told::Otherwise;
+            Arc::make_mut(&mut self.shown).state = shown.state.clone();
+        }
+    }
+
+    /// What it says of itself has changed.
+    fn is_otherwise(&mut self) {
+        if self.told == Told::AsShown {
+            self.told = Told::Otherwise;
+        }
     }
 
     /// Its front has other checks for it.
@@ -99,7 +141,10 @@ impl Lease {
             check,
             report,
         } = recheck;
-        self.instance.metadata.insert(key, record);
+        if self.shown.metadata.get(&key) != Some(&record) {
+            Arc::make_mut(&mut self.shown).metadata.insert(key, record);
+            self.is_otherwise();
+        }
         self.report = report;
         let before = std::mem::replace(&mut self.check, check);
         let found = std::mem::replace(&mut self.verdict, self.check.as_ref().and_then(begun));
@@ -149,12 +194,12 @@ impl Lease {
 
     /// As the catalogue knows it.
     pub(super) fn shown(&self) -> &Instance {
-        self.told.as_deref().unwrap_or(&self.instance)
+        &self.shown
     }
 
     /// Where its checks look for it.
     pub(super) fn address(&self) -> SocketAddr {
-        self.instance.address(None).unwrap_or(NOWHERE)
+        self.shown.address(None).unwrap_or(NOWHERE)
     }
 
     pub(super) const fn ttl(&self) -> Duration {
@@ -201,8 +246,12 @@ impl Lease {
     }
 
     pub(super) fn report(&mut self, report: Report) {
-        let health = report.health.or(self.report.health);
-        self.report = Report { health, ..report };
+        self.report = self.report.followed_by(report);
+    }
+
+    /// Whether nobody learns anything by a report.
+    pub(super) fn is_known(&self, report: &Report) -> bool {
+        self.told == Told::AsShown && self.report.is_same_after(report)
     }
 
     /// Changes what the instance said of itself.
@@ -210,7 +259,11 @@ impl Lease {
     /// # Errors
     /// [`Misfit`] names the field that would have no place; nothing is changed.
     pub(super) fn patch(&mut self, patch: &Patch) -> Result<(), Misfit> {
-        self.instance = patch.apply(&self.instance)?;
+        let patched = patch.apply(&self.shown)?;
+        if patched != *self.shown {
+            self.shown = Arc::new(patched);
+            self.is_otherwise();
+        }
         Ok(())
     }
 
@@ -231,7 +284,7 @@ impl Lease {
     /// What the catalogue has to learn, if anything.
     pub(super) fn tell(&mut self, now: Moment) -> Option<Change> {
         let (health, note) = self.health();
-        let before = self.told.as_ref().map(|told| &told.state);
+        let before = (self.told != Told::Nothing).then_some(&self.shown.state);
         let since = match before {
             Some(before) if before.health == health => before.since,
             Some(_) | None => now.at,
@@ -244,15 +297,13 @@ impl Lease {
             leaving: self.drain.is_some(),
             ..State::default()
         };
-        let instance = Instance {
-            state,
-            ..self.instance.clone()
-        };
-        if self.told.as_deref() == Some(&instance) {
+        if self.told == Told::AsShown && self.shown.state == state {
             return None;
         }
-        let instance = Arc::new(instance);
-        self.told = Some(Arc::clone(&instance));
+        // Readers keep what they were shown; one that they know nothing of is not copied.
+        Arc::make_mut(&mut self.shown).state = state;
+        self.told = Told::AsShown;
+        let instance = Arc::clone(&self.shown);
         Some(Change::Put { instance })
     }
 

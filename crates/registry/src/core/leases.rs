@@ -11,14 +11,13 @@ use super::{Moment, Subject, lease::Lease};
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     places: HashMap<Subject, usize>,
-    rows: Vec<Option<Row>>,
+    rows: Vec<Option<Box<Row>>>,
     free: Vec<usize>,
     deadlines: BTreeSet<(u64, usize)>,
 }
 
 #[derive(Debug)]
 struct Row {
-    subject: Subject,
     lease: Lease,
     /// Where it stands in the set of deadlines.
     armed: u64,
@@ -59,13 +58,9 @@ impl Leases {
             self.rows.len() - 1
         });
         let armed = lease.deadline();
-        self.places.insert(subject.clone(), place);
+        self.places.insert(subject, place);
         self.deadlines.insert((armed, place));
-        self.rows[place] = Some(Row {
-            subject,
-            lease,
-            armed,
-        });
+        self.rows[place] = Some(Box::new(Row { lease, armed }));
     }
 
     pub(super) fn remove(&mut self, subject: &Subject) -> Option<Lease> {
@@ -102,7 +97,7 @@ impl Leases {
                 row.lease.renew(now);
             }
             if row.lease.deadline() <= millis {
-                return Some((row.subject.clone(), row.lease.drain().is_some()));
+                return Some((Subject::of(row.lease.shown()), row.lease.drain().is_some()));
             }
             self.deadlines.remove(&first);
             row.armed = row.lease.deadline();

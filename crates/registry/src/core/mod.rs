@@ -21,10 +21,10 @@ mod rulings;
 mod tests;
 mod words;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use portolan_dialects::native::{Described, Patch};
-use portolan_model::{Change, Departure, Timestamp, Verdict};
+use portolan_model::{Change, Departure, Instance, Timestamp, Verdict};
 
 pub use self::{
     handed::{Handed, LeaseRecord},
@@ -49,6 +49,8 @@ pub struct Engine {
     rulings: Rulings,
     drains: u64,
     is_handed_over: bool,
+    /// Who registered last: the next one is often of the same service.
+    last: Option<Arc<Instance>>,
 }
 
 impl Engine {
@@ -61,6 +63,7 @@ impl Engine {
             rulings: Rulings::default(),
             drains: 0,
             is_handed_over: false,
+            last: None,
         }
     }
 
@@ -87,6 +90,25 @@ impl Engine {
     #[must_use]
     pub fn last_heard(&self, now: Moment, subject: &Subject) -> Option<Timestamp> {
         self.leases.get(subject)?.last_heard(now)
+    }
+
+    /// Takes in a sign of life that nobody learns anything from but the lease itself, and gives
+    /// back its TTL; `None` if there is more to it, which [`Self::step`] then does.
+    pub fn hear(
+        &mut self,
+        now: Moment,
+        subject: &Subject,
+        report: Option<&Report>,
+    ) -> Option<Duration> {
+        if self.is_handed_over {
+            return None;
+        }
+        let lease = self.leases.find(subject)?;
+        if report.is_some_and(|report| !lease.is_known(report)) {
+            return None;
+        }
+        lease.renew(now);
+        Some(lease.ttl())
     }
 
     /// Whether there are none.
@@ -142,7 +164,7 @@ impl Engine {
         step
     }
 
-    fn register(&mut self, now: Moment, described: Described, step: &mut Step) -> Answer {
+    fn register(&mut self, now: Moment, mut described: Described, step: &mut Step) -> Answer {
         let bounds = self.bounds;
         let ttl = match (described.ttl, &described.check) {
             (Some(ttl), _) if (bounds.ttl_min..=bounds.ttl_max).contains(&ttl) => ttl,
@@ -155,6 +177,7 @@ impl Engine {
             (None, Some(_)) => CHECKED_TTL.clamp(bounds.ttl_min, bounds.ttl_max),
             (None, None) => bounds.ttl_default,
         };
+        self.share_texts(&mut described.instance);
         let subject = Subject::of(&described.instance);
         let known = self.leases.remove(&subject);
         if known.is_none() && self.len() >= bounds.instances_max {
@@ -166,11 +189,20 @@ impl Engine {
         step.orders.extend(lease.order(&subject));
         step.changes.extend(lease.tell(now));
         step.facts.push(lease.fact());
+        self.last = Some(Arc::clone(&lease.shown));
         self.leases.insert(subject, lease);
         if is_new {
             Answer::Created(ttl)
         } else {
             Answer::Kept(ttl)
+        }
+    }
+
+    /// Memory holds what instances of a service have in common once. Services have nothing in
+    /// common, so that whoever counts references to one touches no counter of the others.
+    fn share_texts(&self, instance: &mut Instance) {
+        if let Some(last) = self.last.as_ref().filter(|last| last.key == instance.key) {
+            instance.share_texts(last);
         }
     }
 

@@ -536,3 +536,62 @@ fn what_was_stored_comes_back_with_a_whole_ttl() {
     assert_eq!(next.step(at(59_999), Input::Tick).changes, []);
     assert_eq!(next.step(at(60_000), Input::Tick).changes.len(), 1);
 }
+
+#[test]
+fn only_a_sign_of_life_without_news_is_heard_on_the_spot() {
+    let at = |seconds: u64| at(seconds * 1_000);
+    let mut engine = engine();
+    let report = |health, note: Option<&str>| Report {
+        health,
+        note: note.map(Into::into),
+    };
+    assert_eq!(engine.hear(at(0), &subject("a"), None), None, "unknown");
+    register(&mut engine, 0, r#"{"port": 1, "ttl": "10s"}"#);
+    let ttl = Some(Duration::from_secs(10));
+    assert_eq!(engine.hear(at(5), &subject("a"), None), ttl);
+    let is_there = |engine: &mut Engine, now| {
+        engine.step(at(now), Input::Tick);
+        engine.has(&subject("a"))
+    };
+    assert!(is_there(&mut engine, 14));
+    let critical = report(Some(Health::Critical), Some("disk full"));
+    assert_eq!(engine.hear(at(14), &subject("a"), Some(&critical)), None);
+    engine.step(at(14), Input::Renew(subject("a"), Some(critical.clone())));
+    assert_eq!(engine.hear(at(15), &subject("a"), Some(&critical)), ttl);
+    let other = report(None, Some("disk nearly full"));
+    assert_eq!(engine.hear(at(15), &subject("a"), Some(&other)), None);
+    engine.step(at(15), Input::Export);
+    assert_eq!(engine.hear(at(16), &subject("a"), None), None, "sealed");
+    engine.step(at(16), Input::Resume);
+    assert_eq!(engine.hear(at(17), &subject("a"), None), ttl);
+    assert!(is_there(&mut engine, 26));
+    assert!(!is_there(&mut engine, 27));
+    assert_eq!(engine.hear(at(27), &subject("a"), None), None, "expired");
+}
+
+#[test]
+fn instances_of_a_service_share_what_they_have_in_common() {
+    let mut engine = engine();
+    let text = r#"{"port": 1, "zone": "z", "tags": ["t"], "metadata": {"k": "v"}}"#;
+    let mut register = |id: &str| {
+        let step = engine.step(at(0), Input::Register(described(id, text)));
+        put(&step).clone()
+    };
+    let (first, second) = (register("a"), register("b"));
+    let shared = |one: &Instance| {
+        let (key, value) = one.metadata.first_key_value().unwrap();
+        [
+            one.key.name.to_shared(),
+            one.key.namespace.to_shared(),
+            one.endpoints[0].name.to_shared(),
+            one.zone.clone().unwrap(),
+            Arc::clone(&one.tags[0]),
+            Arc::clone(key),
+            Arc::clone(value),
+        ]
+    };
+    for (one, other) in shared(&first).iter().zip(&shared(&second)) {
+        assert!(Arc::ptr_eq(one, other), "{one}");
+    }
+    assert_ne!(first.id, second.id);
+}

@@ -3,10 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use portolan_model::ServiceKey;
+use portolan_model::{Revision, ServiceKey};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::{Follow, PerInstance, Published, Reader};
+use crate::{Follow, PerInstance, PerService, Published, Reader};
 
 /// Subscriptions that may be lined up.
 const REQUESTS_MAX: usize = 256;
@@ -20,7 +20,18 @@ const UNWATCHED_MAX: usize = 1024;
 pub struct Hub {
     requests: mpsc::Sender<Request>,
     everything: broadcast::Sender<Arc<[ServiceKey]>>,
-    shared: Arc<PerInstance<Bytes>>,
+    shared: Arc<Shared>,
+}
+
+/// Texts that are made once for everybody who is told them.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Events about instances.
+    pub(crate) events: PerInstance<Bytes>,
+    /// The same with the word that nothing else has changed, as of a revision.
+    pub(crate) pieces: PerInstance<(Revision, Bytes)>,
+    /// The instances of services, as lists have them.
+    pub(crate) lists: PerService<Bytes>,
 }
 
 /// The task behind a hub.
@@ -59,8 +70,8 @@ impl Hub {
         (hub, task)
     }
 
-    /// What its watchers are told of instances.
-    pub(crate) fn shared(&self) -> Arc<PerInstance<Bytes>> {
+    /// What its watchers, and those who ask, are told.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
 

@@ -11,5 +11,6 @@ mod differences;
 mod hub;
 mod watcher;
 
+pub(crate) use hub::Shared;
 pub use hub::{Hub, HubTask};
 pub use watcher::{Scope, Told, Watcher};

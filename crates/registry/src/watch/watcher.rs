@@ -129,6 +129,17 @@ impl Watcher {
         self.news() > 0
     }
 
+    /// The revision up to which the client knows everything, if that is all that is left to
+    /// tell; it then counts as told.
+    pub fn end(&mut self) -> Option<Revision> {
+        let (Some(Told::Synced(revision)), 1) = (self.queue.front(), self.news()) else {
+            return None;
+        };
+        let revision = *revision;
+        self.queue.clear();
+        Some(revision)
+    }
+
     /// How much there is to tell without waiting, at least.
     #[must_use]
     pub fn news(&self) -> usize {

@@ -1,6 +1,10 @@
 //! Addresses that have left, and when their slots are free again.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::PoisonError};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, PoisonError},
+};
 
 use portolan_model::{Instance, InstanceId, NamedPort, ServiceKey};
 
@@ -13,7 +17,6 @@ impl Publisher {
     /// Remembers addresses that were there before and are not now.
     pub(super) fn note_departures<'a>(&mut self, changed: impl Iterator<Item = &'a ServiceKey>) {
         let before = self.view.snapshot();
-        let after = self.fold.catalog();
         for key in changed {
             let addresses = |instance: &Instance| -> Vec<Departed> {
                 let departed = |port: &NamedPort| (key.clone(), instance.id.clone(), port.address);
@@ -23,15 +26,18 @@ impl Publisher {
                 .catalog
                 .service(key)
                 .map(|service| &service.instances);
-            let new = after.service(key).map(|service| &service.instances);
+            let new = self.fold.service(key).map(|service| &service.instances);
+            let old = old.map_or(&[][..], Vec::as_slice);
+            let new = new.map_or(&[][..], Vec::as_slice);
+            // Who is as before has no address that left or came.
             let now: BTreeSet<Departed> = new
-                .into_iter()
-                .flatten()
+                .iter()
+                .filter(|instance| !is_among(old, instance))
                 .flat_map(|instance| addresses(instance))
                 .collect();
             let gone = old
-                .into_iter()
-                .flatten()
+                .iter()
+                .filter(|instance| !is_among(new, instance))
                 .flat_map(|instance| addresses(instance));
             self.departed
                 .extend(gone.filter(|departed| !now.contains(departed)));
@@ -83,4 +89,11 @@ impl Publisher {
             busy
         });
     }
+}
+
+/// Whether that very instance is among some that are sorted by id.
+fn is_among(instances: &[Arc<Instance>], instance: &Arc<Instance>) -> bool {
+    let place = instances.binary_search_by(|known| known.id.cmp(&instance.id));
+    let known = place.ok().and_then(|place| instances.get(place));
+    known.is_some_and(|known| Arc::ptr_eq(known, instance))
 }

@@ -91,7 +91,9 @@ impl Committer {
             let patience = self.failure.is_some().then_some(RETRY_AFTER);
             match queue.take(patience, last) {
                 Taken::Jobs(jobs) => {
-                    last = jobs.len();
+                    // Leases and the lines about them come in turns: a small group between two
+                    // large ones must not be what the next one is measured by.
+                    last = jobs.len().max(last / 2);
                     self.serve(jobs);
                 }
                 Taken::Nothing => self.probe(),

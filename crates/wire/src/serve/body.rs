@@ -91,15 +91,30 @@ pub fn while_allowed(body: Body, may_go_on: impl Fn() -> bool + Send + Unpin + '
 /// [`CollectError`]: the client's fault in every case.
 pub async fn collect(mut body: Body, limit: ByteSize) -> Result<Bytes, CollectError> {
     let max = usize::try_from(limit.as_bytes()).unwrap_or(usize::MAX);
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    // Most come in one piece, which is then not copied.
+    let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
+    while !body.is_end_stream() {
+        let Some(frame) = body.frame().await else {
+            break;
+        };
         let Ok(data) = frame?.into_data() else {
             continue;
         };
-        if whole.len().saturating_add(data.len()) > max {
+        let before = first.len().max(whole.len());
+        if before.saturating_add(data.len()) > max {
             return Err(CollectError::TooLarge { limit });
         }
+        if before == 0 {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.extend_from_slice(&first);
+        }
         whole.extend_from_slice(&data);
+    }
+    if whole.is_empty() {
+        return Ok(first);
     }
     Ok(whole.freeze())
 }

@@ -29,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     Answering, CertifiedNames, Handler, Local, Never, Peer, Request, Response, Settings,
+    alarm::Alarm,
     body::{Patience, Received},
     greeting::{PREFACE, greeting},
     guard, problem,
@@ -146,7 +147,7 @@ impl Connection {
         };
         let mut connection = pin!(
             http1::Builder::new()
-                .timer(TokioTimer::new())
+                .timer(Alarm::new(&self.env))
                 .header_read_timeout(limits.head_timeout)
                 .max_headers(limits.headers)
                 .max_buf_size(limits.head_bytes().max(HEAD_BYTES_MIN))

@@ -5,7 +5,7 @@
 //! across origins (the Origin then is not ours). Both are refused before any handler
 //! sees the request.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header, uri::Authority};
 
@@ -28,6 +28,9 @@ pub(super) fn check(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(), Box<Response>> {
+    if version == Version::HTTP_11 && is_plain(uri, headers) {
+        return Ok(());
+    }
     let refuse = |status, cause, detail: &str| Err(Box::new(problem(status, cause, detail)));
     let mut given = headers.get_all(header::HOST).iter();
     let host = given.next();
@@ -71,6 +74,27 @@ pub(super) fn check(
         return refuse(StatusCode::FORBIDDEN, "origin_foreign", detail);
     }
     Ok(())
+}
+
+/// What nearly every request is: for an address or `localhost`, and of no page. Whatever is not
+/// so is looked at closely.
+fn is_plain(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut given = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (given.next(), given.next()) else {
+        return false;
+    };
+    let Ok(host) = host.to_str() else {
+        return false;
+    };
+    let is_digit = |byte: u8| byte.is_ascii_digit();
+    let is_port = |port: &str| port.bytes().all(is_digit) && port.parse::<u16>().is_ok();
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        Some(_) => return false,
+        None => host,
+    };
+    let is_ours = host == "localhost" || host.parse::<Ipv4Addr>().is_ok();
+    is_ours && uri.authority().is_none() && !headers.contains_key(header::ORIGIN)
 }
 
 fn authority_of(host: &HeaderValue) -> Option<Authority> {

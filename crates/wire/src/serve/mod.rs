@@ -5,6 +5,7 @@
 //! A browser that was talked into calling us is refused by Host and Origin, a panic in a
 //! handler is a 500, and a drain lets every answer that has begun come to its end.
 
+mod alarm;
 mod body;
 mod connection;
 mod crowd;

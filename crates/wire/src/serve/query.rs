@@ -29,6 +29,12 @@ impl<'a> Query<'a> {
         parsed.collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether there are no parameters.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The first value of a parameter.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&str> {
@@ -67,7 +73,7 @@ fn decode_form(text: &str) -> Result<Cow<'_, str>, BadEncoding> {
 /// # Errors
 /// [`BadEncoding`] if there is a `%` without two digits, or the bytes are not UTF-8.
 pub fn decode(text: &str) -> Result<Cow<'_, str>, BadEncoding> {
-    if !text.contains('%') {
+    if !text.bytes().any(|byte| byte == b'%') {
         return Ok(Cow::Borrowed(text));
     }
     let bad = || BadEncoding {

@@ -22,7 +22,7 @@ use portolan_catalog::Pulses;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
-use portolan_dialects::native::Misfit;
+use portolan_dialects::native::{Misfit, Written};
 use portolan_model::ServiceKey;
 use portolan_runtime::{Env, drain::DrainWatch};
 use portolan_store::StoreError;
@@ -269,6 +269,13 @@ impl From<RegistryError> for Refusal {
         };
         Self::new(status, cause, error.to_string())
     }
+}
+
+/// The answer to a write.
+fn written_json(status: StatusCode, written: &Written) -> Response {
+    let mut text = written.to_json();
+    text.push(b'\n');
+    response(status, "application/json", full(text))
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Refusal> {

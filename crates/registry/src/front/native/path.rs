@@ -1,10 +1,15 @@
 //! Which object a path names.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use portolan_model::{BadName, InstanceId, Name, ServiceKey};
 use portolan_wire::serve::decode;
 
 use super::Refusal;
+
+/// Segments of the longest path that names something.
+const SEGMENTS_MAX: usize = 8;
 
 /// What a path names.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,9 +45,19 @@ impl Place {
         };
         let rest = path.strip_prefix("/v1/").ok_or_else(unknown)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let segments = rest.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
-        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-        match segments.as_slice() {
+        let mut decoded: [Cow<'_, str>; SEGMENTS_MAX] = Default::default();
+        let mut count = 0;
+        let mut rest = Some(rest);
+        while let Some(text) = rest {
+            // Segments are short: looking at each byte finds their ends soonest.
+            let end = text.bytes().position(|byte| byte == b'/');
+            let segment = end.map_or(text, |end| &text[..end]);
+            rest = end.map(|end| &text[end + 1..]);
+            *decoded.get_mut(count).ok_or_else(unknown)? = decode(segment)?;
+            count += 1;
+        }
+        let segments = decoded.each_ref().map(AsRef::as_ref);
+        match segments.get(..count).unwrap_or_default() {
             ["heartbeats"] => Ok(Self::Heartbeats),
             ["overrides"] => Ok(Self::Overrides),
             ["guard"] => Ok(Self::Guard),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use portolan_catalog::{Conflict, PulseReport, Service, SourceStatus};
+use portolan_catalog::{Catalog, Conflict, PulseReport, Service, SourceStatus};
 use portolan_dialects::native::{
     ConflictView, FailureView, InstanceView, PulseView, ServiceAnswer, ServiceList, ServiceSummary,
     SourceList, SourceState, SourceView, StalenessView,
@@ -17,6 +17,8 @@ use super::{
     filter::{self, Filter},
     json, response, watch,
 };
+
+const LIST_END: &[u8] = b"]}\n";
 
 pub(super) fn services(parts: &Parts, namespace: Option<&Name>) -> Result<Response, Refusal> {
     let catalog = parts.registry.reader().catalog();
@@ -58,8 +60,11 @@ pub(super) async fn instances(
     key: &ServiceKey,
     query: &Query<'_>,
 ) -> Result<Response, Refusal> {
-    let filter = Filter::parse(query, &["at"])?;
     let catalog = parts.registry.reader().catalog();
+    if let (true, Some(service)) = (query.is_empty(), catalog.service(key)) {
+        return Ok(whole(parts, &catalog, service));
+    }
+    let filter = Filter::parse(query, &["at"])?;
     let (revision, past) = filter::moment(query, &parts.registry, &catalog).await?;
     let service = catalog.service(key);
     let instances = match service {
@@ -74,6 +79,37 @@ pub(super) async fn instances(
     Ok(listed(parts, revision, &chosen, confirmed))
 }
 
+/// All instances of a service. Those of our own alone are a text that is made once for everybody
+/// who asks; when others were confirmed is another answer each time.
+fn whole(parts: &Parts, catalog: &Catalog, service: &Arc<Service>) -> Response {
+    let revision = catalog.revision();
+    let own = parts.registry.source();
+    if service
+        .instances
+        .iter()
+        .any(|instance| instance.source != *own)
+    {
+        let instances: Vec<_> = service.instances.iter().collect();
+        let confirmed = Confirmed::new(parts, catalog);
+        return listed(parts, revision, &instances, Some(confirmed));
+    }
+    let shared = parts.hub.shared();
+    let texts = shared.lists.get(service, |service| {
+        let texts = service.instances.iter();
+        let texts: Vec<_> = texts
+            .map(|instance| watch::text(&shared, instance))
+            .collect();
+        texts.join(&b","[..]).into()
+    });
+    let head = list_head(revision);
+    let list = [head.as_bytes(), &texts, LIST_END].concat();
+    response(StatusCode::OK, "application/json", full(list))
+}
+
+fn list_head(revision: Revision) -> String {
+    format!("{{\"revision\":{revision},\"instances\":[")
+}
+
 /// An [`InstanceList`] out of texts that are made once for everybody who asks.
 ///
 /// [`InstanceList`]: portolan_dialects::native::InstanceList
@@ -84,7 +120,7 @@ fn listed(
     mut confirmed: Option<Confirmed<'_>>,
 ) -> Response {
     let shared = parts.hub.shared();
-    let mut list = format!("{{\"revision\":{revision},\"instances\":[").into_bytes();
+    let mut list = list_head(revision).into_bytes();
     for (number, instance) in instances.iter().enumerate() {
         if number > 0 {
             list.push(b',');
@@ -100,7 +136,7 @@ fn listed(
             (None, _) | (_, None) => list.extend_from_slice(&text),
         }
     }
-    list.extend_from_slice(b"]}\n");
+    list.extend_from_slice(LIST_END);
     response(StatusCode::OK, "application/json", full(list))
 }
 

@@ -14,10 +14,7 @@ use portolan_wire::serve::{Query, Response, full, streamed};
 use serde::Serialize;
 
 use super::{Parts, Refusal, query, response};
-use crate::{
-    PerInstance,
-    watch::{Scope, Told, Watcher},
-};
+use crate::watch::{Scope, Shared, Told, Watcher};
 
 /// The longest wait of a long poll.
 const WAIT_MAX: Duration = Duration::from_mins(10);
@@ -61,6 +58,7 @@ pub(super) async fn watch(
         drain: parts.drain.clone(),
         env: parts.env.clone(),
         is_begun: false,
+        reset_at: Revision::FIRST,
     };
     match wait {
         Some(wait) => {
@@ -86,10 +84,12 @@ fn resumed(headers: &HeaderMap) -> Result<Option<Revision>, Refusal> {
 
 struct Stream {
     watcher: Watcher,
-    shared: Arc<PerInstance<Bytes>>,
+    shared: Arc<Shared>,
     drain: DrainWatch,
     env: Env,
     is_begun: bool,
+    /// The revision that the client was told to begin with, if it was.
+    reset_at: Revision,
 }
 
 impl Stream {
@@ -100,10 +100,21 @@ impl Stream {
             return Some((Bytes::from_static(RETRY), self));
         }
         let first = tokio::select! {
-            told = self.watcher.next() => self.event(&told?),
+            told = self.watcher.next() => told?,
             () = self.drain.draining() => return None,
-            () = self.env.sleep(SIGN_OF_LIFE) => Bytes::from_static(STILL_HERE),
+            () = self.env.sleep(SIGN_OF_LIFE) => {
+                return Some((Bytes::from_static(STILL_HERE), self));
+            }
         };
+        if let Told::Reset(revision) = &first {
+            self.reset_at = *revision;
+        }
+        if let Told::Put(instance) = &first
+            && let Some(revision) = self.watcher.end()
+        {
+            return Some((self.piece_about(instance, revision), self));
+        }
+        let first = self.event(&first);
         if self.watcher.news() <= NEWS_ALONE {
             return Some((first, self));
         }
@@ -115,10 +126,26 @@ impl Stream {
         Some((piece.freeze(), self))
     }
 
+    /// What nearly every watcher is told of a change: one instance, and nothing else up to that
+    /// revision. All of them share it; whoever got to know of it at a later revision may as well
+    /// resume at an earlier one, as long as what it is told does not go back.
+    fn piece_about(&self, instance: &Arc<Instance>, revision: Revision) -> Bytes {
+        let make = |instance: &Arc<Instance>| {
+            let put = self.shared.events.get(instance, put);
+            let end = self.event(&Told::Synced(revision));
+            (revision, [put, end].concat().into())
+        };
+        let (made_at, piece) = self.shared.pieces.get(instance, make);
+        if (self.reset_at..=revision).contains(&made_at) {
+            return piece;
+        }
+        make(instance).1
+    }
+
     fn event(&self, told: &Told) -> Bytes {
         match told {
             Told::Reset(revision) => event("reset", &synced(*revision)).into(),
-            Told::Put(instance) => self.shared.get(instance, put),
+            Told::Put(instance) => self.shared.events.get(instance, put),
             Told::Remove(key, id) => event("remove", &Gone::new(key, id.as_str())).into(),
             Told::Synced(revision) => {
                 let event = event("synced", &synced(*revision));
@@ -178,8 +205,8 @@ fn put(instance: &Arc<Instance>) -> Bytes {
 }
 
 /// An instance as JSON: what an event of [`put`] says.
-pub(super) fn text(shared: &PerInstance<Bytes>, instance: &Arc<Instance>) -> Bytes {
-    let put = shared.get(instance, put);
+pub(super) fn text(shared: &Shared, instance: &Arc<Instance>) -> Bytes {
+    let put = shared.events.get(instance, put);
     put.slice(PUT.len()..put.len() - EVENT_END.len())
 }
 
@@ -263,8 +290,12 @@ mod tests {
         }
 
         fn put(&mut self, id: &str) {
+            self.put_in("orders", id);
+        }
+
+        fn put_in(&mut self, service: &str, id: &str) {
             let instance = Arc::new(Instance {
-                key: key(),
+                key: ServiceKey::parse(service).unwrap(),
                 id: InstanceId::parse(id).unwrap(),
                 endpoints: vec![NamedPort {
                     name: Name::parse("default").unwrap(),
@@ -299,6 +330,7 @@ mod tests {
                 drain: self.drain.watch(),
                 env: self.env.clone(),
                 is_begun: false,
+                reset_at: Revision::FIRST,
             }
         }
     }
@@ -320,7 +352,6 @@ mod tests {
             let (retry, stream) = world.stream().await.piece().await.unwrap();
             let (reset, stream) = stream.piece().await.unwrap();
             let (put, stream) = stream.piece().await.unwrap();
-            let (synced, stream) = stream.piece().await.unwrap();
             assert_eq!(&*retry, RETRY);
             assert!(
                 utf8(&reset).starts_with("event: reset\n"),
@@ -328,23 +359,48 @@ mod tests {
                 utf8(&reset)
             );
             assert!(utf8(&put).starts_with(PUT), "{}", utf8(&put));
-            assert!(utf8(&synced).contains("\nevent: synced\n"));
+            assert!(utf8(&put).contains("\nevent: synced\n"));
             assert_eq!(put.as_ptr(), *whole.get_or_insert(put.as_ptr()));
             streams.push(stream);
         }
         world.put("b");
         let mut first = None;
         for stream in streams {
-            let (put, stream) = stream.piece().await.unwrap();
+            let (put, _) = stream.piece().await.unwrap();
             assert!(utf8(&put).starts_with(PUT) && utf8(&put).contains("\"id\":\"b\""));
-            let (synced, _) = stream.piece().await.unwrap();
-            assert!(utf8(&synced).starts_with("id: "), "{}", utf8(&synced));
+            assert!(utf8(&put).contains("\n\nid: "), "{}", utf8(&put));
             assert_eq!(
                 put.as_ptr(),
                 *first.get_or_insert(put.as_ptr()),
                 "encoded once"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_watcher_is_told_does_not_go_back() {
+        let mut world = World::new();
+        world.put("a");
+        let first = world.stream().await;
+        world.put_in("others", "b");
+        let mut told = Vec::new();
+        for stream in [first, world.stream().await] {
+            let (_retry, stream) = stream.piece().await.unwrap();
+            let (reset, stream) = stream.piece().await.unwrap();
+            let (put, _) = stream.piece().await.unwrap();
+            told.push((revision_of(&reset), revision_of(&put)));
+        }
+        assert!(told[0].0 < told[1].0, "{told:?}");
+        assert!(
+            told.iter().all(|(reset, synced)| reset == synced),
+            "{told:?}"
+        );
+    }
+
+    /// The revision that a piece names last.
+    fn revision_of(piece: &Bytes) -> u64 {
+        let (_, number) = utf8(piece).rsplit_once("\"revision\":").unwrap();
+        number.trim_end().trim_end_matches('}').parse().unwrap()
     }
 
     #[tokio::test]

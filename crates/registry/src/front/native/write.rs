@@ -12,7 +12,7 @@ use portolan_model::{ByteSize, InstanceId, ServiceKey};
 use portolan_wire::serve::{CollectError, Peer, Query, Request, Response, collect};
 use serde::de::DeserializeOwned;
 
-use super::{Parts, Refusal, json, query};
+use super::{Parts, Refusal, json, query, written_json};
 use crate::{
     Kept,
     core::{Report, Subject},
@@ -45,7 +45,7 @@ pub(super) async fn register(
     } else {
         StatusCode::OK
     };
-    let mut response = json(status, &written(parts, &key, &id, kept))?;
+    let mut response = written_json(status, &written(parts, &key, &id, kept));
     response.extensions_mut().insert(Object(id.as_str().into()));
     Ok(response)
 }
@@ -62,14 +62,15 @@ pub(super) async fn heartbeat(
         (None, None) => None,
         (health, note) => Some(Report { health, note }),
     };
-    let kept = parts
-        .registry
-        .renew(Some(caller.actor()), subject.clone(), report)
-        .await?;
-    json(
-        StatusCode::OK,
-        &written(parts, &subject.key, &subject.id, kept),
-    )
+    let kept = if let Some(kept) = parts.registry.hear(&subject, report.as_ref()) {
+        kept
+    } else {
+        let actor = Some(caller.actor());
+        let registry = &parts.registry;
+        registry.renew(actor, subject.clone(), report).await?
+    };
+    let written = written(parts, &subject.key, &subject.id, kept);
+    Ok(written_json(StatusCode::OK, &written))
 }
 
 /// A sign of life of many instances: one request for whoever keeps many.
@@ -99,7 +100,7 @@ pub(super) async fn heartbeats(parts: &Parts, request: Request) -> Result<Respon
     let asked = subjects.len();
     let missing = parts.registry.renew_all(subjects).await?;
     let renewed = Renewed {
-        revision: parts.registry.reader().catalog().revision(),
+        revision: parts.registry.reader().revision(),
         renewed: asked - missing.len(),
         missing: missing
             .into_iter()
@@ -120,10 +121,8 @@ pub(super) async fn patch(
         .registry
         .patch(Some(caller.actor()), subject.clone(), patch)
         .await?;
-    json(
-        StatusCode::OK,
-        &written(parts, &subject.key, &subject.id, kept),
-    )
+    let written = written(parts, &subject.key, &subject.id, kept);
+    Ok(written_json(StatusCode::OK, &written))
 }
 
 fn subject_of(which: Which) -> Subject {

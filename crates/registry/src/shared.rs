@@ -1,0 +1,104 @@
+//! The engine, for the desk that steps it and for the handles that hear signs of life.
+//!
+//! Nearly all that a registry is told is that somebody is still there. That changes a deadline
+//! and nothing else, so whoever is told does it on the spot; all else is lined up at the desk.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use portolan_runtime::Env;
+
+use crate::{
+    Kept, Registry,
+    core::{Bounds, Engine, Moment, Report, Subject},
+};
+
+/// The engine and its clock.
+pub(crate) struct Shared {
+    env: Env,
+    began: Instant,
+    /// The lock guards the engine; it is held for a step and for no await.
+    engine: Mutex<Engine>,
+    /// What was known before the process began has been taken over.
+    is_introduced: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(env: Env, bounds: Bounds) -> Self {
+        Self {
+            began: env.instant(),
+            env,
+            engine: Mutex::new(Engine::new(bounds)),
+            is_introduced: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        Moment {
+            uptime: self.env.instant().saturating_duration_since(self.began),
+            at: self.env.now(),
+        }
+    }
+
+    /// When an uptime is.
+    pub(crate) fn instant(&self, uptime: Duration) -> Instant {
+        self.began + uptime
+    }
+
+    /// From now on signs of life are heard.
+    pub(crate) fn introduce(&self) {
+        self.is_introduced.store(true, Ordering::Release);
+    }
+
+    /// Hears a sign of life, and gives back the TTL; `None` if it is for the desk.
+    fn hear(&self, subject: &Subject, report: Option<&Report>) -> Option<Duration> {
+        if !self.is_introduced.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut engine = self.engine();
+        engine.hear(self.now(), subject, report)
+    }
+
+    /// Hears signs of life, and gives back those that are for the desk.
+    fn hear_all(&self, mut subjects: Vec<Subject>) -> Vec<Subject> {
+        if self.is_introduced.load(Ordering::Acquire) {
+            let mut engine = self.engine();
+            let now = self.now();
+            subjects.retain(|subject| engine.hear(now, subject, None).is_none());
+        }
+        subjects
+    }
+}
+
+impl Registry {
+    /// A sign of life from which nobody learns anything but that the instance is there, taken in
+    /// on the spot. `None` if there is more to it: then it is for [`Self::renew`].
+    #[must_use]
+    pub fn hear(&self, subject: &Subject, report: Option<&Report>) -> Option<Kept> {
+        if self.commands.is_closed() {
+            return None;
+        }
+        Some(Kept {
+            ttl: self.shared.hear(subject, report)?,
+            revision: self.reader.revision(),
+            is_new: false,
+        })
+    }
+
+    /// The same for many instances; gives back those with more to it.
+    pub(crate) fn hear_all(&self, subjects: Vec<Subject>) -> Vec<Subject> {
+        if self.commands.is_closed() {
+            return subjects;
+        }
+        self.shared.hear_all(subjects)
+    }
+}
