@@ -16,6 +16,10 @@ use crate::{
     pace,
 };
 
+/// How soon programs that follow a registry by themselves hear that an instance leaves. The
+/// registry knows of the calls of gateways only: without this, it has left before others know.
+const HEARD_WITHIN: Duration = Duration::from_millis(500);
+
 /// What the task is made of.
 pub(crate) struct Parts<R> {
     pub(crate) registry: R,
@@ -224,7 +228,10 @@ impl<R: Registry> Keep<R> {
                 _ => within.min(pace::call_within(self.ttl)),
             };
             let reason = match self.tell_leaving(&id, drain, within).await {
-                Ok(left) => return Ok(left),
+                Ok(left) => {
+                    env.sleep_until(began + HEARD_WITHIN.min(drain)).await;
+                    return Ok(left);
+                }
                 Err(reason) => reason,
             };
             failures += 1;

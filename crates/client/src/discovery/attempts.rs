@@ -95,7 +95,7 @@ impl Attempts {
         if !pause.is_zero() {
             self.env().sleep(pause).await;
         }
-        let picked = self.service.choose(Wanted {
+        let mut picked = self.service.choose(Wanted {
             tried: &self.tried,
             sticky: self.sticky.as_deref(),
         })?;
@@ -103,6 +103,7 @@ impl Attempts {
             picked.withdraw();
             return Err(spent);
         }
+        picked.mark_as_try();
         self.tried.push(picked.endpoint().slot);
         self.made = self.made.saturating_add(1);
         Ok(picked)

@@ -7,6 +7,8 @@ use std::{
 
 use portolan_balance::{Budget, Millis, Pool, Slot};
 use portolan_model::{BadName, Instance, Name, ServiceKey, Traffic};
+#[cfg(feature = "tonic")]
+use portolan_runtime::Env;
 
 use super::{
     Attempts, Picked, Retries, Shared, Watch,
@@ -250,6 +252,11 @@ impl Service {
     #[cfg(feature = "tower")]
     pub(crate) fn port_name(&self) -> Option<&Name> {
         self.view.terms.port.as_ref()
+    }
+
+    #[cfg(feature = "tonic")]
+    pub(crate) fn env(&self) -> &Env {
+        &self.shared.env
     }
 
     fn narrowed(self, terms: Terms) -> Self {

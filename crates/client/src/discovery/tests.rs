@@ -98,7 +98,7 @@ impl World {
     }
 }
 
-fn instance(id: &str) -> Instance {
+pub(super) fn instance(id: &str) -> Instance {
     let port = 9000 + u16::from(*id.as_bytes().last().unwrap());
     Instance {
         key: ServiceKey::parse("orders").unwrap(),
@@ -203,6 +203,62 @@ async fn an_instance_that_could_not_be_reached_gets_no_calls_for_a_while() {
     world.env.sleep(SECOND).await;
     let mut picks = (0..50).map(|_| id(&orders.pick().unwrap()));
     assert!(picks.any(|picked| picked == id(&out)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_finds_out_whether_an_instance_is_back() {
+    let world = World::of(vec![instance("a"), instance("b")]).await;
+    let orders = world.orders().balancing(Balancing::RoundRobin);
+    let there = |picks: &mut Vec<Picked>| {
+        let picked = (0..50).map(|_| orders.pick().unwrap());
+        picks.extend(picked.filter(|one| id(one) == "a"));
+        picks.len()
+    };
+    // Many at once find it gone; that is once.
+    let mut burst = Vec::new();
+    assert_eq!(there(&mut burst), 25);
+    for one in &burst {
+        one.failed(Failure::Unreachable);
+    }
+    world.env.sleep(SECOND).await;
+    let mut probes = Vec::new();
+    assert_eq!(there(&mut probes), 1);
+    // Whatever it fails of, it is not back.
+    probes.pop().unwrap().failed(Failure::Failed);
+    world.env.sleep(Duration::from_millis(1999)).await;
+    assert_eq!(there(&mut probes), 0);
+    world.env.sleep(Duration::from_millis(1)).await;
+    assert_eq!(there(&mut probes), 1);
+    probes.pop().unwrap().succeeded(Duration::from_millis(1));
+    assert_eq!(there(&mut probes), 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_that_reached_nobody_cost_no_budget() {
+    let retries = Retries {
+        budget_per_second: 0,
+        budget_percent: 0,
+        ..Retries::default()
+    };
+    let world = World::new(Discovery::builder().retries(retries));
+    world.reset(["a", "b", "c"].map(instance).to_vec());
+    world.settle().await;
+    let orders = world.orders();
+    for _ in 0..20 {
+        let mut attempts = orders.attempts();
+        for _ in 0..2 {
+            let picked = attempts.pick().await.unwrap();
+            picked.failed(Failure::Unreachable);
+            picked.failed(Failure::Unreachable);
+        }
+        attempts.pick().await.unwrap().failed(Failure::Failed);
+    }
+    // One that reached somebody does; nothing was saved up.
+    let mut attempts = orders.attempts();
+    attempts.pick().await.unwrap().failed(Failure::Failed);
+    let service = orders.key().clone();
+    let end = attempts.pick().await.unwrap_err();
+    assert_eq!(end, PickError::Budget { service });
 }
 
 #[tokio::test(start_paused = true)]
