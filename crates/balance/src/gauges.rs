@@ -142,9 +142,18 @@ impl Board {
 
 /// One worker's pen on the board. Not `Send`: there is one writer.
 #[derive(Clone, Debug)]
-pub struct WorkerGauges(Rc<Pen>);
+pub struct WorkerGauges(Holder);
 
-#[derive(Debug)]
+/// Who holds the pen.
+#[derive(Clone, Debug)]
+enum Holder {
+    /// A worker, whose requests in flight hold it, too.
+    Worker(Rc<Pen>),
+    /// A thread whose turn it is.
+    Turn(Pen),
+}
+
+#[derive(Clone, Debug)]
 struct Pen {
     board: Arc<Board>,
     worker: usize,
@@ -169,23 +178,36 @@ impl WorkerGauges {
     #[must_use]
     pub fn new(board: Arc<Board>, worker: usize) -> Self {
         assert!(worker < board.workers(), "worker {worker} has no table");
-        Self(Rc::new(Pen { board, worker }))
+        Self(Holder::Worker(Rc::new(Pen { board, worker })))
+    }
+
+    /// The pen on the first table, for a short while: making it allocates nothing.
+    pub(crate) const fn for_a_turn(board: Arc<Board>) -> Self {
+        Self(Holder::Turn(Pen { board, worker: 0 }))
+    }
+
+    fn pen(&self) -> &Pen {
+        match &self.0 {
+            Holder::Worker(pen) => pen,
+            Holder::Turn(pen) => pen,
+        }
     }
 
     /// The worker's index.
     #[must_use]
     pub fn worker(&self) -> usize {
-        self.0.worker
+        self.pen().worker
     }
 
     /// The tables of all workers.
     #[must_use]
     pub fn board(&self) -> &Arc<Board> {
-        &self.0.board
+        &self.pen().board
     }
 
     fn table(&self) -> &Table {
-        &self.0.board.tables[self.0.worker]
+        let pen = self.pen();
+        &pen.board.tables[pen.worker]
     }
 
     /// Counts a request until the answer is dropped.
@@ -244,12 +266,12 @@ impl WorkerGauges {
 
     /// Marks that an endpoint answered well.
     pub fn answered(&self, slot: Slot, now: Millis) {
-        self.0.board.marks[self.0.worker].answered(slot, now);
+        self.board().marks[self.worker()].answered(slot, now);
     }
 
     /// Marks that an endpoint refused a connection.
     pub fn refused(&self, slot: Slot, now: Millis) {
-        self.0.board.marks[self.0.worker].refused(slot, now);
+        self.board().marks[self.worker()].refused(slot, now);
     }
 
     /// Ejects an endpoint that refused a connection: `base`, times how often in a row, at most
@@ -294,14 +316,15 @@ impl WorkerGauges {
             latency: None,
             ejected: false,
         };
-        for (index, table) in self.0.board.tables.iter().enumerate() {
+        let pen = self.pen();
+        for (index, table) in pen.board.tables.iter().enumerate() {
             let Some(gauge) = table.read(slot) else {
                 continue;
             };
             look.in_flight += gauge.in_flight.load(Relaxed);
             look.ejected |= gauge.ejected_until.load(Relaxed) > now;
             let latency = f32::from_bits(gauge.latency.load(Relaxed));
-            if latency > 0.0 && (index == self.0.worker || look.latency.is_none()) {
+            if latency > 0.0 && (index == pen.worker || look.latency.is_none()) {
                 look.latency = Some(latency * FADE / (FADE + age(gauge, now)));
             }
         }

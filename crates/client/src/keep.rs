@@ -20,6 +20,9 @@ use crate::{
 /// registry knows of the calls of gateways only: without this, it has left before others know.
 const HEARD_WITHIN: Duration = Duration::from_millis(500);
 
+/// The longest drain that a registry takes.
+const DRAIN_MAX: Duration = Duration::from_hours(1);
+
 /// What the task is made of.
 pub(crate) struct Parts<R> {
     pub(crate) registry: R,
@@ -216,7 +219,8 @@ impl<R: Registry> Keep<R> {
         };
         let env = self.parts.env.clone();
         let began = env.instant();
-        let most = drain + pace::call_within(self.ttl);
+        let drain = drain.min(DRAIN_MAX);
+        let most = drain.saturating_add(pace::call_within(self.ttl));
         let count = self.parts.registry.count();
         let (mut failures, mut passed) = (0, Duration::ZERO);
         loop {

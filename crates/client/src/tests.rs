@@ -315,6 +315,17 @@ async fn who_leaves_is_drained_and_told_how_it_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_drains_for_ever_leaves_too() {
+    let env = Env::virtual_time(1);
+    let (keeper, calls) = keep(Paper::new(&env, []));
+    keeper.registered().await.unwrap();
+    let left = keeper.leave(Duration::MAX).await;
+    assert_eq!(left, Ok(Left::Drained(Drained::Idle)));
+    // A registry refuses more than that.
+    assert_eq!(said(&calls), [REGISTER, "leave 127.0.0.1:1 3600s"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn leaving_does_not_wait_for_a_renewal() {
     let env = Env::virtual_time(1);
     let (keeper, calls) = keep(Paper::new(&env, [End::Fine, End::Hangs]));

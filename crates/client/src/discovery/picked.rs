@@ -139,7 +139,7 @@ impl Picked {
     }
 
     /// It did not answer in the time that a try had.
-    #[cfg(any(feature = "tower", feature = "reqwest", test))]
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
     pub(crate) fn kept_silent(&self) {
         self.observe_at_least(self.elapsed());
         self.failed(Failure::Failed);

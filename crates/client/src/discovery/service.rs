@@ -184,7 +184,8 @@ impl Service {
         Watch::new(self.clone())
     }
 
-    /// Picks an instance and counts a call there until the answer is dropped.
+    /// Picks an instance and counts a call there until the answer is dropped. Costs some
+    /// hundred nanoseconds and no allocation, whatever the number of instances.
     ///
     /// # Errors
     /// [`PickError`]: there is none.
@@ -196,7 +197,8 @@ impl Service {
     }
 
     /// As [`Self::pick`], but calls of one `key` go to the same instance from every program,
-    /// as long as that is there and answers.
+    /// as long as that is there and answers; then to the one that the key prefers next. The
+    /// cost grows with the number of instances.
     ///
     /// # Errors
     /// [`PickError`]: there is none.

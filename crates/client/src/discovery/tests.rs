@@ -467,6 +467,35 @@ async fn what_was_known_stays_when_the_source_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_is_held_whoever_sets_the_clock() {
+    const DAY: Duration = Duration::from_hours(24);
+    let four = || ["a", "b", "c", "d"].map(instance).to_vec();
+    let minutes = |count| Duration::from_mins(count);
+    for is_forward in [true, false] {
+        let world = World::of(four()).await;
+        // A registry that has forgotten most is not believed at once.
+        world.reset(vec![instance("d")]);
+        world.settle().await;
+        assert_eq!(world.orders().instances().len(), 4);
+        let now = world.env.now();
+        let (later, earlier) = (now.after(DAY), now.as_millis() - 86_400_000);
+        world.env.set_wall_clock(if is_forward {
+            later
+        } else {
+            portolan_model::Timestamp::from_millis(earlier)
+        });
+        world.env.sleep(minutes(4)).await;
+        world.say(Change::Put {
+            instance: Arc::new(instance("d")),
+        });
+        world.settle().await;
+        assert_eq!(world.orders().instances().len(), 4, "{is_forward}");
+        world.env.sleep(minutes(2)).await;
+        assert_eq!(ids(&world.orders().instances()), ["d"], "{is_forward}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn not_ready_says_who_and_why() {
     let world = World::new(Discovery::builder());
     let told = world.discovery.ready(SECOND).await.unwrap_err().to_string();
@@ -561,6 +590,50 @@ async fn settings_that_make_no_sense_are_refused() {
     };
     assert!(many(32).start().is_ok());
     assert!(fault(many(33)).contains("33 sources"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pick_and_its_report_allocate_nothing() {
+    let world = World::of(vec![
+        in_zone("a", "eu-1"),
+        in_zone("b", "eu-2"),
+        in_zone("c", "eu-2"),
+    ])
+    .await;
+    let orders = world.orders();
+    let kinds = [
+        orders.clone(),
+        orders.clone().balancing(Balancing::RoundRobin),
+        orders.clone().balancing(Balancing::Random),
+        orders.clone().zone("eu-1"),
+        orders.clone().subset("zone", "eu-2"),
+    ];
+    let call = |service: &Service| {
+        service.pick().unwrap().succeeded(SECOND);
+        service.pick_for("a key").unwrap().succeeded(SECOND);
+        drop(service.pick().unwrap());
+        service.pick().unwrap().failed(Failure::Unreachable);
+    };
+    for service in &kinds {
+        // The first pick makes the pools.
+        call(service);
+        let counted = allocation_counter::measure(|| (0..100).for_each(|_| call(service)));
+        assert_eq!(counted.count_total, 0, "{service:?}");
+    }
+    let mut tries = Vec::new();
+    for _ in 0..2 {
+        let mut attempts = orders.attempts();
+        let mut tried = std::pin::pin!(attempts.pick());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let counted = allocation_counter::measure(|| {
+            let std::task::Poll::Ready(picked) = tried.as_mut().poll(&mut context) else {
+                panic!("the first try waits for nothing");
+            };
+            picked.unwrap().succeeded(SECOND);
+        });
+        tries.push(counted.count_total);
+    }
+    assert_eq!(tries, [0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
