@@ -68,12 +68,13 @@ fn answer_to(mut socket: &TcpStream, answer: &str, then: Then, ends: &AtomicBool
     let mut sent = socket.write_all(answer.as_bytes());
     while then != Then::Closes && sent.is_ok() && !ends.load(Relaxed) {
         match then {
-            Then::Floods => sent = socket.write_all(&[b'['; 1 << 16]),
+            Then::Floods => sent = socket.write_all(&[b'['; 1 << 13]),
             // Its end is seen within the wait.
-            Then::Waits | Then::Closes => match socket.read(&mut asked) {
-                Ok(0) => return,
-                Ok(_) | Err(_) => {}
-            },
+            Then::Waits | Then::Closes => {
+                if let Ok(0) = socket.read(&mut asked) {
+                    return;
+                }
+            }
         }
     }
 }

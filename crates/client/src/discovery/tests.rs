@@ -620,7 +620,6 @@ async fn a_pick_and_its_report_allocate_nothing() {
         let counted = allocation_counter::measure(|| (0..100).for_each(|_| call(service)));
         assert_eq!(counted.count_total, 0, "{service:?}");
     }
-    let mut tries = Vec::new();
     for _ in 0..2 {
         let mut attempts = orders.attempts();
         let mut tried = std::pin::pin!(attempts.pick());
@@ -631,9 +630,8 @@ async fn a_pick_and_its_report_allocate_nothing() {
             };
             picked.unwrap().succeeded(SECOND);
         });
-        tries.push(counted.count_total);
+        assert_eq!(counted.count_total, 0);
     }
-    assert_eq!(tries, [0, 0]);
 }
 
 #[tokio::test(start_paused = true)]

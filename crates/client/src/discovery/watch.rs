@@ -15,7 +15,7 @@ pub struct Watch {
     catalog: watch::Receiver<Catalog>,
     /// What the catalogue said of the service when it was looked at last; it says so of every
     /// service whenever one has changed.
-    seen: Option<Option<Arc<Listed>>>,
+    seen: Option<Arc<Listed>>,
     /// What was shown last.
     shown: Option<Vec<Arc<Instance>>>,
 }
@@ -57,11 +57,12 @@ impl Watch {
         let catalog = self.catalog.borrow_and_update();
         let found = catalog.service(self.service.key()).cloned();
         let is_same = match (&self.seen, &found) {
-            (Some(Some(seen)), Some(found)) => Arc::ptr_eq(seen, found),
-            (Some(None), None) => true,
-            (Some(_) | None, _) => false,
+            (Some(seen), Some(found)) => Arc::ptr_eq(seen, found),
+            // What was shown first may be that there is none.
+            (None, None) => self.shown.is_some(),
+            (Some(_), None) | (None, Some(_)) => false,
         };
-        self.seen = Some(found);
+        self.seen = found;
         !is_same
     }
 
