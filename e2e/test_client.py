@@ -1,59 +1,18 @@
 """Programs that discover and register by the client library: its examples, as its users run them."""
 
-import json
-import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from harness.gateway import ROOT, binary, config
+from harness.examples import Load, Says, example, name_of
+from harness.gateway import binary, config
 from harness.loopback import Loopback
-from harness.processes import Program
 from harness.waiting import until
 
 
-def example(name: str) -> Path:
-    """An example of the client library: from $EXAMPLES, or where cargo built it last."""
-    path = Path(os.environ.get("EXAMPLES", ROOT / "target" / "debug" / "examples")) / name
-    assert path.exists(), f"{path} is missing: cargo build --workspace --examples --features portolan-client/full"
-    return path
-
-
-class Says(Program):
-    """A program that a test waits for words of."""
-
-    def says(self, words: str, seconds: float = 15.0) -> None:
-        try:
-            until(lambda: words in self.output() or not self.is_running(), f"`{words}`", seconds)
-            assert words in self.output(), "it has ended"
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.output()}") from None
-
-
-class Load(Says):
-    """Calls that go on until it is stopped."""
-
-    def tally(self) -> dict:
-        lines = [line for line in self.output().splitlines() if line.startswith("{") and line.endswith("}")]
-        return json.loads(lines[-1]) if lines else {"calls": 0, "failed": {}, "answers": {}}
-
-    def goes_on(self, calls: int = 400) -> None:
-        """Waits until so many more calls were made."""
-        begun = self.tally()["calls"]
-        until(lambda: self.tally()["calls"] >= begun + calls, f"{calls} calls", 30)
-
-    def is_answered_by(self, instance: Program, seconds: float = 20.0) -> None:
-        """Waits until that instance answers more calls than it did."""
-        place = name_of(instance)
-        begun = self.tally()["answers"].get(place, 0)
-        until(lambda: self.tally()["answers"].get(place, 0) > begun, f"an answer of {place}", seconds)
-
-
-def name_of(instance: Program) -> str:
-    """What an instance calls itself, and answers."""
-    return instance.output().splitlines()[0]
+# How a call ends whose instance dies or freezes when it has it.
+LOST = ("closed before message completed", "onnection reset", "broken pipe", "error reading a body", "no answer within")
 
 
 @pytest.fixture
@@ -66,10 +25,10 @@ def parts_of(tmp_path, programs):
         def __init__(self, registry: str) -> None:
             self.registry = registry
 
-        def instance(self) -> Says:
+        def instance(self, takes_ms: int = 0) -> Says:
             Parts.count += 1
             log = tmp_path / f"instance-{Parts.count}.log"
-            started = programs(Says([example("serve"), "orders", self.registry], log))
+            started = programs(Says([example("serve"), "orders", self.registry, str(takes_ms)], log))
             started.says("orders at ")
             return started
 
@@ -90,50 +49,80 @@ def registered(gateway, count: int) -> None:
     until(opens, f"{count} instances")
 
 
+# How many calls are under way at any time, and how long one takes at least.
+FLYING, TAKES_MS = 200, 200
+# How long a try of the load may take.
+TRY = 2.0
+
+
 def test_no_safe_call_fails_while_one_instance_lives(start, parts_of):
     settings = config()
     gateway = start(settings)
     parts = parts_of(f"http://127.0.0.1:{gateway.admin_port}")
-    first, second, third = parts.instance(), parts.instance(), parts.instance()
-    registered(gateway, 3)
+    first, second, third, fourth = (parts.instance(TAKES_MS) for _ in range(4))
+    registered(gateway, 4)
     load = parts.load()
     load.says("ready: Live")
     load.goes_on()
 
-    # One that hangs takes connections and never answers; a try may take a second.
-    second.signal(signal.SIGSTOP)
-    load.goes_on(800)
-    second.signal(signal.SIGCONT)
-
+    # One dies with a quarter of all calls.
     first.kill()
     load.goes_on()
-    # One that is told to stop leaves without a trace.
-    fourth = parts.instance()
-    load.is_answered_by(fourth)
-    fourth.signal(signal.SIGTERM)
-    fourth.says("left: ")
-    load.goes_on()
 
-    gateway.kill()
-    load.goes_on()
-    # Nobody tells the load that this one is gone, too.
-    second.kill()
-    load.goes_on(800)
+    # One freezes: it takes connections and calls and never answers. Every call to it is given up
+    # after a try's time, and another one answers.
+    second.signal(signal.SIGSTOP)
+    load.goes_on(seconds=2 * TRY)
+    second.signal(signal.SIGCONT)
+    load.is_answered_by(second)
+    # What it was sent while it was frozen has had its time.
+    load.goes_on(seconds=TRY)
 
-    gateway = start(settings)
-    fifth = parts.instance()
+    # One that is told to stop leaves without a trace, and a new one gets its calls.
+    lost = load.failed_unsafe()
+    fifth = parts.instance(TAKES_MS)
     load.is_answered_by(fifth)
-    third.kill()
-    load.goes_on(800)
+    third.signal(signal.SIGTERM)
+    third.says("left: ")
+    load.goes_on()
+    assert load.failed_unsafe() == lost, load.tally()["failed_unsafe"]
 
+    # Nobody tells the load of those that go while the registry is gone.
     gateway.kill()
     load.goes_on()
+    assert load.failed_unsafe() == lost, load.tally()["failed_unsafe"]
+    fourth.kill()
+    fifth.signal(signal.SIGSTOP)
+    load.goes_on(seconds=2 * TRY)
+    fifth.signal(signal.SIGCONT)
+
+    # It is back with what it had written down; some of that is dead.
+    gateway = start(settings)
+    sixth, seventh = parts.instance(TAKES_MS), parts.instance(TAKES_MS)
+    load.is_answered_by(sixth)
+    load.is_answered_by(seventh)
+
+    # All at once: of four instances one is left, and the registry is not.
+    for program in (gateway, second, fifth, sixth):
+        program.kill()
+    load.goes_on(seconds=TRY)
     load.stop()
+    assert "panicked" not in load.output()
+
     tally = load.tally()
-    print(tally)
+    flying = sorted(tally["flying"] for tally in load.tallies())
+    lost = load.failed_unsafe()
+    print(f"{tally['calls']} calls, {flying[len(flying) // 2]} under way (median)")
+    print(f"failed: {tally['failed']}, and of those that may not be made twice {lost}:")
+    print("".join(f"{count:6} {reason}\n" for reason, count in tally["failed_unsafe"].items()))
     assert tally["failed"] == {}
-    assert sum(tally["answers"].values()) == tally["calls"]
-    assert set(tally["answers"]) == {name_of(one) for one in (first, second, third, fourth, fifth)}
+    assert flying[len(flying) // 2] >= FLYING
+    living = (first, second, third, fourth, fifth, sixth, seventh)
+    assert set(tally["answers"]) == {name_of(one) for one in living}
+    assert sum(tally["answers"].values()) + lost == tally["calls"]
+    # Of those that may not be made twice only such are lost as were sent: to one that died, or froze.
+    other = [told for told in tally["failed_unsafe"] if not any(reason in told for reason in LOST)]
+    assert not other, "\n".join(other)
 
 
 def test_a_program_starts_while_the_registry_is_down(start, parts_of, tmp_path):

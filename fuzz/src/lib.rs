@@ -15,6 +15,7 @@ mod dns;
 mod dns_others;
 mod eureka;
 mod ledger;
+mod memory;
 mod sources;
 
 pub use cel::cel;
@@ -24,6 +25,7 @@ pub use dns::dns;
 pub use dns_others::dns_others;
 pub use eureka::eureka;
 pub use ledger::ledger;
+pub use memory::memory;
 pub use sources::sources;
 
 #[path = "../../crates/wire/tests/common/mod.rs"]

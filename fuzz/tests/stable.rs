@@ -2,7 +2,7 @@
 
 use portolan_fuzz::common::probes;
 use portolan_fuzz::{
-    body, cel, config, consul, dns, dns_others, eureka, ledger, proxy_protocol, request_head,
+    body, cel, config, consul, dns, dns_others, eureka, ledger, memory, proxy_protocol, request_head,
     response_head, sources,
 };
 
@@ -214,6 +214,18 @@ fn words_of_consul_hold() {
             b"/v1/agent/health/service/name/web",
         ],
         consul,
+    );
+}
+
+#[test]
+fn a_program_starts_whatever_it_remembers() {
+    run(
+        &[
+            br#"{"version":1,"written_at":1795840616793,"instances":[]}"#,
+            br#"{"version":1,"written_at":1795840616793,"instances":[{"key":"orders","id":"a","endpoints":[{"name":"default","address":"127.0.0.1:15260"}],"weight":100,"metadata":{"colour":"blue"},"source":"file","state":{"health":"passing","since":0,"first_seen":1795840615807,"override":"none","guard":"none","leaving":false,"stale":false}}]}"#,
+            br#"{"version":1,"written_at":0,"instances":[{"key":"shop/users","id":"b","endpoints":[],"zone":"z","version":"v","weight":1,"tags":["t"],"source":"file"},{"key":"shop/users","id":"b","endpoints":[{"name":"a","address":"[::1]:1"},{"name":"a","address":"[::1]:2"}],"source":"file","state":{"health":"critical","leaving":true}}]}"#,
+        ],
+        memory,
     );
 }
 

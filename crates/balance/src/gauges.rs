@@ -36,13 +36,16 @@ const WINDOW: f32 = 100.0;
 /// The least that a sample above the average counts: trouble shows faster than its end.
 const RISE: f32 = 0.1;
 
+/// The bit among the ejections that says that the endpoint is tried out.
+const TRIAL: u32 = 1 << 31;
+
 #[derive(Debug, Default)]
 struct Gauge {
     epoch: AtomicU32,
     in_flight: AtomicU32,
     /// Moving average of the time to the first byte, microseconds, as bits of an f32; 0 = no sample.
     latency: AtomicU32,
-    /// Times ejected in a row.
+    /// Times ejected in a row, and [`TRIAL`].
     ejections: AtomicU32,
     sampled_at: AtomicU64,
     ejected_until: AtomicU64,
@@ -139,9 +142,18 @@ impl Board {
 
 /// One worker's pen on the board. Not `Send`: there is one writer.
 #[derive(Clone, Debug)]
-pub struct WorkerGauges(Rc<Pen>);
+pub struct WorkerGauges(Holder);
 
-#[derive(Debug)]
+/// Who holds the pen.
+#[derive(Clone, Debug)]
+enum Holder {
+    /// A worker, whose requests in flight hold it, too.
+    Worker(Rc<Pen>),
+    /// A thread whose turn it is.
+    Turn(Pen),
+}
+
+#[derive(Clone, Debug)]
 struct Pen {
     board: Arc<Board>,
     worker: usize,
@@ -166,23 +178,36 @@ impl WorkerGauges {
     #[must_use]
     pub fn new(board: Arc<Board>, worker: usize) -> Self {
         assert!(worker < board.workers(), "worker {worker} has no table");
-        Self(Rc::new(Pen { board, worker }))
+        Self(Holder::Worker(Rc::new(Pen { board, worker })))
+    }
+
+    /// The pen on the first table, for a short while: making it allocates nothing.
+    pub(crate) const fn for_a_turn(board: Arc<Board>) -> Self {
+        Self(Holder::Turn(Pen { board, worker: 0 }))
+    }
+
+    fn pen(&self) -> &Pen {
+        match &self.0 {
+            Holder::Worker(pen) => pen,
+            Holder::Turn(pen) => pen,
+        }
     }
 
     /// The worker's index.
     #[must_use]
     pub fn worker(&self) -> usize {
-        self.0.worker
+        self.pen().worker
     }
 
     /// The tables of all workers.
     #[must_use]
     pub fn board(&self) -> &Arc<Board> {
-        &self.0.board
+        &self.pen().board
     }
 
     fn table(&self) -> &Table {
-        &self.0.board.tables[self.0.worker]
+        let pen = self.pen();
+        &pen.board.tables[pen.worker]
     }
 
     /// Counts a request until the answer is dropped.
@@ -220,8 +245,12 @@ impl WorkerGauges {
             return;
         };
         take_in(gauge, sample(latency), now);
-        if gauge.ejections.load(Relaxed) != 0 {
+        let ejections = gauge.ejections.load(Relaxed);
+        if ejections != 0 {
             gauge.ejections.store(0, Relaxed);
+        }
+        if ejections & TRIAL != 0 {
+            gauge.ejected_until.store(0, Relaxed);
         }
     }
 
@@ -237,12 +266,12 @@ impl WorkerGauges {
 
     /// Marks that an endpoint answered well.
     pub fn answered(&self, slot: Slot, now: Millis) {
-        self.0.board.marks[self.0.worker].answered(slot, now);
+        self.board().marks[self.worker()].answered(slot, now);
     }
 
     /// Marks that an endpoint refused a connection.
     pub fn refused(&self, slot: Slot, now: Millis) {
-        self.0.board.marks[self.0.worker].refused(slot, now);
+        self.board().marks[self.worker()].refused(slot, now);
     }
 
     /// Ejects an endpoint that refused a connection: `base`, times how often in a row, at most
@@ -251,12 +280,34 @@ impl WorkerGauges {
         let Some(gauge) = self.table().write(slot) else {
             return;
         };
-        let times = gauge.ejections.load(Relaxed).saturating_add(1).min(10);
+        let times = (gauge.ejections.load(Relaxed) & !TRIAL).min(9) + 1;
         gauge.ejections.store(times, Relaxed);
         let span = u64::try_from(base.as_millis())
             .unwrap_or(u64::MAX)
             .saturating_mul(times.into());
         gauge.ejected_until.store(now.saturating_add(span), Relaxed);
+    }
+
+    /// Tries out an endpoint whose ejection is over: until it has answered, others are not sent
+    /// there for that long, so that one request finds out and not all. Nothing otherwise.
+    pub fn try_out(&self, slot: Slot, span: Duration, now: Millis) {
+        let Some(gauge) = self.table().read(slot) else {
+            return;
+        };
+        let ejections = gauge.ejections.load(Relaxed);
+        if ejections == 0 || gauge.ejected_until.load(Relaxed) > now {
+            return;
+        }
+        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        gauge.ejections.store(ejections | TRIAL, Relaxed);
+        gauge.ejected_until.store(now.saturating_add(span), Relaxed);
+    }
+
+    /// Whether the endpoint is tried out, and has not answered yet.
+    #[must_use]
+    pub fn is_tried_out(&self, slot: Slot) -> bool {
+        let gauge = self.table().read(slot);
+        gauge.is_some_and(|gauge| gauge.ejections.load(Relaxed) & TRIAL != 0)
     }
 
     pub(crate) fn look(&self, slot: Slot, now: Millis) -> Look {
@@ -265,14 +316,15 @@ impl WorkerGauges {
             latency: None,
             ejected: false,
         };
-        for (index, table) in self.0.board.tables.iter().enumerate() {
+        let pen = self.pen();
+        for (index, table) in pen.board.tables.iter().enumerate() {
             let Some(gauge) = table.read(slot) else {
                 continue;
             };
             look.in_flight += gauge.in_flight.load(Relaxed);
             look.ejected |= gauge.ejected_until.load(Relaxed) > now;
             let latency = f32::from_bits(gauge.latency.load(Relaxed));
-            if latency > 0.0 && (index == self.0.worker || look.latency.is_none()) {
+            if latency > 0.0 && (index == pen.worker || look.latency.is_none()) {
                 look.latency = Some(latency * FADE / (FADE + age(gauge, now)));
             }
         }
@@ -381,6 +433,31 @@ mod tests {
         gauges.eject(SLOT, Duration::from_secs(1), 1000);
         assert!(gauges.look(SLOT, 2999).ejected);
         assert!(!gauges.look(SLOT, 3000).ejected);
+    }
+
+    #[test]
+    fn one_request_finds_out_whether_an_ejected_endpoint_is_back() {
+        let gauges = WorkerGauges::new(Board::new(1), 0);
+        let second = Duration::from_secs(1);
+        gauges.try_out(SLOT, second, 0);
+        gauges.eject(SLOT, second, 0);
+        // There is nothing to find out before its end.
+        gauges.try_out(SLOT, second, 999);
+        assert!(!gauges.is_tried_out(SLOT));
+        gauges.try_out(SLOT, second, 1000);
+        assert!(gauges.is_tried_out(SLOT));
+        assert!(gauges.look(SLOT, 1999).ejected);
+        assert!(!gauges.look(SLOT, 2000).ejected);
+        gauges.try_out(SLOT, second, 2000);
+        // It did not answer: that is the second time.
+        gauges.eject(SLOT, second, 2500);
+        assert!(!gauges.is_tried_out(SLOT));
+        assert!(gauges.look(SLOT, 4499).ejected);
+        gauges.try_out(SLOT, second, 4500);
+        gauges.observe(SLOT, Duration::from_millis(1), 4501);
+        assert!(!gauges.look(SLOT, 4501).ejected);
+        gauges.eject(SLOT, second, 5000);
+        assert!(!gauges.look(SLOT, 6000).ejected);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl SharedGauges {
     /// Waits for its turn and writes. Must not be called from within `write`.
     pub fn write<T>(&self, write: impl FnOnce(&WorkerGauges) -> T) -> T {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        write(&WorkerGauges::new(Arc::clone(&self.board), 0))
+        write(&WorkerGauges::for_a_turn(Arc::clone(&self.board)))
     }
 }
 

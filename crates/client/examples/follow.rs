@@ -7,15 +7,23 @@
 //! cargo run -p portolan-client --example follow
 //! ```
 //!
-//! The name of the service, and where to discover it, can be given:
-//! `-- orders portolan http://127.0.0.1:9070`, or `consul http://127.0.0.1:8500`, or
-//! `eureka http://127.0.0.1:8761/eureka`.
+//! The name of the service can be given, and where to discover it, with any settings of that:
+//!
+//! ```text
+//! -- orders portolan http://127.0.0.1:9070
+//! -- orders consul http://127.0.0.1:8500
+//! -- orders eureka http://127.0.0.1:8761/eureka interval=5s
+//! -- orders file services.yaml
+//! -- dns/_orders._tcp.service.consul dns _orders._tcp.service.consul resolvers=["127.0.0.1:8600"]
+//! ```
+//!
+//! `remember=services.json` keeps what is known for the next start.
 
 #![expect(clippy::print_stdout, reason = "a person reads it")]
 
 use std::{env, error::Error, time::Duration};
 
-use portolan_client::{Discovery, Source};
+use portolan_client::{Discovery, Source, Value};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,8 +31,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let name = words.next().unwrap_or_else(|| "orders".to_owned());
 
     let mut builder = Discovery::builder();
-    if let (Some(kind), Some(url)) = (words.next(), words.next()) {
-        builder = builder.source(Source::new(kind).server(url));
+    if let (Some(kind), Some(place)) = (words.next(), words.next()) {
+        let mut source = match &*kind {
+            "dns" => Source::dns([place]),
+            "file" => Source::file(place),
+            _ => Source::new(kind).server(place),
+        };
+        for word in words {
+            match word.split_once('=') {
+                Some(("remember", file)) => builder = builder.remember(file),
+                Some((setting, value)) => source = source.set(setting, read(value)),
+                None => return Err(format!("`{word}` is no setting: write `name=value`").into()),
+            }
+        }
+        builder = builder.source(source);
     }
     let discovery = builder.start()?;
     println!(
@@ -36,11 +56,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut watch = service.watch();
     while let Some(instances) = watch.changed().await {
         let ids: Vec<&str> = instances.iter().map(|one| one.id.as_str()).collect();
-        println!("{name} has {} instances: {}", ids.len(), ids.join(" "));
+        let is_stale = instances.iter().any(|one| one.state.stale);
+        let stale = if is_stale { ", as last known" } else { "" };
+        println!(
+            "{name} has {} instances{stale}: {}",
+            ids.len(),
+            ids.join(" ")
+        );
         match service.pick() {
             Ok(picked) => println!("a call would go to {}", picked.address()),
             Err(none) => println!("a call would fail: {none}"),
         }
     }
     Ok(())
+}
+
+/// A setting: JSON, or a text.
+fn read(value: &str) -> Value {
+    serde_json::from_str(value).unwrap_or_else(|_| value.into())
 }

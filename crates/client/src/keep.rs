@@ -16,6 +16,13 @@ use crate::{
     pace,
 };
 
+/// How soon programs that follow a registry by themselves hear that an instance leaves. The
+/// registry knows of the calls of gateways only: without this, it has left before others know.
+const HEARD_WITHIN: Duration = Duration::from_millis(500);
+
+/// The longest drain that a registry takes.
+const DRAIN_MAX: Duration = Duration::from_hours(1);
+
 /// What the task is made of.
 pub(crate) struct Parts<R> {
     pub(crate) registry: R,
@@ -212,7 +219,8 @@ impl<R: Registry> Keep<R> {
         };
         let env = self.parts.env.clone();
         let began = env.instant();
-        let most = drain + pace::call_within(self.ttl);
+        let drain = drain.min(DRAIN_MAX);
+        let most = drain.saturating_add(pace::call_within(self.ttl));
         let count = self.parts.registry.count();
         let (mut failures, mut passed) = (0, Duration::ZERO);
         loop {
@@ -224,7 +232,10 @@ impl<R: Registry> Keep<R> {
                 _ => within.min(pace::call_within(self.ttl)),
             };
             let reason = match self.tell_leaving(&id, drain, within).await {
-                Ok(left) => return Ok(left),
+                Ok(left) => {
+                    env.sleep_until(began + HEARD_WITHIN.min(drain)).await;
+                    return Ok(left);
+                }
                 Err(reason) => reason,
             };
             failures += 1;

@@ -136,7 +136,10 @@ impl Keeper {
     }
 
     /// Takes the instance away: it gets no new requests, and this returns when its last
-    /// one has ended, or `drain` is over. Zero takes it away at once.
+    /// one through a gateway has ended, or `drain`, an hour at most, is over; not before half a second, so that
+    /// programs that follow the registry by themselves have heard of it. Nobody but the
+    /// instance knows of the calls that it has from those: end its server gracefully when this
+    /// returns. Zero takes it away at once.
     ///
     /// # Errors
     /// [`LeaveError`]: it may get requests until its TTL is over.

@@ -46,6 +46,8 @@ mod pace;
 mod registration;
 mod standing;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod tests;
 
 #[cfg(feature = "tonic")]

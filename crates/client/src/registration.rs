@@ -106,7 +106,7 @@ impl Registration {
         }
     }
 
-    /// The namespace of the service.
+    /// The namespace of the service; `default` if nothing is said.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
@@ -127,7 +127,7 @@ impl Registration {
         self
     }
 
-    /// The port of an instance that has one.
+    /// The port of an instance that has one. This or [`Self::named_port`] is needed.
     #[must_use]
     pub const fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -169,29 +169,30 @@ impl Registration {
         self
     }
 
-    /// Its share of traffic relative to the others; 100 is normal.
+    /// Its share of traffic relative to the others, from 1; 100 is normal, and the default.
     #[must_use]
     pub const fn weight(mut self, weight: u16) -> Self {
         self.weight = Some(weight);
         self
     }
 
-    /// How long it may be silent; the registry's usual by default.
+    /// How long it may be silent before it gets no more requests; the registry's usual by
+    /// default, 30 s. It is renewed at a third of that.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.shape.ttl = Some(Span(ttl));
         self
     }
 
-    /// A check that the registry is to run.
+    /// A check that the registry is to run; none by default: heartbeats speak for it.
     #[must_use]
     pub fn check(mut self, check: CheckShape) -> Self {
         self.shape.check = Some(check);
         self
     }
 
-    /// Where a registry is; may be called again, for others to go to when the first is
-    /// away. `http://127.0.0.1:9070` by default.
+    /// Where a registry is; may be called again, up to 16 times, for others to go to when the
+    /// first is away. `http://127.0.0.1:9070` by default.
     #[must_use]
     pub fn registry(mut self, url: impl Into<String>) -> Self {
         self.registries.push(url.into());

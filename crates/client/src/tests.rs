@@ -304,11 +304,25 @@ async fn who_leaves_is_drained_and_told_how_it_ended() {
     let (keeper, calls) = keep(Paper::new(&env, []));
     keeper.registered().await.unwrap();
     let standing = keeper.standing();
+    let began = env.instant();
     let left = keeper.leave(Duration::from_secs(20)).await;
     assert_eq!(left, Ok(Left::Drained(Drained::Idle)));
+    // Whoever follows the registry without a gateway has heard of it, too.
+    assert_eq!(env.instant() - began, Duration::from_millis(500));
     assert_eq!(said(&calls), [REGISTER, "leave 127.0.0.1:1 20s"]);
     let shown = Standing::Left(Ok(Some(Drained::Idle)));
     assert_eq!(*standing.borrow(), shown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_drains_for_ever_leaves_too() {
+    let env = Env::virtual_time(1);
+    let (keeper, calls) = keep(Paper::new(&env, []));
+    keeper.registered().await.unwrap();
+    let left = keeper.leave(Duration::MAX).await;
+    assert_eq!(left, Ok(Left::Drained(Drained::Idle)));
+    // A registry refuses more than that.
+    assert_eq!(said(&calls), [REGISTER, "leave 127.0.0.1:1 3600s"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,7 +35,7 @@ enum Clock {
     System,
     /// Tokio's clock, which a test can pause; the wall clock begins at a fixed point.
     Virtual {
-        wall: Timestamp,
+        wall: AtomicU64,
         start: tokio::time::Instant,
     },
 }
@@ -56,9 +56,8 @@ impl Env {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is where time comes from")]
     pub fn virtual_time(seed: u64) -> Self {
-        let wall = Timestamp::from_millis(1_780_272_000_000);
         let clock = Clock::Virtual {
-            wall,
+            wall: AtomicU64::new(1_780_272_000_000),
             start: tokio::time::Instant::now(),
         };
         Self(Arc::new(Inner {
@@ -78,7 +77,21 @@ impl Env {
                     .unwrap_or_default();
                 Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
             }
-            Clock::Virtual { wall, start } => wall.after(tokio::time::Instant::now() - *start),
+            Clock::Virtual { wall, start } => {
+                let wall = Timestamp::from_millis(wall.load(Ordering::Relaxed));
+                wall.after(tokio::time::Instant::now() - *start)
+            }
+        }
+    }
+
+    /// Sets the wall clock of a virtual world, as an operator or a time server does; the
+    /// monotonic clock goes on. The machine's clock is left alone.
+    #[expect(clippy::disallowed_methods, reason = "this is where time comes from")]
+    pub fn set_wall_clock(&self, to: Timestamp) {
+        if let Clock::Virtual { wall, start } = &self.0.clock {
+            let passed = tokio::time::Instant::now() - *start;
+            let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+            wall.store(to.as_millis().saturating_sub(passed), Ordering::Relaxed);
         }
     }
 

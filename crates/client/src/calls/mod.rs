@@ -13,6 +13,8 @@
 mod counted;
 #[cfg(feature = "tower")]
 mod discover;
+#[cfg(feature = "tonic")]
+mod grpc;
 #[cfg(feature = "tower")]
 mod over;
 #[cfg(feature = "tower")]
@@ -29,7 +31,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 pub use self::counted::Counted;
 #[cfg(feature = "tonic")]
-pub use self::over::GrpcChannel;
+pub use self::grpc::GrpcChannel;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::Reqwest;
 #[cfg(feature = "tower")]
@@ -114,6 +116,8 @@ pub(crate) enum Blame {
     Unreachable,
     /// The connection was closed before there was an answer.
     BrokeOff,
+    /// There was no answer in time.
+    Silent,
     /// Anything else.
     Failed,
 }
@@ -167,9 +171,13 @@ impl Course {
                 return false;
             }
             Blame::Unreachable => Failure::Unreachable,
-            Blame::BrokeOff | Blame::Failed => Failure::Failed,
+            Blame::BrokeOff | Blame::Silent | Blame::Failed => Failure::Failed,
         };
-        picked.failed(failure);
+        if blame == Blame::Silent {
+            picked.kept_silent();
+        } else {
+            picked.failed(failure);
+        }
         // It is over there before there is another.
         drop(picked);
         self.safety.allows_retry(failure)
@@ -226,6 +234,9 @@ pub(crate) fn blame(error: &(dyn Error + 'static)) -> Blame {
             Some(_) => is_told = true,
             None => {}
         }
+        if is_silence(error) {
+            return Blame::Silent;
+        }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             if error.is_user() {
                 return Blame::Caller;
@@ -260,4 +271,17 @@ fn has_no_connection(error: &(dyn Error + 'static)) -> Option<bool> {
         return Some(error.is_connect());
     }
     None
+}
+
+/// Whether there was a connection, but no answer in the time that there was.
+fn is_silence(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "tower")]
+    if error.is::<over::TimedOut>() {
+        return true;
+    }
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = error.downcast_ref::<::reqwest::Error>() {
+        return error.is_timeout();
+    }
+    false
 }

@@ -29,6 +29,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a try may take to the head of its answer if the caller does not say.
 const EACH_WITHIN: Duration = Duration::from_secs(30);
+/// How long a server with calls may be silent before it is pinged, and how long it may take
+/// to answer at most. By default those of gRPC hang up on whoever pings them more often than every
+/// 5 minutes: `GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS`.
+const PING_AFTER: Duration = Duration::from_secs(5 * 60 + 5);
+#[cfg(feature = "tonic")]
+const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// A connection whose other end is gone without a word is given up after so long.
 #[cfg(target_os = "linux")]
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -43,17 +49,33 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Calls<S> {
     target: Target,
     inner: S,
-    /// Makes a client whose connections take up to so long, if the client is our own. That
-    /// speaks in the clear.
-    own: Option<fn(Duration) -> S>,
+    /// How the client is made, if it is our own. That speaks in the clear.
+    own: Option<Own<S>>,
     /// How long a try may take to the head of its answer.
     each_within: Option<Duration>,
+}
+
+/// How clients of our own are made.
+#[derive(Clone, Copy, Debug)]
+struct Own<S> {
+    make: fn(Line) -> S,
+    line: Line,
+}
+
+/// What their connections are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// How long one may take to be made.
+    pub(super) connect_within: Duration,
+    /// How long a server may be silent while it has calls before it is pinged, if what is
+    /// spoken has pings.
+    pub(super) ping_after: Duration,
 }
 
 /// An instance took too long to answer.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} ms", within.as_millis())]
-struct TimedOut {
+pub(super) struct TimedOut {
     within: Duration,
 }
 
@@ -65,14 +87,28 @@ impl<S> Calls<S> {
     /// anew.
     #[must_use]
     pub fn each_within(self, within: Duration) -> Self {
-        let connect_within = CONNECT_TIMEOUT.min(within / 2);
-        let inner = self.own.map_or(self.inner, |own| own(connect_within));
         let each_within = Some(within);
+        let connect_within = CONNECT_TIMEOUT.min(within / 2);
+        let lines = self.lines(|line| line.connect_within = connect_within);
         Self {
-            inner,
             each_within,
-            ..self
+            ..lines
         }
+    }
+
+    /// Pings servers that were silent for so long.
+    #[cfg(feature = "tonic")]
+    pub(super) fn ping_after(self, silence: Duration) -> Self {
+        self.lines(|line| line.ping_after = silence)
+    }
+
+    /// Over other connections, if they are our own.
+    fn lines(mut self, change: impl FnOnce(&mut Line)) -> Self {
+        if let Some(own) = &mut self.own {
+            change(&mut own.line);
+            self.inner = (own.make)(own.line);
+        }
+        self
     }
 
     const fn new(target: Target, inner: S) -> Self {
@@ -85,13 +121,18 @@ impl<S> Calls<S> {
     }
 
     /// Over connections of its own.
-    pub(super) fn own(target: Target, own: fn(Duration) -> S) -> Self {
-        Self {
+    pub(super) fn own(target: Target, make: fn(Line) -> S) -> Self {
+        let line = Line {
+            connect_within: CONNECT_TIMEOUT,
+            ping_after: PING_AFTER,
+        };
+        let calls = Self {
             target,
-            inner: own(CONNECT_TIMEOUT),
-            own: Some(own),
+            inner: make(line),
+            own: Some(Own { make, line }),
             each_within: None,
-        }
+        };
+        calls.each_within(EACH_WITHIN)
     }
 
     #[cfg(test)]
@@ -114,11 +155,6 @@ impl<S> Calls<S> {
 /// second to connect and up to 30 s to the head of an answer.
 pub type HttpClient<B> = Calls<Client<HttpConnector, Replay<B>>>;
 
-/// A channel for clients that tonic generates: HTTP/2 in the clear, up to a second to
-/// connect.
-#[cfg(feature = "tonic")]
-pub type GrpcChannel = HttpClient<tonic::body::Body>;
-
 impl Discovery {
     /// Calls services over `inner`: the host of a URL is the name of a service. `inner` gets
     /// URLs with the address of an instance in its place, and has to verify certificates
@@ -135,7 +171,7 @@ impl Discovery {
         B::Error: Into<AnyError>,
     {
         let target = Target::Host(self.clone());
-        Calls::own(target, |within| client(Version::Http1, within)).each_within(EACH_WITHIN)
+        Calls::own(target, |line| client(Version::Http1, line))
     }
 }
 
@@ -154,39 +190,28 @@ impl Service {
         B::Error: Into<AnyError>,
     {
         let target = Target::Service(self.clone());
-        Calls::own(target, |within| client(Version::Http1, within)).each_within(EACH_WITHIN)
-    }
-
-    /// A channel to this service for a client that tonic generates. Calls are tried on
-    /// another instance if nothing was sent; those with [`Safety::Idempotent`] among the
-    /// extensions of their request after any failure to answer. A call takes as long as its
-    /// deadline allows; give it one.
-    #[cfg(feature = "tonic")]
-    #[must_use]
-    pub fn grpc_channel(&self) -> GrpcChannel {
-        let target = Target::Service(self.clone());
-        Calls::own(target, |within| client(Version::Http2, within))
+        Calls::own(target, |line| client(Version::Http1, line))
     }
 }
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy)]
-enum Version {
+pub(super) enum Version {
     Http1,
     #[cfg(feature = "tonic")]
     Http2,
 }
 
-fn client<B>(version: Version, connect_within: Duration) -> Client<HttpConnector, Replay<B>>
+pub(super) fn client<B>(version: Version, line: Line) -> Client<HttpConnector, Replay<B>>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<AnyError>,
 {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(connect_within));
-    // Calls that share a connection would all hang with it, for minutes. Pings of HTTP/2 would
-    // do as well, but servers in Go hang up on whoever pings more often than every 5 minutes.
+    connector.set_connect_timeout(Some(line.connect_within));
+    // Calls that share a connection would all hang with it, for minutes, when a machine or the
+    // way to it is gone. A program that is frozen still answers these: that takes pings.
     connector.set_keepalive(Some(PROBE_INTERVAL));
     connector.set_keepalive_interval(Some(PROBE_INTERVAL));
     connector.set_keepalive_retries(Some(2));
@@ -194,13 +219,17 @@ where
     connector.set_tcp_user_timeout(Some(SILENCE_MAX));
     let mut builder = Client::builder(TokioExecutor::new());
     builder
+        .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT);
     match version {
         Version::Http1 => {}
         #[cfg(feature = "tonic")]
         Version::Http2 => {
-            builder.http2_only(true);
+            builder
+                .http2_only(true)
+                .http2_keep_alive_interval(line.ping_after)
+                .http2_keep_alive_timeout(PONG_WITHIN.min(line.ping_after));
         }
     }
     builder.build(connector)

@@ -377,7 +377,7 @@ async fn a_url_that_the_client_does_not_speak_is_refused_at_once() {
 #[tokio::test]
 async fn connecting_takes_half_of_a_try_and_a_second_at_most() {
     let (discovery, _scratch) = discovery(&[]).await;
-    let calls = Calls::own(Target::Host(discovery), |within| within);
+    let calls = Calls::own(Target::Host(discovery), |line| line.connect_within);
     for (each, connect) in [(400, 200), (2000, 1000), (9000, 1000)] {
         let calls = calls.clone().each_within(Duration::from_millis(each));
         assert_eq!(*calls.inner(), Duration::from_millis(connect));
@@ -525,6 +525,82 @@ mod grpc {
         }
     }
 
+    async fn call(
+        channel: GrpcChannel,
+        change: impl FnOnce(&mut tonic::Request<Bytes>),
+    ) -> Result<Bytes, Status> {
+        // What a generated client is made of.
+        let mut client = Grpc::new(channel);
+        client.ready().await?;
+        let path = http::uri::PathAndQuery::from_static("/shop.Orders/Get");
+        let mut request = tonic::Request::new(Bytes::from_static(b"hello"));
+        change(&mut request);
+        let answer = client.unary(request, path, Plain).await?;
+        Ok(answer.into_inner())
+    }
+
+    fn idempotent(request: &mut tonic::Request<Bytes>) {
+        request.extensions_mut().insert(Safety::Idempotent);
+    }
+
+    #[tokio::test]
+    async fn a_frozen_server_costs_a_try_and_the_call_its_deadline_at_most() {
+        let stuck = Server::new(Manner::Hangs).await;
+        let server = Server::new(Manner::Echoes).await;
+        let (both, _scratch) = discovery(&[stuck.address, server.address]).await;
+        let channel = both.service("orders").unwrap().grpc_channel();
+        let channel = channel.each_within(Duration::from_secs(1));
+        while stuck.calls() == 0 {
+            let answer = call(channel.clone(), idempotent).await;
+            assert_eq!(answer.unwrap(), "hello");
+        }
+        let (alone, _scratch) = discovery(&[stuck.address]).await;
+        let channel = alone.service("orders").unwrap().grpc_channel();
+        let in_a_moment =
+            |request: &mut tonic::Request<Bytes>| request.set_timeout(Duration::from_millis(300));
+        let told = call(channel.clone(), in_a_moment).await.unwrap_err();
+        assert_eq!(told.code(), tonic::Code::DeadlineExceeded, "{told}");
+        let channel = channel.each_within(Duration::from_millis(300));
+        let told = call(channel, |_| ()).await.unwrap_err();
+        assert_eq!(told.code(), tonic::Code::DeadlineExceeded, "{told}");
+        assert!(told.message().contains("no answer within 300 ms"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_server_answers_no_ping_is_closed() {
+        // The system accepts and acknowledges for a program that is frozen.
+        let frozen = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (discovery, _scratch) = discovery(&[frozen.local_addr().unwrap()]).await;
+        let channel = discovery.service("orders").unwrap().grpc_channel();
+        let channel = channel
+            .each_within(Duration::from_mins(1))
+            .ping_after(Duration::from_millis(200));
+        let began = Env::system().instant();
+        let told = call(channel, |_| ()).await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(30));
+        assert_ne!(told.code(), tonic::Code::DeadlineExceeded, "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_caller_is_told_by_a_status_who_is_to_blame() {
+        let (empty, _scratch) = discovery(&[]).await;
+        let told = call(empty.service("orders").unwrap().grpc_channel(), |_| ()).await;
+        let told = told.unwrap_err();
+        assert_eq!(told.code(), tonic::Code::Unavailable);
+        assert!(told.message().contains("no such instance"), "{told}");
+        let nobody = Nobody::new();
+        let broken = Server::new(Manner::BreaksOff).await;
+        for (address, code) in [
+            (nobody.address, tonic::Code::Unavailable),
+            // It resets the stream and says no more.
+            (broken.address, tonic::Code::Unknown),
+        ] {
+            let (discovery, _scratch) = discovery(&[address]).await;
+            let channel = discovery.service("orders").unwrap().grpc_channel();
+            assert_eq!(call(channel, |_| ()).await.unwrap_err().code(), code);
+        }
+    }
+
     #[tokio::test]
     async fn a_generated_client_calls_over_a_channel() {
         let server = Server::new(Manner::Echoes).await;
@@ -532,14 +608,8 @@ mod grpc {
         let dead = nobody.each_ref().map(|one| one.address);
         let (discovery, _scratch) = discovery(&[dead[0], dead[1], server.address]).await;
         let channel = discovery.service("orders").unwrap().grpc_channel();
-        // What a generated client is made of.
-        let mut client = Grpc::new(channel);
         for _ in 0..10 {
-            client.ready().await.unwrap();
-            let path = http::uri::PathAndQuery::from_static("/shop.Orders/Get");
-            let request = tonic::Request::new(Bytes::from_static(b"hello"));
-            let answer: tonic::Response<Bytes> = client.unary(request, path, Plain).await.unwrap();
-            assert_eq!(answer.into_inner(), "hello");
+            assert_eq!(call(channel.clone(), |_| ()).await.unwrap(), "hello");
         }
         assert_eq!(server.calls(), 10);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portolan_balance::Slot;
 use portolan_runtime::{Dice, Env};
+use smallvec::SmallVec;
 
 use super::{Failure, PickError, Picked, Service, view::Wanted};
 
@@ -12,14 +13,19 @@ const PAUSE_FIRST: Duration = Duration::from_millis(10);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
+/// Tries that cost no memory of their own: as many as there are by default.
+const TRIED_INLINE: usize = 5;
+
 /// How calls are tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Most tries of one call, the first included. 1 never tries again.
     pub attempts_max: u32,
-    /// Retries to a service as a share of the calls to it, in percent.
+    /// Retries to a service as a share of the calls to it, in percent. What was not used in the
+    /// last ten seconds is saved up. A try that reached nobody ([`Failure::Unreachable`]) is
+    /// not paid for.
     pub budget_percent: u32,
-    /// Retries to a service besides that, a second.
+    /// Retries to a service besides that, a second, saved up for ten seconds.
     pub budget_per_second: u16,
 }
 
@@ -37,7 +43,7 @@ pub enum Safety {
 pub struct Attempts {
     service: Service,
     sticky: Option<Box<[u8]>>,
-    tried: Vec<Slot>,
+    tried: SmallVec<[Slot; TRIED_INLINE]>,
     made: u32,
     dice: Dice,
 }
@@ -76,16 +82,17 @@ impl Attempts {
             dice: service.shared.env.dice(),
             service,
             sticky,
-            tried: Vec::new(),
+            tried: SmallVec::new(),
             made: 0,
         }
     }
 
     /// The instance to try next, one that was not tried yet. Retries cost some of the
-    /// service's budget, and all but the first wait a little.
+    /// service's budget, and all but the first wait a little: up to 10 ms, and twice as long
+    /// each time, 250 ms at most. Report how the try went before the next one is picked.
     ///
     /// # Errors
-    /// [`PickError`]: the call has failed.
+    /// [`PickError`]: the call has failed; [`PickError::Tried`] when it has been everywhere.
     ///
     /// # Cancellation
     /// Safe.
@@ -95,7 +102,7 @@ impl Attempts {
         if !pause.is_zero() {
             self.env().sleep(pause).await;
         }
-        let picked = self.service.choose(Wanted {
+        let mut picked = self.service.choose(Wanted {
             tried: &self.tried,
             sticky: self.sticky.as_deref(),
         })?;
@@ -103,6 +110,7 @@ impl Attempts {
             picked.withdraw();
             return Err(spent);
         }
+        picked.mark_as_try();
         self.tried.push(picked.endpoint().slot);
         self.made = self.made.saturating_add(1);
         Ok(picked)

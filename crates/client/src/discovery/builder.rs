@@ -11,7 +11,11 @@ use portolan_catalog::{Fold, GuardSettings, SourceSpec, Turn, inboxes};
 use portolan_model::{BadName, Name, Revision, RevisionClock, ServiceKey, SourceId};
 use portolan_runtime::Env;
 
-use super::{Discovery, Retries, Shared, Source, memory::Memory, publish::Publisher};
+use super::{
+    Discovery, Retries, Shared, Source,
+    memory::Memory,
+    publish::{Clock, Publisher},
+};
 use crate::{api::Token, registration::REGISTRY};
 
 /// Most sources of one discovery.
@@ -90,9 +94,9 @@ impl DiscoveryBuilder {
         }
     }
 
-    /// The admin listener of a Portolan; may be called again, for others that know the same,
-    /// to be asked when the first does not answer. `http://127.0.0.1:9070` if no source is
-    /// named at all.
+    /// The admin listener of a Portolan, as `http://host:port` or `https://host:port`; may be
+    /// called again, for others that know the same, to be asked when the first does not answer.
+    /// `http://127.0.0.1:9070` if no source is named at all.
     pub fn registry(mut self, url: impl Into<String>) -> Self {
         self.registries.push(url.into());
         self
@@ -104,14 +108,15 @@ impl DiscoveryBuilder {
         self
     }
 
-    /// Another source; may be called again. Where several tell of the same instance, the one
-    /// that was named first has the word, after [`Self::registry`].
+    /// Another source; may be called again, up to 32 times. Where several tell of the same
+    /// instance, the one that was named first has the word, after [`Self::registry`].
     pub fn source(mut self, source: Source) -> Self {
         self.sources.push(source);
         self
     }
 
-    /// The namespace of services that are asked for by name alone; `default` by default.
+    /// The namespace of services that are asked for by name alone; `default` if nothing is
+    /// said. One that is no name is refused by [`Self::start`].
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
         self
@@ -119,13 +124,16 @@ impl DiscoveryBuilder {
 
     /// Keeps what is known in this file, for the next start of the program to find it when
     /// no source answers. It is written at most once a second, as a whole, and readable for
-    /// the user of the program only. Nothing is kept by default.
+    /// the user of the program only; up to 64 MiB, which is some 200,000 instances. The folder
+    /// has to be there. A file that can't be read, or is damaged, is told in the log and
+    /// passed over; one that can't be written is told once and tried again every 30 s. Nothing
+    /// is kept by default.
     pub fn remember(mut self, file: impl Into<PathBuf>) -> Self {
         self.memory = Some(file.into());
         self
     }
 
-    /// How calls are tried again.
+    /// How calls are tried again; [`Retries::default`] if nothing is said.
     pub const fn retries(mut self, retries: Retries) -> Self {
         self.retries = retries;
         self
@@ -205,12 +213,13 @@ impl DiscoveryBuilder {
         let namespace = namespace.map_err(BadDiscovery::Namespace)?;
         let sources: Vec<SourceId> = planned.iter().map(|(id, _)| id.clone()).collect();
         let (mut hub, inflow) = inboxes();
-        let clock = RevisionClock::new(Revision::FIRST);
-        let mut fold = Fold::new(GuardSettings::default(), clock, env.now());
-        fold.arrange(env.now(), &sources);
+        let clock = Clock::new(env);
+        let revisions = RevisionClock::new(Revision::FIRST);
+        let mut fold = Fold::new(GuardSettings::default(), revisions, clock.now());
+        fold.arrange(clock.now(), &sources);
         let gauges = Arc::new(SharedGauges::new());
         let slots = Arc::new(Mutex::new(SlotTable::default()));
-        let (publisher, catalog) = Publisher::new(env, inflow, fold, &gauges, &slots);
+        let (publisher, catalog) = Publisher::new(clock, inflow, fold, &gauges, &slots);
         let memory = self.memory.map(|path| Memory::open(path, env));
         let mut tasks = vec![env.spawn("publish what is discovered", publisher.run())];
         for (id, spec) in planned {

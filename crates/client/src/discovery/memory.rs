@@ -38,6 +38,9 @@ const MODE: u32 = 0o600;
 enum Unusable {
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// Opening a pipe would wait for whoever writes into it.
+    #[error("it is no regular file")]
+    NoFile,
     #[error("it is over the limit of {BYTES_MAX} bytes")]
     TooLarge,
     #[error("it is no memory of discovered services: {0}")]
@@ -161,21 +164,28 @@ fn bare(instance: &Arc<Instance>) -> Arc<Instance> {
 }
 
 fn read(path: &Path) -> Result<Option<Page>, Unusable> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(Unusable::NoFile),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
-    };
+    }
     let mut text = Vec::new();
-    file.take(BYTES_MAX + 1).read_to_end(&mut text)?;
+    File::open(path)?
+        .take(BYTES_MAX + 1)
+        .read_to_end(&mut text)?;
     if text.len() as u64 > BYTES_MAX {
         return Err(Unusable::TooLarge);
     }
-    let Cover { version } = serde_json::from_slice(&text)?;
+    parse(&text).map(Some)
+}
+
+fn parse(text: &[u8]) -> Result<Page, Unusable> {
+    let Cover { version } = serde_json::from_slice(text)?;
     if version != VERSION {
         return Err(Unusable::Version(version));
     }
-    Ok(Some(serde_json::from_slice(&text)?))
+    Ok(serde_json::from_slice(text)?)
 }
 
 /// Writes a page to `fresh`, which nobody else has, and puts it in its place.
@@ -210,7 +220,7 @@ fn write(path: &Path, fresh: &Path, page: &Page) -> Result<(), Unusable> {
 mod tests {
     use portolan_testkit::Scratch;
 
-    use super::*;
+    use super::{super::tests::instance, *};
 
     #[test]
     fn a_file_over_the_limit_is_not_read() {
@@ -221,6 +231,46 @@ mod tests {
         assert!(matches!(read(&path), Err(Unusable::Shape(_))));
         file.set_len(BYTES_MAX + 1).unwrap();
         assert!(matches!(read(&path), Err(Unusable::TooLarge)));
+    }
+
+    #[test]
+    fn only_a_regular_file_is_opened() {
+        let scratch = Scratch::new();
+        assert!(matches!(read(scratch.path()), Err(Unusable::NoFile)));
+        assert!(matches!(
+            read(Path::new("/dev/zero")),
+            Err(Unusable::NoFile)
+        ));
+    }
+
+    /// A page with one of everything.
+    fn page() -> Vec<u8> {
+        let text = r#"{"version":1,"written_at":1800000000000,"instances":[]}"#;
+        let mut page: Page = serde_json::from_str(text).unwrap();
+        page.instances.push(Arc::new(instance("a")));
+        serde_json::to_vec(&page).unwrap()
+    }
+
+    #[test]
+    fn a_page_that_was_cut_short_or_changed_is_read_or_refused() {
+        let whole = page();
+        let outcome = |text: &[u8]| parse(text).map(|page| page.instances.len());
+        assert_eq!(outcome(&whole).unwrap(), 1);
+        for cut in 0..whole.len() {
+            let told = outcome(&whole[..cut]).unwrap_err().to_string();
+            assert!(told.starts_with("it is no memory"), "{cut}: {told}");
+        }
+        let mut refused = 0;
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            match outcome(&damaged) {
+                Ok(count) => assert_eq!(count, 1, "{bit}"),
+                Err(Unusable::Shape(_) | Unusable::Version(_)) => refused += 1,
+                Err(told) => panic!("{bit}: {told}"),
+            }
+        }
+        assert!(refused > whole.len(), "{refused}");
     }
 
     #[test]

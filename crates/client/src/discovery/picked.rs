@@ -15,8 +15,8 @@ use portolan_model::Instance;
 use super::Service;
 
 /// How long an instance gets no calls after it could not be reached; as much longer as that
-/// was in a row, up to ten times.
-const EJECTION: Duration = Duration::from_secs(1);
+/// was in a row, up to ten times. Then one call in as long finds out whether it is back.
+pub(super) const EJECTION: Duration = Duration::from_secs(1);
 /// Failures in a row after which an instance gets no calls for a while.
 const FAILURES_MAX: u32 = 5;
 /// How long an instance may be silent before a call that is given up counts as failed. Whoever
@@ -36,6 +36,8 @@ pub struct Picked {
     began: Instant,
     /// One of the marks below.
     mark: AtomicU8,
+    /// Whether a retry is paid for by the service's budget.
+    is_try: bool,
 }
 
 /// Nothing was reported.
@@ -63,7 +65,13 @@ impl Picked {
             service: service.clone(),
             endpoint,
             mark: AtomicU8::new(SILENT),
+            is_try: false,
         }
+    }
+
+    /// As one of the tries of a call.
+    pub(super) const fn mark_as_try(&mut self) {
+        self.is_try = true;
     }
 
     /// Where to connect.
@@ -120,34 +128,52 @@ impl Picked {
 
     /// It was given up without an answer.
     fn was_given_up(&self) {
-        let (shared, slot) = (&self.service.shared, self.endpoint.slot);
-        let (silence, now) = (self.elapsed(), shared.millis());
+        let silence = self.elapsed();
         if silence < SILENCE_MIN {
             return;
         }
-        shared.gauges.write(|gauges| {
-            gauges.observe_at_least(slot, silence, now);
-        });
+        self.observe_at_least(silence);
         if silence >= SILENCE_MAX {
             self.failed(Failure::Failed);
         }
     }
 
+    /// It did not answer in the time that a try had.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn kept_silent(&self) {
+        self.observe_at_least(self.elapsed());
+        self.failed(Failure::Failed);
+    }
+
+    fn observe_at_least(&self, silence: Duration) {
+        let (shared, slot) = (&self.service.shared, self.endpoint.slot);
+        let now = shared.millis();
+        shared.gauges.write(|gauges| {
+            gauges.observe_at_least(slot, silence, now);
+        });
+    }
+
     /// It did not do what was asked of it.
     pub fn failed(&self, failure: Failure) {
-        self.mark.store(SETTLED, Relaxed);
-        let is_out = match failure {
+        let is_news = self.mark.swap(SETTLED, Relaxed) != SETTLED;
+        let (shared, slot) = (&self.service.shared, self.endpoint.slot);
+        let now = shared.millis();
+        let is_one_too_many = match failure {
             Failure::Unreachable => true,
             Failure::Failed => self.is_one_too_many(),
         };
-        if is_out {
-            let shared = &self.service.shared;
-            let now = shared.millis();
-            let eject = |gauges: &portolan_balance::WorkerGauges| {
-                gauges.eject(self.endpoint.slot, EJECTION, now);
-            };
-            shared.gauges.write(eject);
+        if is_news && self.is_try && failure == Failure::Unreachable {
+            let mut books = self.service.entry.books();
+            books.budget.refund(shared.retries.per_second(), now);
         }
+        shared.gauges.write(|gauges| {
+            // Calls that go down together are one reason, and the one that found out is another.
+            let is_tried_out = gauges.is_tried_out(slot);
+            let is_open = gauges.board().ejected_until(slot) <= now;
+            if is_tried_out || (is_one_too_many && is_open) {
+                gauges.eject(slot, EJECTION, now);
+            }
+        });
     }
 
     /// Counts a failure. Says whether there were too many in a row.

@@ -4,12 +4,12 @@ use std::{
     collections::{BTreeSet, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use portolan_balance::{SharedGauges, SlotTable};
 use portolan_catalog::{Applied, Catalog, Fold, Inflow};
-use portolan_model::{InstanceId, ServiceKey};
+use portolan_model::{InstanceId, ServiceKey, Timestamp};
 use portolan_runtime::Env;
 use tokio::sync::watch;
 
@@ -18,9 +18,18 @@ const BATCH_MAX: usize = 1024;
 /// How long it sleeps if the fold has nothing to do.
 const IDLE: Duration = Duration::from_hours(1);
 
+/// The time on the wall as it was, and what has passed since: whoever sets the clock of the
+/// machine must not end what is held, nor prolong it.
+pub(super) struct Clock {
+    wall: Timestamp,
+    began: Instant,
+    env: Env,
+}
+
 /// The single writer of the catalogue.
 pub(super) struct Publisher {
     env: Env,
+    clock: Clock,
     inflow: Inflow,
     fold: Fold,
     catalog: watch::Sender<Catalog>,
@@ -30,9 +39,24 @@ pub(super) struct Publisher {
     departing: BTreeSet<ServiceKey>,
 }
 
+impl Clock {
+    pub(super) fn new(env: &Env) -> Self {
+        Self {
+            wall: env.now(),
+            began: env.instant(),
+            env: env.clone(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        let passed = self.env.instant().saturating_duration_since(self.began);
+        self.wall.after(passed)
+    }
+}
+
 impl Publisher {
     pub(super) fn new(
-        env: &Env,
+        clock: Clock,
         inflow: Inflow,
         fold: Fold,
         gauges: &Arc<SharedGauges>,
@@ -40,7 +64,8 @@ impl Publisher {
     ) -> (Self, watch::Receiver<Catalog>) {
         let (catalog, reader) = watch::channel(fold.catalog());
         let publisher = Self {
-            env: env.clone(),
+            env: clock.env.clone(),
+            clock,
             inflow,
             fold,
             catalog,
@@ -54,18 +79,21 @@ impl Publisher {
     /// Publishes until all inboxes are gone.
     pub(super) async fn run(mut self) {
         loop {
-            let wake = self.fold.next_deadline().map(|at| at.since(self.env.now()));
+            let wake = self
+                .fold
+                .next_deadline()
+                .map(|at| at.since(self.clock.now()));
             let deadline = self.env.instant() + wake.unwrap_or(IDLE);
             let applied = tokio::select! {
                 batch = self.inflow.batch(BATCH_MAX) => {
                     if batch.is_empty() {
                         return;
                     }
-                    let now = self.env.now();
+                    let now = self.clock.now();
                     let sayings = batch.into_iter().map(|arrival| arrival.saying);
                     sayings.map(|saying| self.fold.apply(now, saying)).collect()
                 }
-                () = self.env.sleep_until(deadline) => vec![self.fold.tick(self.env.now())],
+                () = self.env.sleep_until(deadline) => vec![self.fold.tick(self.clock.now())],
             };
             self.publish(&applied);
         }

@@ -7,6 +7,8 @@ use std::{
 
 use portolan_balance::{Budget, Millis, Pool, Slot};
 use portolan_model::{BadName, Instance, Name, ServiceKey, Traffic};
+#[cfg(feature = "tonic")]
+use portolan_runtime::Env;
 
 use super::{
     Attempts, Picked, Retries, Shared, Watch,
@@ -182,7 +184,8 @@ impl Service {
         Watch::new(self.clone())
     }
 
-    /// Picks an instance and counts a call there until the answer is dropped.
+    /// Picks an instance and counts a call there until the answer is dropped. Costs some
+    /// hundred nanoseconds and no allocation, whatever the number of instances.
     ///
     /// # Errors
     /// [`PickError`]: there is none.
@@ -194,7 +197,8 @@ impl Service {
     }
 
     /// As [`Self::pick`], but calls of one `key` go to the same instance from every program,
-    /// as long as that is there and answers.
+    /// as long as that is there and answers; then to the one that the key prefers next. The
+    /// cost grows with the number of instances.
     ///
     /// # Errors
     /// [`PickError`]: there is none.
@@ -250,6 +254,11 @@ impl Service {
     #[cfg(feature = "tower")]
     pub(crate) fn port_name(&self) -> Option<&Name> {
         self.view.terms.port.as_ref()
+    }
+
+    #[cfg(feature = "tonic")]
+    pub(crate) fn env(&self) -> &Env {
+        &self.shared.env
     }
 
     fn narrowed(self, terms: Terms) -> Self {

@@ -98,7 +98,7 @@ impl World {
     }
 }
 
-fn instance(id: &str) -> Instance {
+pub(super) fn instance(id: &str) -> Instance {
     let port = 9000 + u16::from(*id.as_bytes().last().unwrap());
     Instance {
         key: ServiceKey::parse("orders").unwrap(),
@@ -203,6 +203,62 @@ async fn an_instance_that_could_not_be_reached_gets_no_calls_for_a_while() {
     world.env.sleep(SECOND).await;
     let mut picks = (0..50).map(|_| id(&orders.pick().unwrap()));
     assert!(picks.any(|picked| picked == id(&out)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_finds_out_whether_an_instance_is_back() {
+    let world = World::of(vec![instance("a"), instance("b")]).await;
+    let orders = world.orders().balancing(Balancing::RoundRobin);
+    let there = |picks: &mut Vec<Picked>| {
+        let picked = (0..50).map(|_| orders.pick().unwrap());
+        picks.extend(picked.filter(|one| id(one) == "a"));
+        picks.len()
+    };
+    // Many at once find it gone; that is once.
+    let mut burst = Vec::new();
+    assert_eq!(there(&mut burst), 25);
+    for one in &burst {
+        one.failed(Failure::Unreachable);
+    }
+    world.env.sleep(SECOND).await;
+    let mut probes = Vec::new();
+    assert_eq!(there(&mut probes), 1);
+    // Whatever it fails of, it is not back.
+    probes.pop().unwrap().failed(Failure::Failed);
+    world.env.sleep(Duration::from_millis(1999)).await;
+    assert_eq!(there(&mut probes), 0);
+    world.env.sleep(Duration::from_millis(1)).await;
+    assert_eq!(there(&mut probes), 1);
+    probes.pop().unwrap().succeeded(Duration::from_millis(1));
+    assert_eq!(there(&mut probes), 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_that_reached_nobody_cost_no_budget() {
+    let retries = Retries {
+        budget_per_second: 0,
+        budget_percent: 0,
+        ..Retries::default()
+    };
+    let world = World::new(Discovery::builder().retries(retries));
+    world.reset(["a", "b", "c"].map(instance).to_vec());
+    world.settle().await;
+    let orders = world.orders();
+    for _ in 0..20 {
+        let mut attempts = orders.attempts();
+        for _ in 0..2 {
+            let picked = attempts.pick().await.unwrap();
+            picked.failed(Failure::Unreachable);
+            picked.failed(Failure::Unreachable);
+        }
+        attempts.pick().await.unwrap().failed(Failure::Failed);
+    }
+    // One that reached somebody does; nothing was saved up.
+    let mut attempts = orders.attempts();
+    attempts.pick().await.unwrap().failed(Failure::Failed);
+    let service = orders.key().clone();
+    let end = attempts.pick().await.unwrap_err();
+    assert_eq!(end, PickError::Budget { service });
 }
 
 #[tokio::test(start_paused = true)]
@@ -411,6 +467,35 @@ async fn what_was_known_stays_when_the_source_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_is_held_whoever_sets_the_clock() {
+    const DAY: Duration = Duration::from_hours(24);
+    let four = || ["a", "b", "c", "d"].map(instance).to_vec();
+    let minutes = |count| Duration::from_mins(count);
+    for is_forward in [true, false] {
+        let world = World::of(four()).await;
+        // A registry that has forgotten most is not believed at once.
+        world.reset(vec![instance("d")]);
+        world.settle().await;
+        assert_eq!(world.orders().instances().len(), 4);
+        let now = world.env.now();
+        let (later, earlier) = (now.after(DAY), now.as_millis() - 86_400_000);
+        world.env.set_wall_clock(if is_forward {
+            later
+        } else {
+            portolan_model::Timestamp::from_millis(earlier)
+        });
+        world.env.sleep(minutes(4)).await;
+        world.say(Change::Put {
+            instance: Arc::new(instance("d")),
+        });
+        world.settle().await;
+        assert_eq!(world.orders().instances().len(), 4, "{is_forward}");
+        world.env.sleep(minutes(2)).await;
+        assert_eq!(ids(&world.orders().instances()), ["d"], "{is_forward}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn not_ready_says_who_and_why() {
     let world = World::new(Discovery::builder());
     let told = world.discovery.ready(SECOND).await.unwrap_err().to_string();
@@ -505,6 +590,48 @@ async fn settings_that_make_no_sense_are_refused() {
     };
     assert!(many(32).start().is_ok());
     assert!(fault(many(33)).contains("33 sources"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pick_and_its_report_allocate_nothing() {
+    let world = World::of(vec![
+        in_zone("a", "eu-1"),
+        in_zone("b", "eu-2"),
+        in_zone("c", "eu-2"),
+    ])
+    .await;
+    let orders = world.orders();
+    let kinds = [
+        orders.clone(),
+        orders.clone().balancing(Balancing::RoundRobin),
+        orders.clone().balancing(Balancing::Random),
+        orders.clone().zone("eu-1"),
+        orders.clone().subset("zone", "eu-2"),
+    ];
+    let call = |service: &Service| {
+        service.pick().unwrap().succeeded(SECOND);
+        service.pick_for("a key").unwrap().succeeded(SECOND);
+        drop(service.pick().unwrap());
+        service.pick().unwrap().failed(Failure::Unreachable);
+    };
+    for service in &kinds {
+        // The first pick makes the pools.
+        call(service);
+        let counted = allocation_counter::measure(|| (0..100).for_each(|_| call(service)));
+        assert_eq!(counted.count_total, 0, "{service:?}");
+    }
+    for _ in 0..2 {
+        let mut attempts = orders.attempts();
+        let mut tried = std::pin::pin!(attempts.pick());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let counted = allocation_counter::measure(|| {
+            let std::task::Poll::Ready(picked) = tried.as_mut().poll(&mut context) else {
+                panic!("the first try waits for nothing");
+            };
+            picked.unwrap().succeeded(SECOND);
+        });
+        assert_eq!(counted.count_total, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use portolan_model::{Metadata, Name, Revision, ServiceKey};
 use portolan_runtime::{Dice, Env};
 use serde_json::Value;
 
-use super::{Balancing, Shared};
+use super::{Balancing, Shared, picked::EJECTION};
 
 /// How a handle narrows its service.
 #[derive(Clone, Debug, Default)]
@@ -151,6 +151,7 @@ impl Lots {
             let is_open = |one: &Endpoint| gauges.board().ejected_until(one.slot) <= now;
             let picked = near.as_ref().and_then(&mut from).filter(is_open);
             let picked = picked.or_else(|| from(all))?;
+            gauges.try_out(picked.slot, EJECTION, now);
             gauges.count_begun(picked.slot);
             Some(picked)
         })

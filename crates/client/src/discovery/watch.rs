@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan_catalog::Catalog;
+use portolan_catalog::{Catalog, Service as Listed};
 use portolan_model::Instance;
 use tokio::sync::watch;
 
@@ -13,6 +13,9 @@ use super::Service;
 pub struct Watch {
     service: Service,
     catalog: watch::Receiver<Catalog>,
+    /// What the catalogue said of the service when it was looked at last; it says so of every
+    /// service whenever one has changed.
+    seen: Option<Arc<Listed>>,
     /// What was shown last.
     shown: Option<Vec<Arc<Instance>>>,
 }
@@ -24,6 +27,7 @@ impl Watch {
         Self {
             service,
             catalog,
+            seen: None,
             shown: None,
         }
     }
@@ -37,12 +41,29 @@ impl Watch {
     pub async fn changed(&mut self) -> Option<Vec<Arc<Instance>>> {
         loop {
             self.catalog.changed().await.ok()?;
+            if !self.is_news() {
+                continue;
+            }
             let found = self.service.instances();
             if self.shown.as_ref() != Some(&found) {
                 self.shown = Some(found.clone());
                 return Some(found);
             }
         }
+    }
+
+    /// Whether the catalogue says something else of the service than before.
+    fn is_news(&mut self) -> bool {
+        let catalog = self.catalog.borrow_and_update();
+        let found = catalog.service(self.service.key()).cloned();
+        let is_same = match (&self.seen, &found) {
+            (Some(seen), Some(found)) => Arc::ptr_eq(seen, found),
+            // What was shown first may be that there is none.
+            (None, None) => self.shown.is_some(),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        self.seen = found;
+        !is_same
     }
 
     /// The service that is followed.
