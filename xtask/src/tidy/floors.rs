@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Crates by floor, lowest first. Within a floor nobody depends on anybody.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["model"],
     &["runtime", "console", "expression"],
     &[
@@ -19,6 +19,7 @@ const FLOORS: [&[&str]; 7] = [
         "access",
     ],
     &["config", "wire", "store", "forwarder"],
+    &["probe"],
     &[
         "snapshot", "sources", "policies", "ai", "registry", "ledger", "auth",
     ],

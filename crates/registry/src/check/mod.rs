@@ -14,20 +14,20 @@
 mod board;
 mod counter;
 mod prober;
-mod reach;
 mod roster;
 mod turns;
 
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 
 use portolan_model::{
-    Health, Metadata, Name, ServiceKey, Verdict,
+    Metadata, Name, ServiceKey, Verdict,
     route::{Check, Probe},
 };
+use portolan_probe::Task;
 
 pub use board::{CheckState, Checks, Heard, ReportError, Reports};
+pub use portolan_probe::{Outcome, Reach, ReachSettings};
 pub use prober::{Parts, Prober};
-pub use reach::{Reach, ReachSettings};
 pub use turns::PROBES_MAX;
 
 use crate::core::Subject;
@@ -62,7 +62,7 @@ pub trait Bench: Send + Sync {
     ) -> Hearing<'a>;
 }
 
-/// One probe to make.
+/// One probe to make, by whoever is asked to.
 #[derive(Clone, Debug)]
 pub struct Errand {
     /// Whom it is about.
@@ -83,83 +83,15 @@ pub trait Errands: Send + Sync {
     fn run(&self, errand: Errand) -> Probing<'_>;
 }
 
-/// How a probe ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// What that says.
-    pub health: Health,
-    /// Why, in plain words that stay the same while nothing changes.
-    pub reason: Option<Arc<str>>,
-    /// What is worth telling besides when the reason is news.
-    pub detail: Option<Arc<str>>,
-    /// What the other side said.
-    pub output: Arc<str>,
-}
-
-impl Outcome {
-    /// It works.
-    #[must_use]
-    pub fn good(output: impl Into<Arc<str>>) -> Self {
-        Self {
-            health: Health::Passing,
-            reason: None,
-            detail: None,
-            output: output.into(),
-        }
-    }
-
-    /// It works, with a complaint.
-    #[must_use]
-    pub fn warning(reason: impl Into<Arc<str>>) -> Self {
-        Self {
-            health: Health::Warning,
-            ..Self::bad(reason)
-        }
-    }
-
-    /// It does not work.
-    #[must_use]
-    pub fn bad(reason: impl Into<Arc<str>>) -> Self {
-        Self {
-            health: Health::Critical,
-            reason: Some(reason.into()),
-            detail: None,
-            output: "".into(),
-        }
-    }
-
-    /// The same, with what the other side said.
-    #[must_use]
-    pub fn with_output(self, output: impl Into<Arc<str>>) -> Self {
-        Self {
-            output: output.into(),
-            ..self
-        }
-    }
-
-    /// What an instance says of itself.
-    fn said(verdict: Verdict) -> Self {
-        let Verdict { health, note } = verdict;
-        Self {
-            health,
-            output: note.clone().unwrap_or_default(),
-            reason: note.filter(|_| health != Health::Passing),
-            detail: None,
-        }
-    }
-
-    const fn is_good(&self) -> bool {
-        matches!(self.health, Health::Passing | Health::Warning)
-    }
-
-    fn verdict(&self) -> Verdict {
-        let note = match (&self.reason, &self.detail) {
-            (Some(reason), Some(detail)) => Some(format!("{reason}: {detail}").into()),
-            (reason, _) => reason.clone(),
-        };
-        Verdict {
-            health: self.health,
-            note,
-        }
+impl Errands for Reach {
+    fn run(&self, errand: Errand) -> Probing<'_> {
+        Box::pin(async move {
+            let task = Task {
+                about: (&errand.subject.key, &errand.subject.id),
+                address: errand.address,
+                probe: &errand.probe,
+            };
+            self.probe(task).await
+        })
     }
 }

@@ -18,7 +18,6 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::core::Subject;
 
 const LOCAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -26,16 +25,16 @@ const LOCAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 async fn run_under(settings: ReachSettings, address: SocketAddr, probe: Probe) -> Outcome {
     let settings = watch::Sender::new(settings);
     let reach = Reach::new(Env::system(), settings.subscribe());
-    let subject = Subject {
-        key: ServiceKey::parse("orders").unwrap(),
-        id: InstanceId::parse("a").unwrap(),
-    };
-    let errand = Errand {
-        subject,
+    let (service, instance) = (
+        ServiceKey::parse("orders").unwrap(),
+        InstanceId::parse("a").unwrap(),
+    );
+    let task = Task {
+        about: (&service, &instance),
         address,
-        probe: probe.into(),
+        probe: &probe,
     };
-    reach.run(errand).await
+    reach.probe(task).await
 }
 
 async fn run(address: SocketAddr, means: Means) -> Outcome {

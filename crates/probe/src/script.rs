@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Errand, Failed, Outcome, connect::words, exited};
+use super::{Failed, Outcome, Task, connect::words, exited};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -35,7 +35,7 @@ impl Drop for Leash {
 }
 
 pub(super) async fn run(
-    errand: &Errand,
+    task: Task<'_>,
     command: &[Arc<str>],
     output_max: usize,
 ) -> Result<Outcome, Failed> {
@@ -44,9 +44,9 @@ pub(super) async fn run(
         .args(arguments.iter().map(|argument| &**argument))
         .env_clear()
         .env("PATH", PATH)
-        .env("PORTOLAN_SERVICE", errand.subject.key.to_string())
-        .env("PORTOLAN_INSTANCE", errand.subject.id.as_str())
-        .env("PORTOLAN_ADDRESS", errand.address.to_string())
+        .env("PORTOLAN_SERVICE", task.about.0.to_string())
+        .env("PORTOLAN_INSTANCE", task.about.1.as_str())
+        .env("PORTOLAN_ADDRESS", task.address.to_string())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Makes probes: connections, datagrams, programs.
+//! Makes the probes of checks: connections, datagrams, programs.
 //!
 //! Whatever is read from the other side is bounded. Programs run only if the
 //! configuration says so, because whoever may register could run them otherwise.
@@ -8,6 +8,7 @@ mod docker;
 mod grpc;
 mod h2;
 mod http;
+mod outcome;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -15,18 +16,22 @@ mod udp;
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use portolan_dialects::native::Span;
-use portolan_model::route::{Means, Protocol, UpstreamTls, Verify};
+use portolan_model::{
+    InstanceId, ServiceKey,
+    route::{Means, Probe, Protocol, UpstreamTls, Verify},
+};
 use portolan_runtime::Env;
 use portolan_wire::tls::{ClientTls, Connector};
 use tokio::sync::watch;
 
-use super::{Errand, Errands, Outcome, Probing};
+pub use self::outcome::Outcome;
 
 /// Distinct TLS settings that are kept ready.
 const CONNECTORS_MAX: usize = 256;
@@ -72,6 +77,17 @@ struct Connectors {
     read: Instant,
 }
 
+/// One probe to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// The service and the instance that it is about.
+    pub about: (&'a ServiceKey, &'a InstanceId),
+    /// The address that is checked.
+    pub address: SocketAddr,
+    /// What to do.
+    pub probe: &'a Probe,
+}
+
 /// Why a probe did not come to an answer, in plain words.
 type Failed = Arc<str>;
 
@@ -91,10 +107,28 @@ impl Reach {
         }
     }
 
-    async fn attempt(&self, errand: &Errand) -> Outcome {
-        let home = errand.address;
-        let most = usize::try_from(errand.probe.output_max.as_bytes()).unwrap_or(usize::MAX);
-        let outcome = match &errand.probe.means {
+    /// Makes a probe; ends within its timeout. Dropping the future gives up whatever it holds.
+    pub async fn probe(&self, task: Task<'_>) -> Outcome {
+        let timeout = task.probe.timeout;
+        let attempt = self.env.timeout(timeout, self.attempt(task)).await;
+        attempt.unwrap_or_else(|_| match task.probe.means {
+            // Nobody has to answer a datagram.
+            Means::Udp { .. } => udp::silence(),
+            Means::Http(_)
+            | Means::Tcp { .. }
+            | Means::Grpc { .. }
+            | Means::H2Ping { .. }
+            | Means::Ttl(_)
+            | Means::Script { .. }
+            | Means::Docker { .. }
+            | Means::Alias { .. } => Outcome::bad(format!("timed out after {}", Span(timeout))),
+        })
+    }
+
+    async fn attempt(&self, task: Task<'_>) -> Outcome {
+        let home = task.address;
+        let most = usize::try_from(task.probe.output_max.as_bytes()).unwrap_or(usize::MAX);
+        let outcome = match &task.probe.means {
             // The large ones are put away, so that the small ones stay small.
             Means::Http(http) => Box::pin(http::probe(self, home, http, most)).await,
             Means::Tcp { at, tls } => {
@@ -104,14 +138,14 @@ impl Reach {
                     .map(|line| Outcome::good(format!("{} accepts connections", line.address)))
             }
             Means::Udp { at, payload } => {
-                udp::probe(&self.env, (at, home), payload, errand.probe.timeout).await
+                udp::probe(&self.env, (at, home), payload, task.probe.timeout).await
             }
             Means::Grpc { at, service, tls } => {
                 Box::pin(grpc::probe(self, (at, home), service, tls.as_ref())).await
             }
             Means::H2Ping { at, tls } => Box::pin(h2::ping(self, (at, home), tls.as_ref())).await,
             Means::Script { command } if self.runs_programs() => {
-                Box::pin(script::run(errand, command, most)).await
+                Box::pin(script::run(task, command, most)).await
             }
             Means::Docker { container, command } if self.runs_programs() => {
                 let socket = self.settings.borrow().docker.clone();
@@ -157,27 +191,6 @@ impl Reach {
         }
         connectors.kept.insert(key, Arc::clone(&connector));
         Ok(connector)
-    }
-}
-
-impl Errands for Reach {
-    fn run(&self, errand: Errand) -> Probing<'_> {
-        Box::pin(async move {
-            let timeout = errand.probe.timeout;
-            let attempt = self.env.timeout(timeout, self.attempt(&errand)).await;
-            attempt.unwrap_or_else(|_| match errand.probe.means {
-                // Nobody has to answer a datagram.
-                Means::Udp { .. } => udp::silence(),
-                Means::Http(_)
-                | Means::Tcp { .. }
-                | Means::Grpc { .. }
-                | Means::H2Ping { .. }
-                | Means::Ttl(_)
-                | Means::Script { .. }
-                | Means::Docker { .. }
-                | Means::Alias { .. } => Outcome::bad(format!("timed out after {}", Span(timeout))),
-            })
-        })
     }
 }
 
