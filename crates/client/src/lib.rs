@@ -30,7 +30,8 @@
 //!
 //! Calls with retries on another instance are features, none of which is on by default:
 //! `tower` (a service over any client, and over hyper-util's), `reqwest`, `tonic` (a channel
-//! for generated clients) and `full`.
+//! for generated clients). So are the sources that weigh much: `orchestrators` (Docker,
+//! Kubernetes) and `clouds` (AWS Cloud Map, Google's Service Directory). `full` is all of them.
 //!
 //! Everything runs on the tokio runtime that it is started in.
 

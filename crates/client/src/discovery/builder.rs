@@ -249,11 +249,21 @@ impl DiscoveryBuilder {
     }
 }
 
+/// Kinds of sources.
+const SHELVES: &[&[SourceKind]] = &[
+    portolan_sources::KINDS,
+    portolan_coordinators::KINDS,
+    #[cfg(feature = "orchestrators")]
+    portolan_orchestrators::KINDS,
+    #[cfg(feature = "clouds")]
+    portolan_clouds::KINDS,
+];
+
 /// The settings of a source, read by its kind.
 fn spec(id: &SourceId, source: &Source) -> Result<Arc<dyn SourceSpec>, BadDiscovery> {
-    let kinds = portolan_sources::KINDS;
-    let Some(kind) = kinds.iter().find(|kind| kind.name == source.kind()) else {
-        let known: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+    let kinds = || SHELVES.iter().copied().flatten();
+    let Some(kind) = kinds().find(|kind| kind.name == source.kind()) else {
+        let known: Vec<&str> = kinds().map(|kind| kind.name).collect();
         return Err(BadDiscovery::Kind {
             kind: source.kind().to_owned(),
             known: known.join(", "),

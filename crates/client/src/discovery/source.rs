@@ -15,7 +15,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source of that kind: `portolan`, `consul`, `eureka`, `dns`, `file` or `http`.
+    /// A source of that kind: `portolan`, `consul`, `eureka`, `dns`, `file`, `http`, `etcd`,
+    /// `zookeeper` or `nacos`; with the feature `orchestrators` also `docker` and
+    /// `kubernetes`, with `clouds` `cloud_map` and `service_directory`.
     #[must_use]
     pub fn new(kind: impl Into<String>) -> Self {
         Self {
