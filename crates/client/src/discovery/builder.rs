@@ -7,7 +7,7 @@ use std::{
 };
 
 use portolan_balance::{SharedGauges, SlotTable};
-use portolan_catalog::{Fold, GuardSettings, SourceSpec, Turn, inboxes};
+use portolan_catalog::{Fold, GuardSettings, SourceKind, SourceSpec, Turn, inboxes};
 use portolan_model::{BadName, Name, Revision, RevisionClock, ServiceKey, SourceId};
 use portolan_runtime::Env;
 
