@@ -14,6 +14,8 @@ from harness.wire import Client
 
 REQUESTS = 4000
 
+pytestmark = pytest.mark.alone
+
 
 def traced(gateway, work) -> dict[str, int]:
     """Calls to the system that the gateway makes while `work` runs, by name."""

@@ -49,6 +49,7 @@ class Life:
         until(lambda: program.has_said("seen", after=count, places=sorted(places)), what, PATIENCE)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_client_lives_a_whole_life(library, start, origin, client):

@@ -234,6 +234,7 @@ SILENT = 1
 CASES, NEEDED = 107, 101
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 def test_the_httpwg_suite(start, origin, parts):
     """Conformance with RFC 9113 and RFC 7541, by somebody else's cases."""

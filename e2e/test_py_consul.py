@@ -60,6 +60,7 @@ LEFT_OUT = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_the_suite_of_py_consul_passes_but_for_what_is_left_out(tmp_path, parts):
     [source] = [found.parent for found in (parts / "py-consul").glob("*/tests")]

@@ -143,6 +143,7 @@ def test_namespaces_and_selectors_narrow_what_is_read(start, origin, cluster, tm
     assert get(gateway.port(), "/other/far/").status == 404
 
 
+@pytest.mark.alone
 def test_what_moves_between_slices_is_never_gone(start, origin, cluster, tmp_path):
     api = cluster()
     one = origin("one")

@@ -123,7 +123,7 @@ impl Outcome {
         }
     }
 
-    const fn is_denial(self) -> bool {
+    pub(crate) const fn is_denial(self) -> bool {
         matches!(self, Self::Denied | Self::Limited)
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn find(access: &Access, query: &Query<'_>) -> Response {
             };
             json(StatusCode::OK, &found)
         }
-        Err(error) => fault(&error.into()),
+        Err(error) => fault(&error),
     }
 }
 

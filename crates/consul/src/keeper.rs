@@ -43,8 +43,8 @@ impl Keeper {
                     }
                 }
                 published = follow.next() => match published {
-                    Some(Published::Changed(keys)) if !keys.iter().any(is_node) => {}
-                    Some(Published::Changed(_) | Published::Missed) => {
+                    Some(Published::Changed(_, keys)) if !keys.iter().any(is_node) => {}
+                    Some(Published::Changed(..) | Published::Missed) => {
                         let mut book = self.clerk.book();
                         self.clerk.touch_nodes(&mut book);
                     }

@@ -279,6 +279,8 @@ impl Parts {
                     return kv::delete(parts, &key, &wanted).await;
                 }
                 let value = writing::body(request).await?;
+                // It is kept for long, and what was read may be a part of a far larger buffer.
+                let value = bytes::Bytes::copy_from_slice(&value);
                 kv::write(parts, &key, wanted, value).await
             }
             Place::Session("create", _) => {

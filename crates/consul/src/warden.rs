@@ -70,7 +70,7 @@ impl Warden {
                     waiting = Box::pin(self.sessions_after(index));
                 }
                 published = publications.next() => match published {
-                    Some(Published::Changed(_) | Published::Missed) => {}
+                    Some(Published::Changed(..) | Published::Missed) => {}
                     None => return,
                 },
                 changed = nodes.changed() => if changed.is_err() {

@@ -346,11 +346,11 @@ impl Desk {
         let all = catalog
             .services()
             .flat_map(|service| service.instances.iter());
+        let own = all.filter(|instance| instance.source == *self.inbox.source());
+        let mut held: Vec<_> = own.cloned().collect();
         let engine = self.engine();
-        let held = all.filter(|instance| {
-            instance.source == *self.inbox.source() && !engine.has(&Subject::of(instance))
-        });
-        held.cloned().collect()
+        held.retain(|instance| !engine.has(&Subject::of(instance)));
+        held
     }
 
     /// Whether the instance's lease has ended, but the guard still holds it.

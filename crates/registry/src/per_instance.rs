@@ -6,19 +6,20 @@
 //! to it: a list, a change, a watch that begins, one that resumes. The same goes for services.
 //!
 //! Invariant: an entry keeps the instance whose address is its key, so no other instance
-//! can come to be at that address. What is kept is bounded by [`BYTES_MAX`]; an instance
-//! that has left the catalogue is let go of when it becomes the oldest.
+//! can come to be at that address. What is kept is bounded, by [`BYTES_MAX`] or less; an
+//! instance that has left the catalogue is let go of when it becomes the oldest, if it was
+//! kept nowhere else.
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use portolan_catalog::Service;
 use portolan_model::{Instance, Revision};
 
-/// Most bytes that are kept, with [`ENTRY_BYTES`] for each entry.
+/// Most bytes that are kept unless less is asked for, with [`ENTRY_BYTES`] for each entry.
 const BYTES_MAX: usize = 32 << 20;
 /// What an entry takes besides what was made: the instance itself and the places in the tables.
 const ENTRY_BYTES: usize = 1024;
@@ -50,7 +51,10 @@ pub(crate) type PerService<T> = PerArc<Service, T>;
 /// What was made lately; the lock guards it, and is held while one is made, so that nobody
 /// makes it a second time.
 #[derive(Debug)]
-pub struct PerArc<K, T>(Mutex<Kept<K, T>>);
+pub struct PerArc<K, T> {
+    kept: Mutex<Kept<K, T>>,
+    bytes_max: usize,
+}
 
 #[derive(Debug)]
 struct Kept<K, T> {
@@ -68,25 +72,58 @@ struct Entry<K, T> {
 
 impl<K, T> Default for PerArc<K, T> {
     fn default() -> Self {
-        Self(Mutex::new(Kept {
+        Self::of_size(BYTES_MAX)
+    }
+}
+
+impl<K, T> PerArc<K, T> {
+    /// Keeps at most so many bytes.
+    pub(crate) fn of_size(bytes_max: usize) -> Self {
+        let kept = Kept {
             entries: HashMap::new(),
             oldest: VecDeque::new(),
             bytes: 0,
-        }))
+        };
+        Self {
+            kept: Mutex::new(kept),
+            bytes_max,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept<K, T>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K, T: Keepable> PerArc<K, T> {
     /// What `read` makes of one, unless somebody else has made it.
     pub fn get(&self, of: &Arc<K>, read: impl FnOnce(&Arc<K>) -> T) -> T {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.lock();
         let key = Arc::as_ptr(of).addr();
         if let Some(entry) = kept.entries.get(&key) {
             return entry.made.clone();
         }
         let made = read(of);
         kept.keep(key, Arc::clone(of), made.clone());
-        kept.shrink();
+        kept.shrink(self.bytes_max);
+        made
+    }
+
+    /// The same where making takes long: others go on meanwhile, and may make it as well. What
+    /// takes much of the room is not kept.
+    pub(crate) fn get_large(&self, of: &Arc<K>, read: impl FnOnce(&Arc<K>) -> T) -> T {
+        let key = Arc::as_ptr(of).addr();
+        if let Some(entry) = self.lock().entries.get(&key) {
+            return entry.made.clone();
+        }
+        let made = read(of);
+        if made.bytes() <= self.bytes_max / 8 {
+            let mut kept = self.lock();
+            if !kept.entries.contains_key(&key) {
+                kept.keep(key, Arc::clone(of), made.clone());
+                kept.shrink(self.bytes_max);
+            }
+        }
         made
     }
 }
@@ -98,12 +135,12 @@ impl<K, T: Keepable> Kept<K, T> {
         self.oldest.push_back(key);
     }
 
-    fn shrink(&mut self) {
+    fn shrink(&mut self, bytes_max: usize) {
         while let Some(key) = self.oldest.front() {
             let entry = self.entries.get(key);
             // Nobody else has it any more: no catalogue, no watcher.
             let is_left = entry.is_some_and(|entry| Arc::strong_count(&entry.of) == 1);
-            if self.bytes <= BYTES_MAX && !is_left {
+            if self.bytes <= bytes_max && !is_left {
                 return;
             }
             if let Some(entry) = self.entries.remove(key) {
@@ -189,7 +226,7 @@ mod tests {
         for _ in 0..100 {
             shared.get(&instance(), text);
         }
-        let kept = shared.0.lock().unwrap();
+        let kept = shared.lock();
         assert_eq!(kept.entries.len(), kept.oldest.len());
         assert!(kept.entries.len() <= 1, "{}", kept.entries.len());
         assert_eq!(kept.bytes, kept.entries.len() * (1 + ENTRY_BYTES));

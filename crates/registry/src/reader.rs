@@ -32,8 +32,8 @@ pub trait Follow: Send {
 /// Something was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// These services changed.
-    Changed(Arc<[ServiceKey]>),
+    /// These services differ from the publication before, as of a revision.
+    Changed(Revision, Arc<[ServiceKey]>),
     /// The follower was too slow; any service may have changed.
     Missed,
 }

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -42,6 +42,16 @@ impl Shared {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The engine, unless it makes a step just now: some take as long as there are leases, and
+    /// whoever hears a sign of life must not stop the thread for that.
+    fn free_engine(&self) -> Option<MutexGuard<'_, Engine>> {
+        match self.engine.try_lock() {
+            Ok(engine) => Some(engine),
+            Err(TryLockError::Poisoned(engine)) => Some(engine.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     pub(crate) fn now(&self) -> Moment {
         Moment {
             uptime: self.env.instant().saturating_duration_since(self.began),
@@ -64,14 +74,14 @@ impl Shared {
         if !self.is_introduced.load(Ordering::Acquire) {
             return None;
         }
-        let mut engine = self.engine();
-        engine.hear(self.now(), subject, report)
+        self.free_engine()?.hear(self.now(), subject, report)
     }
 
     /// Hears signs of life, and gives back those that are for the desk.
     fn hear_all(&self, mut subjects: Vec<Subject>) -> Vec<Subject> {
-        if self.is_introduced.load(Ordering::Acquire) {
-            let mut engine = self.engine();
+        if self.is_introduced.load(Ordering::Acquire)
+            && let Some(mut engine) = self.free_engine()
+        {
             let now = self.now();
             subjects.retain(|subject| engine.hear(now, subject, None).is_none());
         }

@@ -3,7 +3,7 @@
 use portolan_store::{Ledger, StoreError};
 
 use super::{Entry, Outcome, RingKind, Trail, ring::Kept, store::key_of};
-use crate::keeping::Access;
+use crate::keeping::{Access, Fault};
 
 /// Which entries are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,7 @@ impl Filter {
 pub(super) struct Search {
     /// Entries in memory that are wanted, in order.
     pub(super) found: Vec<Entry>,
+    /// Older ones, if they can be wanted and are needed.
     older: Vec<Older>,
 }
 
@@ -67,12 +68,14 @@ impl Trail {
                 segments.reverse();
                 limit.saturating_sub(found.len() - before)
             };
-            older.push(Older {
-                kind,
-                segments,
-                until,
-                enough,
-            });
+            if filter.may_want(kind) && enough > 0 && !segments.is_empty() {
+                older.push(Older {
+                    kind,
+                    segments,
+                    until,
+                    enough,
+                });
+            }
         }
         drop(rings);
         found.sort_unstable_by_key(|entry| entry.sequence);
@@ -81,6 +84,13 @@ impl Trail {
 }
 
 impl Filter {
+    /// Whether a ring of that kind can have any: denials have one of their own.
+    fn may_want(&self, kind: RingKind) -> bool {
+        let is_denials = kind == RingKind::Denials;
+        self.outcome
+            .is_none_or(|wanted| wanted.is_denial() == is_denials)
+    }
+
     fn wants(&self, entry: &Entry, after: Option<u64>) -> bool {
         after.is_none_or(|after| entry.sequence > after) && self.chooses(entry)
     }
@@ -91,16 +101,16 @@ impl Access {
     /// And whether there are more after these.
     ///
     /// # Errors
-    /// [`StoreError`]: older entries can't be read.
+    /// [`Fault`]: older entries can't be read.
     pub(crate) async fn entries(
         &self,
         filter: &Filter,
         after: Option<u64>,
         limit: usize,
-    ) -> Result<(Vec<Entry>, bool), StoreError> {
+    ) -> Result<(Vec<Entry>, bool), Fault> {
         let Search { mut found, older } = self.trail().search(filter, after, limit);
-        let store = self.store().clone();
-        if let Some(store) = store {
+        if !older.is_empty() {
+            let store = self.store().clone().ok_or(Fault::NoStore)?;
             for ring in &older {
                 ring.read(&*store, |entry| filter.wants(entry, after), &mut found)
                     .await?;

@@ -47,7 +47,10 @@ impl Follow for Followed {
     fn next(&mut self) -> Following<'_> {
         Box::pin(async {
             match self.0.recv().await {
-                Ok(publication) => Some(Publication::Changed(publication.changed)),
+                Ok(publication) => {
+                    let portolan_snapshot::Publication { revision, changed } = publication;
+                    Some(Publication::Changed(revision, changed))
+                }
                 Err(RecvError::Lagged(_)) => Some(Publication::Missed),
                 Err(RecvError::Closed) => None,
             }

@@ -114,7 +114,7 @@ impl Prober {
                     None => return,
                 },
                 published = self.follow.next() => match published {
-                    Some(Published::Changed(keys)) => self.take_changes(&keys).await,
+                    Some(Published::Changed(_, keys)) => self.take_changes(&keys).await,
                     Some(Published::Missed) => self.match_all().await,
                     None => return,
                 },

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use portolan_model::{Revision, ServiceKey};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::{Follow, PerInstance, PerService, Published, Reader};
+use crate::{Follow, PerInstance, PerService, Published, Reader, per_instance::PerArc};
 
 /// Subscriptions that may be lined up.
 const REQUESTS_MAX: usize = 256;
@@ -15,16 +15,24 @@ const PUBLICATIONS_MAX: usize = 256;
 /// Services without watchers that may be kept before they are swept out.
 const UNWATCHED_MAX: usize = 1024;
 
+/// Pieces are for the changes of just now.
+const PIECES_BYTES_MAX: usize = 1 << 20;
+/// Lists keep the instances of services that may have changed since.
+const LISTS_BYTES_MAX: usize = 8 << 20;
+
+/// The services that differ from the publication before, as of a revision.
+pub(super) type Changes = (Revision, Arc<[ServiceKey]>);
+
 /// Where watchers subscribe; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Hub {
     requests: mpsc::Sender<Request>,
-    everything: broadcast::Sender<Arc<[ServiceKey]>>,
+    everything: broadcast::Sender<Changes>,
     shared: Arc<Shared>,
 }
 
 /// Texts that are made once for everybody who is told them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     /// Events about instances.
     pub(crate) events: PerInstance<Bytes>,
@@ -34,12 +42,22 @@ pub(crate) struct Shared {
     pub(crate) lists: PerService<Bytes>,
 }
 
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            events: PerInstance::default(),
+            pieces: PerArc::of_size(PIECES_BYTES_MAX),
+            lists: PerArc::of_size(LISTS_BYTES_MAX),
+        }
+    }
+}
+
 /// The task behind a hub.
 pub struct HubTask {
     follow: Box<dyn Follow>,
     requests: mpsc::Receiver<Request>,
     services: HashMap<ServiceKey, watch::Sender<()>>,
-    everything: broadcast::Sender<Arc<[ServiceKey]>>,
+    everything: broadcast::Sender<Changes>,
     sweep_at: usize,
 }
 
@@ -84,7 +102,7 @@ impl Hub {
     }
 
     /// Wakes when anything changes and says what.
-    pub(super) fn everything(&self) -> broadcast::Receiver<Arc<[ServiceKey]>> {
+    pub(super) fn everything(&self) -> broadcast::Receiver<Changes> {
         self.everything.subscribe()
     }
 }
@@ -95,7 +113,7 @@ impl HubTask {
         loop {
             tokio::select! {
                 published = self.follow.next() => match published {
-                    Some(Published::Changed(keys)) => self.wake(&keys),
+                    Some(Published::Changed(revision, keys)) => self.wake(revision, &keys),
                     Some(Published::Missed) => self.wake_all(),
                     None => return,
                 },
@@ -107,14 +125,14 @@ impl HubTask {
         }
     }
 
-    fn wake(&mut self, keys: &Arc<[ServiceKey]>) {
+    fn wake(&mut self, revision: Revision, keys: &Arc<[ServiceKey]>) {
         for key in keys.iter() {
             if let Some(sender) = self.services.get(key) {
                 sender.send_replace(());
             }
         }
         // Nobody may watch everything.
-        let _watchers = self.everything.send(Arc::clone(keys));
+        let _watchers = self.everything.send((revision, Arc::clone(keys)));
     }
 
     fn wake_all(&mut self) {
@@ -124,7 +142,7 @@ impl HubTask {
         let keys: Arc<[ServiceKey]> = Arc::from([]);
         // One more than fit: whoever watches everything learns that it missed some.
         for _ in 0..=PUBLICATIONS_MAX {
-            let _watchers = self.everything.send(Arc::clone(&keys));
+            let _watchers = self.everything.send((Revision::FIRST, Arc::clone(&keys)));
         }
     }
 

@@ -7,11 +7,18 @@ use std::{
 
 use portolan_catalog::{Catalog, Service};
 use portolan_model::{Change, Instance, InstanceId, Revision, ServiceKey};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{
+    broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    watch,
+};
 
 use super::{
     Hub,
     differences::{Difference, differences},
+    hub::Changes,
 };
 use crate::Reader;
 
@@ -59,7 +66,7 @@ pub struct Watcher {
 
 enum Signal {
     Service(watch::Receiver<()>),
-    Everything(broadcast::Receiver<Arc<[ServiceKey]>>),
+    Everything(broadcast::Receiver<Changes>),
 }
 
 /// What a client knows. A watch of one service must not keep the rest of an old catalogue.
@@ -163,12 +170,16 @@ impl Watcher {
             // What is told is no longer needed.
             self.before = self.known.clone();
             let changed = self.signal.changed().await?;
+            if changed.as_ref().is_some_and(|(at, _)| *at <= self.revision) {
+                continue;
+            }
             let newest = self.reader.catalog();
             self.revision = newest.revision();
             self.known = self.before.in_catalog(&newest);
             self.pending = match changed {
-                Some(keys) => keys,
-                None => self.known.differing(&self.before),
+                Some((at, keys)) if at == self.revision => keys,
+                // More was published meanwhile, and what that was is not heard yet.
+                _ => self.known.differing(&self.before),
             };
         }
     }
@@ -191,17 +202,31 @@ impl Watcher {
 }
 
 impl Signal {
-    /// Waits for a change: of these services, or of what only comparing can tell.
-    async fn changed(&mut self) -> Option<Option<VecDeque<ServiceKey>>> {
+    /// Waits for a change: of these services up to that revision, or of what only comparing
+    /// can tell.
+    async fn changed(&mut self) -> Option<Option<(Revision, VecDeque<ServiceKey>)>> {
         match self {
             Self::Service(wakes) => {
                 wakes.changed().await.ok()?;
                 Some(None)
             }
             Self::Everything(publications) => match publications.recv().await {
-                Ok(keys) => Some(Some(keys.iter().cloned().collect())),
-                Err(broadcast::error::RecvError::Lagged(_)) => Some(None),
-                Err(broadcast::error::RecvError::Closed) => None,
+                Ok((mut revision, keys)) => {
+                    let mut all: BTreeSet<_> = keys.iter().cloned().collect();
+                    loop {
+                        match publications.try_recv() {
+                            Ok((at, keys)) => {
+                                revision = revision.max(at);
+                                all.extend(keys.iter().cloned());
+                            }
+                            Err(TryRecvError::Lagged(_)) => return Some(None),
+                            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                        }
+                    }
+                    Some(Some((revision, all.into_iter().collect())))
+                }
+                Err(RecvError::Lagged(_)) => Some(None),
+                Err(RecvError::Closed) => None,
             },
         }
     }

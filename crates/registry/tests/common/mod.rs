@@ -63,7 +63,9 @@ async fn publish(shelf: Arc<Shelf>, mut fold: Fold, mut inflow: Inflow, env: Env
                 revision, changed, ..
             } = fold.apply(env.now(), saying);
             shelf.newest.send_replace(fold.catalog());
-            let _followers = shelf.published.send(Published::Changed(changed.into()));
+            let _followers = shelf
+                .published
+                .send(Published::Changed(revision, changed.into()));
             if let Some(done) = done {
                 let _asked = done.send(revision);
             }

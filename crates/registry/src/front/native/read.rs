@@ -94,7 +94,7 @@ fn whole(parts: &Parts, catalog: &Catalog, service: &Arc<Service>) -> Response {
         return listed(parts, revision, &instances, Some(confirmed));
     }
     let shared = parts.hub.shared();
-    let texts = shared.lists.get(service, |service| {
+    let texts = shared.lists.get_large(service, |service| {
         let texts = service.instances.iter();
         let texts: Vec<_> = texts
             .map(|instance| watch::text(&shared, instance))

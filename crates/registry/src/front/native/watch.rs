@@ -58,7 +58,7 @@ pub(super) async fn watch(
         drain: parts.drain.clone(),
         env: parts.env.clone(),
         is_begun: false,
-        reset_at: Revision::FIRST,
+        told_at: after.unwrap_or(Revision::FIRST),
     };
     match wait {
         Some(wait) => {
@@ -88,8 +88,8 @@ struct Stream {
     drain: DrainWatch,
     env: Env,
     is_begun: bool,
-    /// The revision that the client was told to begin with, if it was.
-    reset_at: Revision,
+    /// The revision that the client was told last.
+    told_at: Revision,
 }
 
 impl Stream {
@@ -106,14 +106,14 @@ impl Stream {
                 return Some((Bytes::from_static(STILL_HERE), self));
             }
         };
-        if let Told::Reset(revision) = &first {
-            self.reset_at = *revision;
-        }
         if let Told::Put(instance) = &first
             && let Some(revision) = self.watcher.end()
         {
-            return Some((self.piece_about(instance, revision), self));
+            let (told_at, piece) = self.piece_about(instance, revision);
+            self.told_at = told_at;
+            return Some((piece, self));
         }
+        self.note(&first);
         let first = self.event(&first);
         if self.watcher.news() <= NEWS_ALONE {
             return Some((first, self));
@@ -121,6 +121,7 @@ impl Stream {
         let mut piece = BytesMut::from(&*first);
         while self.watcher.has_news() && piece.len() < PIECE_BYTES {
             let told = self.watcher.next().await?;
+            self.note(&told);
             piece.extend_from_slice(&self.event(&told));
         }
         Some((piece.freeze(), self))
@@ -129,17 +130,23 @@ impl Stream {
     /// What nearly every watcher is told of a change: one instance, and nothing else up to that
     /// revision. All of them share it; whoever got to know of it at a later revision may as well
     /// resume at an earlier one, as long as what it is told does not go back.
-    fn piece_about(&self, instance: &Arc<Instance>, revision: Revision) -> Bytes {
+    fn piece_about(&self, instance: &Arc<Instance>, revision: Revision) -> (Revision, Bytes) {
         let make = |instance: &Arc<Instance>| {
             let put = self.shared.events.get(instance, put);
             let end = self.event(&Told::Synced(revision));
             (revision, [put, end].concat().into())
         };
-        let (made_at, piece) = self.shared.pieces.get(instance, make);
-        if (self.reset_at..=revision).contains(&made_at) {
-            return piece;
+        let shared = self.shared.pieces.get(instance, make);
+        if (self.told_at..=revision).contains(&shared.0) {
+            return shared;
         }
-        make(instance).1
+        make(instance)
+    }
+
+    fn note(&mut self, told: &Told) {
+        if let Told::Reset(revision) | Told::Synced(revision) = told {
+            self.told_at = *revision;
+        }
     }
 
     fn event(&self, told: &Told) -> Bytes {
@@ -316,7 +323,7 @@ mod tests {
             };
             let applied = self.fold.apply(self.env.now(), saying);
             self.shelf.newest.send_replace(self.fold.catalog());
-            let changed = Published::Changed(applied.changed.into());
+            let changed = Published::Changed(applied.revision, applied.changed.into());
             self.shelf.published.send(changed).unwrap();
         }
 
@@ -330,7 +337,7 @@ mod tests {
                 drain: self.drain.watch(),
                 env: self.env.clone(),
                 is_begun: false,
-                reset_at: Revision::FIRST,
+                told_at: Revision::FIRST,
             }
         }
     }
@@ -395,6 +402,47 @@ mod tests {
             told.iter().all(|(reset, synced)| reset == synced),
             "{told:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_is_again_as_it_was_is_told_anew() {
+        let mut world = World::new();
+        world.put("a");
+        let catalog = world.fold.catalog();
+        let was = catalog.service(&key()).unwrap().instances[0].clone();
+        let mut stream = world.stream().await;
+        let [early, between, late] = [10, 20, 30].map(Revision::from_u64);
+        assert_eq!(stream.piece_about(&was, early).0, early);
+        // It was told of something else meanwhile.
+        stream.told_at = between;
+        assert_eq!(stream.piece_about(&was, late).0, late);
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_everything_hears_of_each_of_two_publications() {
+        let mut world = World::new();
+        let reader = Arc::clone(&world.shelf) as Arc<dyn Reader>;
+        let after = Some(reader.revision());
+        let watcher = Watcher::new(&world.hub, reader, Scope::Everything, after);
+        let mut watcher = watcher.await.unwrap();
+        world.put("a");
+        world.put_in("users", "b");
+        let last = world.fold.catalog().revision();
+        let mut told = Vec::new();
+        loop {
+            match watcher.next().await.unwrap() {
+                Told::Put(instance) => told.push(instance.id.to_string()),
+                Told::Synced(revision) if revision == last => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(told, ["a", "b"]);
+        // The second publication is heard of later, and tells nothing new.
+        world.put_in("users", "c");
+        let Some(Told::Put(instance)) = watcher.next().await else {
+            panic!("nothing");
+        };
+        assert_eq!(instance.id.as_str(), "c");
     }
 
     /// The revision that a piece names last.
