@@ -409,7 +409,7 @@ mod tests {
         let mut world = World::new();
         world.put("a");
         let catalog = world.fold.catalog();
-        let was = catalog.service(&key()).unwrap().instances[0].clone();
+        let was = Arc::clone(&catalog.service(&key()).unwrap().instances[0]);
         let mut stream = world.stream().await;
         let [early, between, late] = [10, 20, 30].map(Revision::from_u64);
         assert_eq!(stream.piece_about(&was, early).0, early);
@@ -433,7 +433,9 @@ mod tests {
             match watcher.next().await.unwrap() {
                 Told::Put(instance) => told.push(instance.id.to_string()),
                 Told::Synced(revision) if revision == last => break,
-                other => panic!("{other:?}"),
+                other @ (Told::Reset(_) | Told::Remove(..) | Told::Synced(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
         assert_eq!(told, ["a", "b"]);
