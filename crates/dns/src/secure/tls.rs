@@ -36,7 +36,8 @@ pub struct TlsSettings {
     pub per_client: PerClient<usize>,
 }
 
-/// Answers on a listener until the drain starts. The listener must not block.
+/// Answers on a listener until the drain starts, which waits for the connections and for this.
+/// The listener must not block.
 ///
 /// # Errors
 /// The system's, if the listener can't be watched.
@@ -50,6 +51,7 @@ pub async fn serve_tls(
     mut drain: DrainWatch,
     env: Env,
 ) -> io::Result<()> {
+    let _hold = drain.hold();
     let listener = TcpListener::from_std(listener)?;
     let most = settings.connections_max;
     let room = Room::new(most, Some(settings.per_client), env.instant());
@@ -77,10 +79,7 @@ pub async fn serve_tls(
             address,
             env: env.clone(),
         };
-        let stay = Stay {
-            drain: drain.clone(),
-            seat,
-        };
+        let stay = Stay::new(drain.clone(), seat);
         env.spawn("dns over tls", connection.serve(stream, stay))
             .detach();
     }
@@ -96,13 +95,16 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream, stay: Stay) {
         let mut drain = stay.drain.clone();
-        let _hold = drain.hold();
         let local = stream.local_addr().map(|address| address.ip());
         let local = local.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let (peer, env) = (self.address, self.env.clone());
         let answered = async {
             stream.set_nodelay(true)?;
-            let shaken = self.env.timeout(HANDSHAKE, self.tls.accept(stream)).await;
+            let shaking = self.env.timeout(HANDSHAKE, self.tls.accept(stream));
+            let shaken = tokio::select! {
+                shaken = shaking => shaken,
+                () = stay.seat.sent_away() => return Ok(()),
+            };
             let stream = shaken.map_err(|_| io::ErrorKind::TimedOut)??;
             let peer = Peer {
                 address: self.address,

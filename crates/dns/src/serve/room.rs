@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use portolan_runtime::drain::DrainWatch;
+use portolan_runtime::drain::{DrainWatch, Hold};
 use portolan_wire::serve::PerClient;
 use tokio::sync::Notify;
 
@@ -61,6 +61,17 @@ pub(crate) struct Seat {
 pub(crate) struct Stay {
     pub(crate) drain: DrainWatch,
     pub(crate) seat: Seat,
+    /// A stop waits for the connection.
+    _hold: Hold,
+}
+
+/// Why a connection may stay no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server stops.
+    Stop,
+    /// Another connection has its place.
+    SentAway,
 }
 
 impl Room {
@@ -155,6 +166,11 @@ impl Seat {
         let since = if is_busy { BUSY } else { self.room.at(now) };
         self.pulse.silent_since.store(since, Ordering::Relaxed);
     }
+
+    /// Resolves once when another connection got the place. Cancel-safe.
+    pub(crate) async fn sent_away(&self) {
+        self.pulse.leave.notified().await;
+    }
 }
 
 impl Drop for Seat {
@@ -165,11 +181,23 @@ impl Drop for Seat {
 }
 
 impl Stay {
-    /// Resolves when no more may be read. Cancel-safe.
-    pub(crate) async fn ended(&mut self) {
+    /// Of a connection that was just accepted: a stop waits for it from here on, and not only
+    /// once its task has begun.
+    pub(crate) fn new(drain: DrainWatch, seat: Seat) -> Self {
+        let hold = drain.hold();
+        Self {
+            drain,
+            seat,
+            _hold: hold,
+        }
+    }
+
+    /// Resolves when the connection is to end. Cancel-safe.
+    pub(crate) async fn ended(&mut self) -> End {
         tokio::select! {
-            () = self.drain.draining() => {}
-            () = self.seat.pulse.leave.notified() => {}
+            biased;
+            () = self.seat.sent_away() => End::SentAway,
+            () = self.drain.draining() => End::Stop,
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::room::Stay;
+use super::room::{End, Stay};
 use crate::{
     Peer,
     engine::{Engine, Reply},
@@ -17,7 +17,7 @@ use crate::{
 
 /// How long a connection may be without a whole query (RFC 7766, section 6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
-/// How long a connection that is to end waits for its first query: it may have come just now.
+/// How long a stop waits for the first query of a connection: it may have come just now.
 const FIRST: Duration = Duration::from_millis(250);
 /// How long the end of a connection may take to be said.
 const LAST: Duration = Duration::from_millis(100);
@@ -44,7 +44,6 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     (peer, local): (Peer, IpAddr),
     mut stay: Stay,
 ) -> io::Result<()> {
-    let _hold = stay.drain.hold();
     let (sender, mut answers) = mpsc::channel::<Option<Bytes>>(LATER_MAX);
     let mut line = Line {
         engine,
@@ -72,10 +71,14 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 deadline = line.deadline(IDLE);
             }
-            () = stay.ended(), if is_open && !is_parting => {
-                is_parting = true;
-                deadline = line.deadline(FIRST);
-            }
+            end = stay.ended(), if is_open && !is_parting => match end {
+                End::Stop => {
+                    is_parting = true;
+                    deadline = line.deadline(FIRST);
+                }
+                // There are as many as there may be without it.
+                End::SentAway => is_open = false,
+            },
             // Whoever waits for answers is not silent.
             () = env.sleep_until(deadline), if line.under_way == 0 => break,
         }

@@ -71,8 +71,9 @@ fn listen(engine: &Arc<Engine>, door: Door) -> Vec<Task> {
     for socket in door.datagrams {
         let (engine, drain) = (Arc::clone(engine), door.drain.clone());
         let env = engine.env.clone();
+        let hold = drain.hold();
         tasks.push(env.spawn_local("dns datagrams", async move {
-            let _hold = drain.hold();
+            let _hold = hold;
             if let Err(error) = datagrams::serve(engine, socket, &drain).await {
                 tracing::error!(%error, "DNS can't be answered by UDP");
             }
@@ -82,8 +83,9 @@ fn listen(engine: &Arc<Engine>, door: Door) -> Vec<Task> {
         let (engine, room) = (Arc::clone(engine), Arc::clone(&door.room));
         let drain = door.drain.clone();
         let env = engine.env.clone();
+        let hold = drain.hold();
         tasks.push(env.spawn_local("dns listener", async move {
-            let _hold = drain.hold();
+            let _hold = hold;
             if let Err(error) = accept(engine, socket, room, drain).await {
                 tracing::error!(%error, "DNS can't be answered by TCP");
             }
@@ -125,10 +127,7 @@ async fn accept(
             address,
             transport: Transport::Stream,
         };
-        let stay = Stay {
-            drain: drain.clone(),
-            seat,
-        };
+        let stay = Stay::new(drain.clone(), seat);
         let engine = Arc::clone(&engine);
         let env = engine.env.clone();
         let serving = async move {

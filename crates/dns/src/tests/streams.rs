@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use portolan_wire::serve::PerClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
@@ -15,8 +16,26 @@ fn connect(world: &World) -> (DuplexStream, Task) {
     connect_by(world, 1 << 20)
 }
 
+/// A room for so many connections, all of them of one client if it likes.
+fn room(world: &World, most: usize) -> Arc<Room> {
+    let per_client = PerClient {
+        // A newcomer may come from there, too.
+        limit: most.saturating_add(1),
+        includes_this_machine: false,
+    };
+    Arc::new(Room::new(
+        most,
+        Some(per_client),
+        world.engine.env.instant(),
+    ))
+}
+
 /// A connection by a pipe that holds so many bytes.
 fn connect_by(world: &World, bytes: usize) -> (DuplexStream, Task) {
+    connect_to(world, bytes, &room(world, 4))
+}
+
+fn connect_to(world: &World, bytes: usize, room: &Arc<Room>) -> (DuplexStream, Task) {
     let (ours, theirs) = duplex(bytes);
     let peer = Peer {
         address: "192.0.2.1:5353".parse().unwrap(),
@@ -25,13 +44,8 @@ fn connect_by(world: &World, bytes: usize) -> (DuplexStream, Task) {
     let engine = Arc::clone(&world.engine);
     let env = engine.env.clone();
     let local = IpAddr::from([127, 0, 0, 53]);
-    let room = Room::new(4, None, env.instant());
-    let stay = Stay {
-        drain: world.drain.watch(),
-        seat: Arc::new(room)
-            .enter(peer.address.ip(), env.instant())
-            .unwrap(),
-    };
+    let seat = room.enter(peer.address.ip(), env.instant()).unwrap();
+    let stay = Stay::new(world.drain.watch(), seat);
     let serving = async move {
         let _ended = serve_stream(engine, theirs, (peer, local), stay).await;
     };
@@ -284,6 +298,33 @@ async fn who_came_just_before_a_stop_is_answered_once() {
     let waited = world.engine.env.instant() - began;
     assert!(waited <= Duration::from_millis(250), "{waited:?}");
     assert_eq!(world.drain.holds(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_who_was_accepted_and_has_no_turn_yet() {
+    let world = world("ttl: 0s");
+    world.put(instance("orders", "10.0.0.1:1")).await;
+    let (mut stream, _task) = connect(&world);
+    assert_eq!(world.drain.holds(), 1);
+    world.drain.start();
+    let own = world.framed("orders.portolan.internal", kind::A);
+    stream.write_all(&own).await.unwrap();
+    let waited = world.drain.wait(&world.engine.env, Duration::MAX).await;
+    waited.unwrap();
+    assert!(read(&mut stream).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_its_place_to_another_leaves_at_once() {
+    let world = world("ttl: 0s");
+    let room = room(&world, 1);
+    let (mut first, _task) = connect_to(&world, 1 << 10, &room);
+    tokio::task::yield_now().await;
+    let began = world.engine.env.instant();
+    let (_second, _other) = connect_to(&world, 1 << 10, &room);
+    assert!(read(&mut first).await.is_none());
+    assert_eq!(world.engine.env.instant(), began);
+    assert_eq!(world.drain.holds(), 1);
 }
 
 #[tokio::test(start_paused = true)]
