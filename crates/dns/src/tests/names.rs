@@ -543,3 +543,27 @@ async fn a_name_with_names_below_it_is_there() {
     }
     world.remove("shop/a.b.c", "i1").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_has_so_many_tags_and_the_rest_are_unknown() {
+    let world = world("ttl: 0s");
+    let mut one = instance("orders", "10.0.0.1:9001");
+    one.tags = (0..1024).map(|count| format!("t{count}").into()).collect();
+    one.tags.insert(0, "".into());
+    one.tags.push("last".into());
+    world.put(one).await;
+    for (name, count) in [
+        ("t0.orders.service.consul", 1),
+        ("t1023.orders.service.consul", 1),
+        ("last.orders.service.consul", 0),
+        ("_orders._t1023.service.consul", 1),
+        ("_orders._.service.consul", 0),
+    ] {
+        let found = told(&world, name, kind::SRV);
+        let found = found
+            .iter()
+            .filter(|record| record.contains(" SRV "))
+            .count();
+        assert_eq!(found, count, "{name}");
+    }
+}

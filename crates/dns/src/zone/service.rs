@@ -196,10 +196,14 @@ impl Service {
                 .tags
                 .iter()
                 .filter(|tag| tag.len() <= TAG_BYTES_MAX);
-            short.for_each(|tag| list(&mut by_tag, tag).push(member));
+            short.for_each(|tag| put(&mut by_tag, tag, member));
             let endpoints = instance.endpoints.iter();
             for endpoint in endpoints.filter(|endpoint| endpoint.name.as_str() != ONLY_PORT) {
-                list(&mut by_port, endpoint.name.as_str()).push(member.at(endpoint.address));
+                put(
+                    &mut by_port,
+                    endpoint.name.as_str(),
+                    member.at(endpoint.address),
+                );
             }
         }
         let mut parts = Parts::default();
@@ -246,11 +250,11 @@ pub(super) fn listening(known: &Known) -> impl Iterator<Item = (u32, &Arc<Instan
     })
 }
 
-/// The list of a name; beyond the limit, one that nobody finds.
-fn list<'l>(lists: &'l mut HashMap<Box<[u8]>, Vec<Member>>, name: &str) -> &'l mut Vec<Member> {
+/// Lists a member under a name, unless that is none, or one too many.
+fn put(lists: &mut HashMap<Box<[u8]>, Vec<Member>>, name: &str, member: Member) {
     let name = name.to_ascii_lowercase().into_bytes().into_boxed_slice();
     let is_full = lists.len() >= GROUPS_MAX && !lists.contains_key(&name);
-    lists
-        .entry(if is_full { Box::default() } else { name })
-        .or_default()
+    if !name.is_empty() && !is_full {
+        lists.entry(name).or_default().push(member);
+    }
 }
