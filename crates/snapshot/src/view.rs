@@ -7,6 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -68,7 +69,7 @@ pub trait Follower: fmt::Debug + Send + Sync {
 
     /// Called for each snapshot after that, on the publisher's task, with the services that
     /// differ from the one before. All writers wait for it: it must do no more than the changes
-    /// ask for, and wait for nothing.
+    /// ask for, and wait for nothing. One that panics is told of no more snapshots.
     fn take_in(&self, snapshot: &Snapshot, changed: &[ServiceKey]);
 }
 
@@ -135,10 +136,7 @@ impl View {
 
     pub(crate) fn publish(&self, snapshot: Snapshot, changed: Vec<ServiceKey>) {
         let mut followers = self.followers();
-        followers.retain(|follower| follower.strong_count() > 0);
-        for follower in followers.iter().filter_map(Weak::upgrade) {
-            follower.take_in(&snapshot, &changed);
-        }
+        followers.retain(|follower| has_taken_in(follower, &snapshot, &changed));
         let publication = Publication {
             revision: snapshot.revision(),
             changed: changed.into(),
@@ -186,6 +184,28 @@ impl View {
             |held: &AtomicU64| (1..revision.as_u64()).contains(&held.load(Ordering::Acquire));
         !self.0.held.iter().any(behind)
     }
+}
+
+/// Tells a follower of a snapshot. Says whether it is to be told of the next.
+fn has_taken_in(
+    follower: &Weak<dyn Follower>,
+    snapshot: &Snapshot,
+    changed: &[ServiceKey],
+) -> bool {
+    let Some(follower) = follower.upgrade() else {
+        return false;
+    };
+    // Half of what it has made may be missing, so that it is not called again; everybody else
+    // must still hear of changes.
+    let told = catch_unwind(AssertUnwindSafe(|| follower.take_in(snapshot, changed)));
+    if told.is_err() {
+        let revision = snapshot.revision().as_u64();
+        tracing::error!(
+            revision,
+            "what follows the services has a defect and stays as it is until a restart"
+        );
+    }
+    told.is_ok()
 }
 
 /// The newest snapshot in a worker's hand.

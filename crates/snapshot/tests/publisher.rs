@@ -177,6 +177,36 @@ async fn a_follower_has_each_snapshot_before_readers_and_writers_have() {
     world.say(instance("c", 9003, false)).await;
 }
 
+/// Has a defect.
+#[derive(Debug)]
+struct Defect;
+
+impl Follower for Defect {
+    fn begin(&self, _snapshot: &Snapshot) {}
+
+    fn take_in(&self, _snapshot: &Snapshot, _changed: &[ServiceKey]) {
+        panic!("a defect");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_panics_costs_nobody_else_a_snapshot() {
+    let world = world(AUTOMATIC);
+    let notes = Arc::new(Notes {
+        view: world.view.clone(),
+        list: Mutex::default(),
+    });
+    let defect: Arc<dyn Follower> = Arc::new(Defect);
+    let follower: Arc<dyn Follower> = Arc::<Notes>::clone(&notes);
+    world.view.attach(&defect);
+    world.view.attach(&follower);
+    world.say(instance("a", 9001, false)).await;
+    assert_eq!(Arc::weak_count(&defect), 0, "it is not told again");
+    let second = world.say(instance("b", 9002, false)).await;
+    assert_eq!(world.view.snapshot().revision(), second);
+    assert_eq!(notes.list.lock().unwrap().len(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn clusters_of_a_plan_follow_the_catalogue_and_the_plan() {
     let world = world(ROUTED);
