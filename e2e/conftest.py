@@ -1,5 +1,6 @@
 """Fixtures: every program that a test starts is stopped, and every gateway is asked for panics."""
 
+import os
 import ssl
 import subprocess
 from concurrent import futures
@@ -156,12 +157,12 @@ def parts() -> Path:
     return ROOT / ".parts"
 
 
-def pytest_sessionfinish(session):
-    """No program of ours may outlive the run."""
+@pytest.fixture(scope="session", autouse=True)
+def no_strays():
+    """No program of ours may outlive the run, nor the part of it that a worker has."""
+    yield
     own = subprocess.run(
-        ["pgrep", "-P", str(__import__("os").getpid()), "-x", "portolan"],
+        ["pgrep", "-P", str(os.getpid()), "-x", "portolan"],
         capture_output=True, text=True, check=False,
     )
-    if own.stdout.strip():
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        print(f"\nstray portolan processes: {own.stdout.split()}")
+    assert not own.stdout.split(), f"stray portolan processes: {own.stdout.split()}"

@@ -6,9 +6,11 @@ import socket
 
 # Below the range that the system gives to outgoing connections; each process of a run has a part of its own.
 _RANGE = range(12_000, 32_000)
-_PART, _PARTS = (int(os.environ.get(f"PYTEST_XDIST_WORKER{name}", default).removeprefix("gw"))
-                 for name, default in (("", "gw0"), ("_COUNT", "1")))
-_OWN = _RANGE[_PART::_PARTS]
+_PART, _WORKERS = (int(os.environ.get(f"PYTEST_XDIST_WORKER{name}", default).removeprefix("gw"))
+                   for name, default in (("", "gw0"), ("_COUNT", "1")))
+# A worker that takes the place of one that crashed has the next number.
+_REPLACEMENTS = 8
+_OWN = _RANGE[_PART::_WORKERS + _REPLACEMENTS]
 _given: set[int] = set()
 _dice = random.Random(os.getpid())
 
