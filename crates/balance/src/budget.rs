@@ -47,13 +47,6 @@ impl Budget {
         true
     }
 
-    /// Pays for a retry of what reached nobody: the next try is the first that costs a server
-    /// anything.
-    pub fn refund(&mut self, per_second: f32, now: Millis) {
-        self.fill(per_second, now, 0.0);
-        self.tokens += 1.0;
-    }
-
     /// Adds what is due for the time since it was filled last, and what a request pays.
     fn fill(&mut self, per_second: f32, now: Millis, share: f32) {
         #[expect(
@@ -97,20 +90,6 @@ mod tests {
         assert!((10_000..=10_200).contains(&at_once), "{at_once}");
         // What was saved goes when no more requests come.
         assert_eq!(granted(&mut later, 80_000), 100);
-    }
-
-    #[test]
-    fn a_retry_of_what_reached_nobody_is_free() {
-        let mut budget = Budget::new(0.0, 0);
-        for _ in 0..100 {
-            budget.refund(0.0, 0);
-            assert!(budget.withdraw(0.0, 0));
-        }
-        assert!(!budget.withdraw(0.0, 0));
-        // What nobody asks for is not saved up beyond what may be.
-        (0..100).for_each(|_| budget.refund(0.0, 0));
-        let granted = (0..100).filter(|_| budget.withdraw(0.0, 0)).count();
-        assert_eq!(granted, 10);
     }
 
     #[test]

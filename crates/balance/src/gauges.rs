@@ -289,18 +289,34 @@ impl WorkerGauges {
     }
 
     /// Tries out an endpoint whose ejection is over: until it has answered, others are not sent
-    /// there for that long, so that one request finds out and not all. Nothing otherwise.
-    pub fn try_out(&self, slot: Slot, span: Duration, now: Millis) {
+    /// there for that long, so that one request finds out and not all. Nothing otherwise. Says
+    /// whether that is so.
+    #[must_use]
+    pub fn try_out(&self, slot: Slot, span: Duration, now: Millis) -> bool {
         let Some(gauge) = self.table().read(slot) else {
-            return;
+            return false;
         };
         let ejections = gauge.ejections.load(Relaxed);
         if ejections == 0 || gauge.ejected_until.load(Relaxed) > now {
-            return;
+            return false;
         }
         let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         gauge.ejections.store(ejections | TRIAL, Relaxed);
         gauge.ejected_until.store(now.saturating_add(span), Relaxed);
+        true
+    }
+
+    /// Whoever was to try an endpoint out did not: the next request does. Nothing if it is not
+    /// tried out any more.
+    pub fn put_off(&self, slot: Slot) {
+        let Some(gauge) = self.table().read(slot) else {
+            return;
+        };
+        let ejections = gauge.ejections.load(Relaxed);
+        if ejections & TRIAL != 0 {
+            gauge.ejections.store(ejections & !TRIAL, Relaxed);
+            gauge.ejected_until.store(0, Relaxed);
+        }
     }
 
     /// Whether the endpoint is tried out, and has not answered yet.
@@ -439,25 +455,39 @@ mod tests {
     fn one_request_finds_out_whether_an_ejected_endpoint_is_back() {
         let gauges = WorkerGauges::new(Board::new(1), 0);
         let second = Duration::from_secs(1);
-        gauges.try_out(SLOT, second, 0);
+        assert!(!gauges.try_out(SLOT, second, 0));
         gauges.eject(SLOT, second, 0);
         // There is nothing to find out before its end.
-        gauges.try_out(SLOT, second, 999);
+        assert!(!gauges.try_out(SLOT, second, 999));
         assert!(!gauges.is_tried_out(SLOT));
-        gauges.try_out(SLOT, second, 1000);
+        assert!(gauges.try_out(SLOT, second, 1000));
         assert!(gauges.is_tried_out(SLOT));
         assert!(gauges.look(SLOT, 1999).ejected);
         assert!(!gauges.look(SLOT, 2000).ejected);
-        gauges.try_out(SLOT, second, 2000);
+        assert!(gauges.try_out(SLOT, second, 2000));
         // It did not answer: that is the second time.
         gauges.eject(SLOT, second, 2500);
         assert!(!gauges.is_tried_out(SLOT));
         assert!(gauges.look(SLOT, 4499).ejected);
-        gauges.try_out(SLOT, second, 4500);
+        assert!(gauges.try_out(SLOT, second, 4500));
         gauges.observe(SLOT, Duration::from_millis(1), 4501);
         assert!(!gauges.look(SLOT, 4501).ejected);
         gauges.eject(SLOT, second, 5000);
         assert!(!gauges.look(SLOT, 6000).ejected);
+    }
+
+    #[test]
+    fn a_trial_that_was_not_made_is_the_next_request_s() {
+        let gauges = WorkerGauges::new(Board::new(1), 0);
+        let second = Duration::from_secs(1);
+        gauges.eject(SLOT, second, 0);
+        gauges.put_off(SLOT);
+        assert!(gauges.look(SLOT, 999).ejected, "it was not tried out");
+        assert!(gauges.try_out(SLOT, second, 1000));
+        assert!(!gauges.try_out(SLOT, second, 1000));
+        gauges.put_off(SLOT);
+        assert!(!gauges.look(SLOT, 1000).ejected);
+        assert!(gauges.try_out(SLOT, second, 1000));
     }
 
     #[test]

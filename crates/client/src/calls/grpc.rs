@@ -2,7 +2,8 @@
 //!
 //! What such a client is told is a status: `UNAVAILABLE` where there is nobody to call or the
 //! call broke off, `DEADLINE_EXCEEDED` where nobody answered in time. The deadline of a call is
-//! kept here as well as by the server: one that is frozen keeps none.
+//! kept here as well as by the server up to the head of the answer: one that is frozen keeps
+//! none. After that the server keeps it, and pings find out whether it is frozen.
 //!
 //! Source: gRPC over HTTP/2, `grpc-timeout`; statuses and their use in gRPC.
 
@@ -19,9 +20,9 @@ use tonic::{Status, body::Body};
 
 use super::{
     Blame, CallError, Calls, Counted, HttpClient, Target, blame,
-    over::{Version, client},
+    over::{Version, call, client},
 };
-use crate::{Env, Service};
+use crate::Service;
 
 /// What a call says of the time that it has.
 const TIMEOUT: &str = "grpc-timeout";
@@ -32,13 +33,13 @@ const TIMEOUT_DIGITS_MAX: usize = 8;
 /// second to connect.
 ///
 /// Each try has 30 s to the head of its answer ([`Self::each_within`]), and all of them
-/// together what the deadline of the call allows, if it has one. A connection with calls
+/// together what the deadline of the call allows, if it has one; an instance that let most of
+/// that pass has failed. What comes after the head is in time if the server says so. A connection with calls
 /// whose server was silent for 5 minutes is asked whether it is there ([`Self::ping_after`]).
 /// Calls fail with a [`Status`]. Cloning is cheap; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct GrpcChannel {
     calls: HttpClient<Body>,
-    env: Env,
 }
 
 impl Service {
@@ -52,7 +53,6 @@ impl Service {
         let target = Target::Service(self.clone());
         GrpcChannel {
             calls: Calls::own(target, |line| client(Version::Http2, line)),
-            env: self.env().clone(),
         }
     }
 }
@@ -65,7 +65,7 @@ impl GrpcChannel {
     #[must_use]
     pub fn each_within(self, within: Duration) -> Self {
         let calls = self.calls.each_within(within);
-        Self { calls, ..self }
+        Self { calls }
     }
 
     /// How long a server may be silent, while calls are under way on its connection, before it
@@ -76,7 +76,7 @@ impl GrpcChannel {
     #[must_use]
     pub fn ping_after(self, silence: Duration) -> Self {
         let calls = self.calls.ping_after(silence);
-        Self { calls, ..self }
+        Self { calls }
     }
 }
 
@@ -92,20 +92,10 @@ impl tower::Service<Request<Body>> for GrpcChannel {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let within = deadline(request.headers());
-        let answer = tower::Service::call(&mut self.calls, request);
-        let env = self.env.clone();
+        let calls = self.calls.clone();
         Box::pin(async move {
-            let Some(within) = within else {
-                return answer.await.map_err(|error| status(&error));
-            };
-            // What is dropped then counts against its instance.
-            match env.timeout(within, answer).await {
-                Ok(answer) => answer.map_err(|error| status(&error)),
-                Err(_elapsed) => Err(Status::deadline_exceeded(format!(
-                    "no answer within the {} ms that the call has",
-                    within.as_millis()
-                ))),
-            }
+            let answer = call(calls, request, within).await;
+            answer.map_err(|error| status(&error))
         })
     }
 }

@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -72,10 +72,21 @@ pub(super) struct Line {
     pub(super) ping_after: Duration,
 }
 
-/// An instance took too long to answer.
-#[derive(Debug, thiserror::Error)]
-#[error("no answer within {} ms", within.as_millis())]
-pub(super) struct TimedOut {
+/// There was no answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TimedOut {
+    /// In that of a try.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Try(Duration),
+    /// In that of the whole call.
+    #[error("no answer within the {} ms that the call has", .0.as_millis())]
+    Call(Duration),
+}
+
+/// The time of a call to the head of its answer, all tries together.
+#[derive(Clone, Copy)]
+struct Span {
+    began: Instant,
     within: Duration,
 }
 
@@ -254,13 +265,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        Box::pin(call(self.clone(), request))
+        Box::pin(call(self.clone(), request, None))
     }
 }
 
-async fn call<S, B, R>(
+/// One call, with so much time to the head of its answer, if that is limited.
+pub(super) async fn call<S, B, R>(
     calls: Calls<S>,
     request: Request<B>,
+    within: Option<Duration>,
 ) -> Result<Response<Counted<R>>, CallError>
 where
     S: tower::Service<Request<Replay<B>>, Response = Response<R>> + Clone,
@@ -272,24 +285,40 @@ where
     calls.check(&parts.uri)?;
     let safety = safety(&parts.method, parts.extensions.get::<Safety>());
     let mut course = calls.target.course(parts.uri.host(), safety)?;
+    let env = course.env().clone();
+    let began = |within| Span {
+        began: env.instant(),
+        within,
+    };
+    let span = within.map(began);
     let original = Replay::new(body);
     let mut failed = None;
     loop {
-        let picked = course.pick(failed.take()).await?;
+        let left = span.map(|span| span.left(&env));
+        let picked = match limited(&env, left, course.pick(failed.take())).await {
+            Ok(picked) => picked?,
+            Err(late) => return Err(course.failed(late.into())),
+        };
         // It is there: nothing was sent yet, or little.
         let Some(body) = original.again() else {
             picked.withdraw();
             return Err(course.failed("the body can't be sent again".into()));
         };
         let request = Request::from_parts(aimed(&parts, &picked), body);
-        let (inner, within) = (calls.inner.clone(), calls.each_within);
-        let error = match once(inner, request, within, course.env()).await {
+        let each = calls.each_within.map(|each| (each, TimedOut::Try(each)));
+        let left = span.map(|span| span.left(&env));
+        let limit = each.into_iter().chain(left).min_by_key(|(time, _)| *time);
+        let error = match once(calls.inner.clone(), request, limit, &env).await {
             Ok(answer) => {
                 report(&picked, answer.status(), answer.headers());
                 return Ok(answer.map(|body| Counted::new(body, picked)));
             }
             Err(error) => error,
         };
+        if let Some(TimedOut::Call(time)) = error.downcast_ref() {
+            picked.ran_out(*time);
+            return Err(course.failed(error));
+        }
         let blame = if original.is_broken() {
             Blame::Caller
         } else {
@@ -302,11 +331,34 @@ where
     }
 }
 
+impl Span {
+    /// What is left of it, and what it is called when that is over.
+    fn left(&self, env: &Env) -> (Duration, TimedOut) {
+        let since = env.instant().saturating_duration_since(self.began);
+        (
+            self.within.saturating_sub(since),
+            TimedOut::Call(self.within),
+        )
+    }
+}
+
+/// Waits for something, for so long at most.
+async fn limited<F: Future>(
+    env: &Env,
+    limit: Option<(Duration, TimedOut)>,
+    future: F,
+) -> Result<F::Output, TimedOut> {
+    match limit {
+        None => Ok(future.await),
+        Some((time, late)) => env.timeout(time, future).await.map_err(|_elapsed| late),
+    }
+}
+
 /// One try, within that time if there is one.
 async fn once<S, Q>(
     mut inner: S,
     request: Q,
-    within: Option<Duration>,
+    limit: Option<(Duration, TimedOut)>,
     env: &Env,
 ) -> Result<S::Response, AnyError>
 where
@@ -317,13 +369,7 @@ where
         poll_fn(|cx| inner.poll_ready(cx)).await?;
         inner.call(request).await
     };
-    let Some(within) = within else {
-        return answer.await.map_err(Into::into);
-    };
-    match env.timeout(within, answer).await {
-        Ok(answer) => answer.map_err(Into::into),
-        Err(_elapsed) => Err(TimedOut { within }.into()),
-    }
+    limited(env, limit, answer).await?.map_err(Into::into)
 }
 
 /// The head of a request to that instance.

@@ -567,6 +567,30 @@ mod grpc {
     }
 
     #[tokio::test]
+    async fn a_frozen_server_is_found_out_by_calls_of_short_deadlines() {
+        let stuck = Server::new(Manner::Hangs).await;
+        let server = Server::new(Manner::Echoes).await;
+        let (both, _scratch) = discovery(&[stuck.address, server.address]).await;
+        let service = both.service("orders").unwrap();
+        let channel = service.balancing(Balancing::RoundRobin).grpc_channel();
+        let soon =
+            |request: &mut tonic::Request<Bytes>| request.set_timeout(Duration::from_millis(300));
+        let mut failed = 0;
+        while failed < 5 {
+            if let Err(told) = call(channel.clone(), soon).await {
+                assert_eq!(told.code(), tonic::Code::DeadlineExceeded, "{told}");
+                assert!(told.message().contains("within the 300 ms"), "{told}");
+                failed += 1;
+            }
+        }
+        assert_eq!(stuck.calls(), 5);
+        // It had every second one.
+        for _ in 0..4 {
+            assert_eq!(call(channel.clone(), soon).await.unwrap(), "hello");
+        }
+    }
+
+    #[tokio::test]
     async fn a_connection_whose_server_answers_no_ping_is_closed() {
         // The system accepts and acknowledges for a program that is frozen.
         let frozen = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

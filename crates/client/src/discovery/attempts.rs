@@ -1,6 +1,12 @@
 //! One call, tried on several instances: when it may be tried again, and how soon.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use portolan_balance::Slot;
 use portolan_runtime::{Dice, Env};
@@ -45,6 +51,8 @@ pub struct Attempts {
     sticky: Option<Box<[u8]>>,
     tried: SmallVec<[Slot; TRIED_INLINE]>,
     made: u32,
+    /// Whether the last try reached nobody: the next is the first that costs a server anything.
+    reached_nobody: Arc<AtomicBool>,
     dice: Dice,
 }
 
@@ -84,6 +92,7 @@ impl Attempts {
             sticky,
             tried: SmallVec::new(),
             made: 0,
+            reached_nobody: Arc::default(),
         }
     }
 
@@ -110,7 +119,7 @@ impl Attempts {
             picked.withdraw();
             return Err(spent);
         }
-        picked.mark_as_try();
+        picked.note_in(&self.reached_nobody);
         self.tried.push(picked.endpoint().slot);
         self.made = self.made.saturating_add(1);
         Ok(picked)
@@ -147,6 +156,9 @@ impl Attempts {
         if self.made == 0 {
             let percent = retries.budget_percent;
             books.budget.deposit(percent, retries.per_second(), now);
+            return Ok(());
+        }
+        if self.reached_nobody.swap(false, Relaxed) {
             return Ok(());
         }
         if !books.budget.withdraw(retries.per_second(), now) {

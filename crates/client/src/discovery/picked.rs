@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -36,8 +36,10 @@ pub struct Picked {
     began: Instant,
     /// One of the marks below.
     mark: AtomicU8,
-    /// Whether a retry is paid for by the service's budget.
-    is_try: bool,
+    /// Whether the call is to find out if the instance is back.
+    is_trial: bool,
+    /// Where the call notes that this try reached nobody.
+    reached_nobody: Option<Arc<AtomicBool>>,
 }
 
 /// Nothing was reported.
@@ -59,19 +61,20 @@ pub enum Failure {
 }
 
 impl Picked {
-    pub(super) fn new(service: &Service, endpoint: Endpoint) -> Self {
+    pub(super) fn new(service: &Service, endpoint: Endpoint, is_trial: bool) -> Self {
         Self {
             began: service.shared.env.instant(),
             service: service.clone(),
             endpoint,
             mark: AtomicU8::new(SILENT),
-            is_try: false,
+            is_trial,
+            reached_nobody: None,
         }
     }
 
-    /// As one of the tries of a call.
-    pub(super) const fn mark_as_try(&mut self) {
-        self.is_try = true;
+    /// As one of the tries of a call, which wants to know when it reaches nobody.
+    pub(super) fn note_in(&mut self, reached_nobody: &Arc<AtomicBool>) {
+        self.reached_nobody = Some(Arc::clone(reached_nobody));
     }
 
     /// Where to connect.
@@ -111,6 +114,10 @@ impl Picked {
     /// It was not called, or can't be blamed.
     pub(crate) fn withdraw(&self) {
         self.mark.store(SETTLED, Relaxed);
+        if self.is_trial {
+            let gauges = &self.service.shared.gauges;
+            gauges.write(|gauges| gauges.put_off(self.endpoint.slot));
+        }
     }
 
     fn observe(&self, latency: Duration) {
@@ -145,6 +152,16 @@ impl Picked {
         self.failed(Failure::Failed);
     }
 
+    /// It did not answer before the time of the whole call was over, which was so much. It can be
+    /// blamed if it had most of that.
+    #[cfg(feature = "tower")]
+    pub(crate) fn ran_out(&self, time: Duration) {
+        let silence = self.elapsed();
+        if silence >= SILENCE_MIN && silence >= time / 2 {
+            self.kept_silent();
+        }
+    }
+
     fn observe_at_least(&self, silence: Duration) {
         let (shared, slot) = (&self.service.shared, self.endpoint.slot);
         let now = shared.millis();
@@ -162,9 +179,11 @@ impl Picked {
             Failure::Unreachable => true,
             Failure::Failed => self.is_one_too_many(),
         };
-        if is_news && self.is_try && failure == Failure::Unreachable {
-            let mut books = self.service.entry.books();
-            books.budget.refund(shared.retries.per_second(), now);
+        if is_news
+            && failure == Failure::Unreachable
+            && let Some(note) = &self.reached_nobody
+        {
+            note.store(true, Relaxed);
         }
         shared.gauges.write(|gauges| {
             // Calls that go down together are one reason, and the one that found out is another.

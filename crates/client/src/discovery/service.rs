@@ -7,8 +7,6 @@ use std::{
 
 use portolan_balance::{Budget, Millis, Pool, Slot};
 use portolan_model::{BadName, Instance, Name, ServiceKey, Traffic};
-#[cfg(feature = "tonic")]
-use portolan_runtime::Env;
 
 use super::{
     Attempts, Picked, Retries, Shared, Watch,
@@ -225,7 +223,7 @@ impl Service {
         let mut lots = self.view.latest(&self.shared, self.key());
         let picked = lots.pick(&self.shared, wanted);
         match picked {
-            Some(endpoint) => Ok(Picked::new(self, endpoint)),
+            Some((endpoint, is_trial)) => Ok(Picked::new(self, endpoint, is_trial)),
             None if lots.service.is_none() => Err(PickError::Unknown {
                 service: self.key().clone(),
             }),
@@ -254,11 +252,6 @@ impl Service {
     #[cfg(feature = "tower")]
     pub(crate) fn port_name(&self) -> Option<&Name> {
         self.view.terms.port.as_ref()
-    }
-
-    #[cfg(feature = "tonic")]
-    pub(crate) fn env(&self) -> &Env {
-        &self.shared.env
     }
 
     fn narrowed(self, terms: Terms) -> Self {

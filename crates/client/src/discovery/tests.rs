@@ -253,12 +253,44 @@ async fn tries_that_reached_nobody_cost_no_budget() {
         }
         attempts.pick().await.unwrap().failed(Failure::Failed);
     }
+    // What is not tried again is nobody else's.
+    for _ in 0..20 {
+        let mut attempts = orders.attempts();
+        let picked = attempts.pick().await.unwrap();
+        picked.failed(Failure::Unreachable);
+    }
     // One that reached somebody does; nothing was saved up.
     let mut attempts = orders.attempts();
     attempts.pick().await.unwrap().failed(Failure::Failed);
     let service = orders.key().clone();
     let end = attempts.pick().await.unwrap_err();
     assert_eq!(end, PickError::Budget { service });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_is_not_paid_for_finds_out_nothing() {
+    let retries = Retries {
+        budget_per_second: 0,
+        budget_percent: 0,
+        ..Retries::default()
+    };
+    let world = World::new(Discovery::builder().retries(retries));
+    world.reset(["a", "b"].map(instance).to_vec());
+    world.settle().await;
+    let orders = world.orders().balancing(Balancing::RoundRobin);
+    let pick = |wanted: &str| {
+        let mut picks = std::iter::repeat_with(|| orders.pick().unwrap());
+        picks.find(|one| id(one) == wanted).unwrap()
+    };
+    let mut attempts = orders.attempts();
+    let first = attempts.pick().await.unwrap();
+    first.failed(Failure::Failed);
+    let other = if id(&first) == "a" { "b" } else { "a" };
+    pick(other).failed(Failure::Unreachable);
+    world.env.sleep(SECOND).await;
+    let end = attempts.pick().await.unwrap_err();
+    assert!(matches!(end, PickError::Budget { .. }), "{end}");
+    assert!((0..10).any(|_| id(&orders.pick().unwrap()) == other));
 }
 
 #[tokio::test(start_paused = true)]

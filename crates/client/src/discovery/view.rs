@@ -132,8 +132,8 @@ impl Lots {
     }
 
     /// Picks one and counts a request there. One that is near is taken as long as it is
-    /// neither tried nor ejected.
-    pub(super) fn pick(&mut self, shared: &Shared, wanted: Wanted<'_>) -> Option<Endpoint> {
+    /// neither tried nor ejected. Says, too, whether the call is to find out if it is back.
+    pub(super) fn pick(&mut self, shared: &Shared, wanted: Wanted<'_>) -> Option<(Endpoint, bool)> {
         let now = shared.millis();
         let Self {
             dice, all, near, ..
@@ -151,9 +151,9 @@ impl Lots {
             let is_open = |one: &Endpoint| gauges.board().ejected_until(one.slot) <= now;
             let picked = near.as_ref().and_then(&mut from).filter(is_open);
             let picked = picked.or_else(|| from(all))?;
-            gauges.try_out(picked.slot, EJECTION, now);
+            let is_trial = gauges.try_out(picked.slot, EJECTION, now);
             gauges.count_begun(picked.slot);
-            Some(picked)
+            Some((picked, is_trial))
         })
     }
 }
