@@ -264,7 +264,7 @@ impl Fake {
         Some(Counted(self.clone(), path.to_owned(), seen))
     }
 
-    async fn answer(self, request: Request) -> Response {
+    pub(super) async fn answer(self, request: Request) -> Response {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         let query = Query::parse(&query).unwrap();
