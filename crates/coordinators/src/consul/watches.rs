@@ -292,7 +292,99 @@ fn spread(count: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use portolan_model::SourceId;
+    use portolan_runtime::Env;
+    use portolan_sources::frame::{InTheClear, Provenance};
+    use serde_json::json;
+
+    use super::{
+        super::{
+            api::Good,
+            query::Told,
+            settings::{self, Settings},
+        },
+        *,
+    };
+
+    /// Four places at a server that is not there.
+    async fn four() -> Watches {
+        let settings: Settings = settings::read(&json!({"url": "http://127.0.0.1:1"})).unwrap();
+        let datacenter = Datacenter {
+            settings: Arc::new(settings),
+            source: SourceId::new("test:one"),
+            env: Env::system(),
+            name: None,
+            index: 0,
+            provenance: Provenance::default(),
+            good: Good::default(),
+            reports: mpsc::channel(1).0,
+        };
+        let seats = datacenter.api().seats(4, InTheClear::Http1).await.unwrap();
+        Watches::new(&datacenter, seats)
+    }
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn fill(watches: &mut Watches, wanted: &[&str]) {
+        watches.fill(&names(wanted), |_| Cursor::default());
+    }
+
+    fn silent() -> Failed {
+        Failed {
+            why: Ended::lost("silent"),
+            is_silent: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_not_taken_for_one_to_a_later_query() {
+        let mut watches = four().await;
+        fill(&mut watches, &["a"]);
+        let old = Heard {
+            name: "a".to_owned(),
+            number: watches.running["a"].number,
+            told: Told::TurnedAway,
+        };
+        assert!(watches.sender.try_send(old).is_ok());
+        watches.keep(&names(&[]));
+        fill(&mut watches, &["a"]);
+        let heard = watches.next().await.unwrap();
+        assert_eq!(heard.number, watches.running["a"].number);
+    }
+
+    #[tokio::test]
+    async fn room_comes_back_when_those_who_were_turned_away_are_gone() {
+        let mut watches = four().await;
+        fill(&mut watches, &["a", "b", "c", "d"]);
+        watches.turn_away("a");
+        watches.turn_away("b");
+        assert_eq!(watches.room, 2);
+        watches.keep(&names(&["b", "c", "d"]));
+        assert_eq!(watches.room, 2, "it is not known yet of the other one");
+        watches.keep(&names(&["c", "d"]));
+        assert_eq!(watches.room, 4);
+        watches.turn_away("c");
+        watches.reckon("c");
+        watches.keep(&names(&["d"]));
+        watches.relieve();
+        assert!(watches.room < 4, "the server takes fewer");
+    }
+
+    #[tokio::test]
+    async fn a_query_that_failed_begins_again_once_its_service_is_fetched() {
+        let mut watches = four().await;
+        fill(&mut watches, &["a"]);
+        watches.falter("a", silent()).unwrap();
+        fill(&mut watches, &["a"]);
+        assert!(!watches.has("a"));
+        assert_eq!(watches.len(), 1, "nobody else has to look at it");
+        watches.resume("a", Cursor::default());
+        assert!(watches.has("a"));
+        let why = watches.falter("a", silent());
+        assert_eq!(why, Err(Ended::lost("silent")), "the server is away");
+    }
 
     #[test]
     fn few_begin_at_once_and_many_one_after_the_other() {

@@ -275,3 +275,98 @@ fn failed(url: &Url, error: &CallError) -> NoSeat {
         Ended::Closed => NoSeat::Lost(Ended::Closed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use http::HeaderMap;
+    use portolan_model::route::{UpstreamTls, Verify};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    /// A server that takes one call at a time on each connection.
+    struct Server {
+        listener: TcpListener,
+        env: Env,
+    }
+
+    impl Server {
+        async fn accept(&self) -> TcpStream {
+            self.listener.accept().await.unwrap().0
+        }
+
+        /// The connection lasts for as long as the task is kept.
+        fn greet(&self, mut stream: TcpStream) -> Task {
+            self.env.spawn("server", async move {
+                let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1];
+                stream.write_all(&settings).await.unwrap();
+                let _read = stream.read_to_end(&mut Vec::new()).await;
+            })
+        }
+    }
+
+    /// The seats on two connections of a server, and the first connection.
+    async fn two() -> (Server, Seats, Task) {
+        let env = Env::system();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let settings = ServersSettings {
+            urls: vec![url.clone()],
+            tls: UpstreamTls {
+                server_name: None,
+                ca: None,
+                certificate: None,
+                verify: Verify::Full,
+            },
+            fields: HeaderMap::new(),
+        };
+        let server = Server {
+            listener,
+            env: env.clone(),
+        };
+        let limit = ByteSize::from_bytes(1 << 10);
+        let finding = Seats::find((&settings, &url), limit, 2, InTheClear::Http2, &env);
+        let accepting = async { server.greet(server.accept().await) };
+        let (seats, first) = tokio::join!(finding, accepting);
+        let seats = seats.unwrap();
+        assert_eq!(seats.count(), 2);
+        (server, seats, first)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_made_once_for_all_who_wait() {
+        let (server, seats, _first) = two().await;
+        let _sitting = seats.take().await.unwrap();
+        let serving = async {
+            let slow = server.accept().await;
+            tokio::task::yield_now().await;
+            server.greet(slow)
+        };
+        let (one, other, _second) = tokio::join!(seats.take(), seats.take(), serving);
+        let mut outcomes = [one.err(), other.err()];
+        outcomes.sort_by_key(Option::is_some);
+        assert_eq!(outcomes, [None, Some(NoSeat::AllTaken)]);
+    }
+
+    #[tokio::test]
+    async fn one_connection_too_many_is_told_from_a_server_that_is_away() {
+        let (server, seats, first) = two().await;
+        let sitting = seats.take().await.unwrap();
+        let refusing = async { drop(server.accept().await) };
+        let (refused, ()) = tokio::join!(seats.take(), refusing);
+        assert_eq!(refused.err(), Some(NoSeat::Refused));
+        assert!(seats.is_connected());
+        drop((first, server));
+        while seats.is_connected() {
+            tokio::task::yield_now().await;
+        }
+        let away = seats.take().await.err();
+        assert!(matches!(away, Some(NoSeat::Lost(_))), "{away:?}");
+        drop(sitting);
+    }
+}
