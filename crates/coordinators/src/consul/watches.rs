@@ -194,9 +194,10 @@ impl Watches {
             return;
         };
         if self.running.len() < self.room {
-            let pause = FALTER_PAUSE.saturating_mul(1 << (falters.saturating_sub(1)).min(8));
-            let half = pause.min(FALTER_PAUSE_MAX) / 2;
-            let delay = half.saturating_add(half.mul_f64(self.datacenter.env.dice().unit_f64()));
+            let doublings = falters.saturating_sub(1).min(8);
+            let pause = FALTER_PAUSE.saturating_mul(1 << doublings);
+            let share = 0.5 + self.datacenter.env.dice().unit_f64() / 2.0;
+            let delay = pause.min(FALTER_PAUSE_MAX).mul_f64(share);
             self.start(name.to_owned(), cursor, (delay, falters));
         }
     }

@@ -295,23 +295,25 @@ mod tests {
         env: Env,
     }
 
+    /// A connection, for as long as this is kept.
+    struct Greeted(#[expect(dead_code, reason = "kept, not read")] Task);
+
     impl Server {
         async fn accept(&self) -> TcpStream {
             self.listener.accept().await.unwrap().0
         }
 
-        /// The connection lasts for as long as the task is kept.
-        fn greet(&self, mut stream: TcpStream) -> Task {
-            self.env.spawn("server", async move {
+        fn greet(&self, mut stream: TcpStream) -> Greeted {
+            Greeted(self.env.spawn("server", async move {
                 let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1];
                 stream.write_all(&settings).await.unwrap();
                 let _read = stream.read_to_end(&mut Vec::new()).await;
-            })
+            }))
         }
     }
 
     /// The seats on two connections of a server, and the first connection.
-    async fn two() -> (Server, Seats, Task) {
+    async fn two() -> (Server, Seats, Greeted) {
         let env = Env::system();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
