@@ -55,12 +55,13 @@ async fn a_server_that_is_replaced_is_neither_an_outage_nor_read_anew() {
     let _new = serve_on(&listener, &fake, new.watch());
     old.start();
     // Each is asked again, on another connection.
-    let fetched = fake.fetches();
+    let (fetched, anew) = (fake.fetches(), fake.anew());
     while fake.fetches() < fetched + 2 * 150 {
         tokio::task::yield_now().await;
     }
     fake.put("s7", &[entry("s7", "s7"), entry("s7", "new")]);
     assert_eq!(world.next().await, "put new");
+    assert_eq!(fake.anew(), anew, "each goes on from what it saw");
 }
 
 #[tokio::test]
