@@ -139,6 +139,16 @@ impl World {
         }
     }
 
+    /// What is said next, whatever it is.
+    pub(crate) async fn next(&mut self) -> String {
+        while self.said.is_empty() {
+            let env = self.env.clone();
+            let heard = env.timeout(PATIENCE, self.listen()).await;
+            heard.expect("nobody said anything");
+        }
+        words(&self.said.remove(0))
+    }
+
     /// What was said since what was last waited for.
     pub(crate) fn besides(&self) -> Vec<String> {
         self.said.iter().map(words).collect()

@@ -21,7 +21,8 @@ use super::{
     follow::{Datacenter, Report, Word},
     looks::{Looks, Sign},
     names::Names,
-    watches::{Heard, Watches},
+    query::{Heard, Told},
+    watches::Watches,
 };
 
 /// Signs that wait to be looked at.
@@ -197,22 +198,22 @@ impl Following {
 
     /// A query was answered.
     async fn hear(&mut self, heard: Option<Heard>) -> Result<(), Ended> {
-        match heard {
-            Some(Heard::Service(name, fetched)) if self.watches.has(&name) => {
+        let Some(Heard { name, told, .. }) = heard else {
+            return Err(Ended::lost("nobody asks Consul"));
+        };
+        match told {
+            Told::Service(fetched) => {
                 if self.known.is_new(&name, &fetched) {
                     self.watches.touch(&name);
                 }
-                self.tell(name, fetched).await
+                return self.tell(name, fetched).await;
             }
-            Some(Heard::Service(..)) => Ok(()),
-            Some(Heard::TurnedAway(name)) => {
-                self.watches.turn_away(&name);
-                self.due.soon.insert(name);
-                Ok(())
-            }
-            Some(Heard::Lost(ended)) => Err(ended),
-            None => Err(Ended::lost("nobody asks Consul")),
+            Told::TurnedAway => self.watches.turn_away(&name),
+            Told::Failed(failed) => self.watches.falter(&name, failed)?,
         }
+        // Whether that is the service's fault is known when it is fetched.
+        self.due.soon.insert(name);
+        Ok(())
     }
 
     /// A service was fetched.
@@ -221,6 +222,7 @@ impl Following {
         if !self.wanted.contains(&name) || self.watches.has(&name) {
             return Ok(());
         }
+        self.watches.resume(&name, fetched.cursor);
         if self.known.is_new(&name, &fetched) {
             self.due
                 .later

@@ -29,8 +29,11 @@
 //! share them. A Consul takes 200 connections of a client (`limits.http_max_conns_per_client`),
 //! with those of everybody else at that address; whoever raises `connections` beyond raises
 //! that as well. If it takes fewer, that is told in the log, a quarter less is held, and all
-//! are tried again after 10m. Many queries begin one after the other, 500 a second, and block
-//! for up to 2m, since the answers that say nothing new would add up.
+//! are tried again after 10m. Many queries begin one after the other, 500 a second. Each
+//! answer that says nothing new is whole: with thousands of services, a longer `wait` saves
+//! them, if no proxy in between cuts what takes so long. A query whose connection ends is
+//! asked again on another one; if that fails too, the service is fetched without blocking, and
+//! only if that fails it is an outage.
 //!
 //! Where there are more services than places, those that changed last have them. For the
 //! others, two blocking queries, for the names and for all checks, tell which ones changed,
@@ -64,6 +67,7 @@ mod follow;
 mod looks;
 mod map;
 mod names;
+mod query;
 mod settings;
 mod shape;
 #[cfg(test)]

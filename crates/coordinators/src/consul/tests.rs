@@ -4,6 +4,7 @@ mod crowd;
 mod fake;
 mod mapping;
 mod partial;
+mod rolling;
 
 use portolan_model::{Health, NodeId, Override};
 use serde_json::json;

@@ -3,19 +3,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use portolan_runtime::Task;
-use portolan_sources::frame::{Ended, Seat, Seats};
+use portolan_sources::frame::{Ended, Seats};
 use tokio::sync::mpsc;
 
 use super::{
-    api::{Cursor, Fate},
-    crew::Fetched,
+    api::Cursor,
     follow::Datacenter,
+    query::{Failed, Heard, One},
 };
 
 /// Answers that wait to be told.
@@ -23,31 +22,16 @@ const HEARD_MAX: usize = 64;
 /// Up to so many begin at once; of more, so many a second.
 const BURST: usize = 64;
 const STARTS_A_SECOND: usize = 500;
-/// With more than [`BURST`], queries block for longer, up to this: each answer that says
-/// nothing new is whole. Still shorter than what firewalls keep a silent connection for.
-const WAIT_MAX: Duration = Duration::from_mins(2);
 /// What changed this lately keeps its query.
 const TENURE: Duration = Duration::from_secs(10);
 /// The least time between two that give way: with HTTP/1 each costs a connection.
 const GIVE_WAY_PAUSE: Duration = Duration::from_millis(100);
-/// A first question that fails sooner than this without an answer may be one too many.
-const REFUSED_WITHIN: Duration = Duration::from_secs(2);
-/// How long a seat may take to become free, after the one before was told to leave.
-const SEAT_TIMEOUT: Duration = Duration::from_secs(1);
-const SEAT_PAUSE: Duration = Duration::from_millis(20);
 /// After being turned away, all seats are tried again after this.
 const RELIEF: Duration = Duration::from_mins(10);
-/// What changes all the time is looked at this often.
-const REST: Duration = Duration::from_millis(5);
-
-/// What a query was answered.
-pub(super) enum Heard {
-    /// The service is so now.
-    Service(String, Fetched),
-    /// The server may not take so many queries of ours.
-    TurnedAway(String),
-    Lost(Ended),
-}
+/// A query that failed begins again after this, and twice as long each time that it is not
+/// answered then.
+const FALTER_PAUSE: Duration = Duration::from_secs(1);
+const FALTER_PAUSE_MAX: Duration = Duration::from_secs(16);
 
 /// The queries; they end when this is dropped.
 pub(super) struct Watches {
@@ -58,6 +42,10 @@ pub(super) struct Watches {
     running: BTreeMap<String, Watch>,
     /// Those that were turned away, and when they had begun.
     suspects: BTreeMap<String, Instant>,
+    /// Those whose query failed, until they are fetched, and how often in a row it did.
+    faltered: BTreeMap<String, u32>,
+    /// The last watch's number.
+    number: u64,
     shrunk: Option<Instant>,
     gave_way: Option<Instant>,
     sender: mpsc::Sender<Heard>,
@@ -65,7 +53,10 @@ pub(super) struct Watches {
 }
 
 struct Watch {
+    number: u64,
     begun: Instant,
+    /// How often in a row the one before failed.
+    falters: u32,
     /// When something about it was new.
     changed: Option<Instant>,
     _task: Task,
@@ -80,6 +71,8 @@ impl Watches {
             seats: Arc::new(seats),
             running: BTreeMap::new(),
             suspects: BTreeMap::new(),
+            faltered: BTreeMap::new(),
+            number: 0,
             shrunk: None,
             gave_way: None,
             sender,
@@ -87,23 +80,32 @@ impl Watches {
         }
     }
 
-    /// The next answer. Cancel-safe.
+    /// The next answer, of a query that was not ended meanwhile. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Heard> {
-        self.heard.recv().await
+        loop {
+            let heard = self.heard.recv().await?;
+            let watch = self.running.get(&heard.name);
+            if watch.is_some_and(|watch| watch.number == heard.number) {
+                return Some(heard);
+            }
+        }
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
         self.running.contains_key(name)
     }
 
+    /// How many services have a query, or will have it again as soon as they are fetched.
     pub(super) fn len(&self) -> usize {
-        self.running.len()
+        self.running.len().saturating_add(self.faltered.len())
     }
 
     /// Ends those of services that are not wanted any more.
     pub(super) fn keep(&mut self, wanted: &BTreeSet<String>) {
         self.running.retain(|name, _| wanted.contains(name));
         self.suspects.retain(|name, _| wanted.contains(name));
+        self.faltered.retain(|name, _| wanted.contains(name));
+        self.acquit();
     }
 
     /// Begins as many as there is room for; each goes on where the service was seen last.
@@ -112,15 +114,17 @@ impl Watches {
         if room == 0 || self.running.len() >= wanted.len() {
             return;
         }
-        let new = wanted.iter().filter(|name| !self.has(name)).take(room);
-        let new: Vec<String> = new.cloned().collect();
+        let is_new = |name: &&String| {
+            let is_out = self.suspects.contains_key(*name) || self.faltered.contains_key(*name);
+            !is_out && !self.has(name)
+        };
+        let new: Vec<String> = wanted.iter().filter(is_new).take(room).cloned().collect();
         let spread = spread(new.len());
-        let wait = self.wait(self.running.len().saturating_add(new.len()));
         let mut dice = self.datacenter.env.dice();
         for name in new {
             let cursor = cursor_of(&name);
             let delay = spread.mul_f64(dice.unit_f64());
-            self.start(name, cursor, (delay, wait));
+            self.start(name, cursor, (delay, 0));
         }
     }
 
@@ -144,8 +148,7 @@ impl Watches {
             gives_way = Some(last);
             self.gave_way = Some(now);
         }
-        let wait = self.wait(self.running.len());
-        self.start(name.to_owned(), cursor, (Duration::ZERO, wait));
+        self.start(name.to_owned(), cursor, (Duration::ZERO, 0));
         self.touch(name);
         gives_way
     }
@@ -162,6 +165,40 @@ impl Watches {
         if let Some(watch) = self.running.remove(name) {
             self.suspects.insert(name.to_owned(), watch.begun);
             self.room = self.running.len();
+        }
+    }
+
+    /// The query of this one failed: it is to be fetched, and begins again then.
+    ///
+    /// # Errors
+    /// Why it failed, if the server is not there at all.
+    pub(super) fn falter(&mut self, name: &str, failed: Failed) -> Result<(), Ended> {
+        let Some(watch) = self.running.remove(name) else {
+            return Ok(());
+        };
+        if !failed.is_silent {
+            self.faltered.insert(name.to_owned(), 1);
+        } else if watch.falters == 0 || self.seats.is_connected() {
+            let falters = watch.falters.saturating_add(1);
+            self.faltered.insert(name.to_owned(), falters);
+        } else {
+            // Others answer that it is so, and this one does not for the second time.
+            return Err(failed.why);
+        }
+        Ok(())
+    }
+
+    /// This one was fetched: if its query had failed, it goes on from there.
+    pub(super) fn resume(&mut self, name: &str, cursor: Cursor) {
+        let Some(falters) = self.faltered.remove(name) else {
+            return;
+        };
+        if self.running.len() < self.room {
+            let doublings = falters.saturating_sub(1).min(8);
+            let pause = FALTER_PAUSE.saturating_mul(1 << doublings);
+            let share = 0.5 + self.datacenter.env.dice().unit_f64() / 2.0;
+            let delay = pause.min(FALTER_PAUSE_MAX).mul_f64(share);
+            self.start(name.to_owned(), cursor, (delay, falters));
         }
     }
 
@@ -208,22 +245,25 @@ impl Watches {
         let is_over = |shrunk: Instant| now.saturating_duration_since(shrunk) >= RELIEF;
         if self.shrunk.is_some_and(is_over) {
             self.shrunk = None;
+        }
+        self.acquit();
+    }
+
+    /// All seats are there where nobody is under suspicion any more and none turned out to be
+    /// one too many: services may be gone before that is known.
+    fn acquit(&mut self) {
+        if self.suspects.is_empty() && self.shrunk.is_none() {
             self.room = self.seats.count();
         }
     }
 
-    fn wait(&self, count: usize) -> Duration {
-        let wait = self.datacenter.settings.wait;
-        let factor = u32::try_from(count / BURST).unwrap_or(u32::MAX);
-        wait.saturating_mul(factor).min(WAIT_MAX).max(wait)
-    }
-
-    fn start(&mut self, name: String, cursor: Cursor, (delay, wait): (Duration, Duration)) {
+    fn start(&mut self, name: String, cursor: Cursor, (delay, falters): (Duration, u32)) {
+        self.number = self.number.wrapping_add(1);
         let one = One {
             datacenter: self.datacenter.clone(),
             seats: Arc::clone(&self.seats),
             name: name.clone(),
-            wait,
+            number: self.number,
             sender: self.sender.clone(),
         };
         let env = self.datacenter.env.clone();
@@ -232,6 +272,8 @@ impl Watches {
             one.run(cursor).await;
         });
         let watch = Watch {
+            number: self.number,
+            falters,
             begun: self.datacenter.env.instant(),
             changed: None,
             _task: task,
@@ -249,73 +291,101 @@ fn spread(count: usize) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// One service's query.
-struct One {
-    datacenter: Datacenter,
-    seats: Arc<Seats>,
-    name: String,
-    wait: Duration,
-    sender: mpsc::Sender<Heard>,
-}
+#[cfg(test)]
+mod tests {
+    use portolan_model::SourceId;
+    use portolan_runtime::Env;
+    use portolan_sources::frame::{InTheClear, Provenance};
+    use serde_json::json;
 
-impl One {
-    async fn run(self, cursor: Cursor) {
-        let Err(last) = self.follow(cursor).await;
-        // Whoever does not listen any more ends this task.
-        let _unheard = self.sender.send(last).await;
+    use super::{
+        super::{
+            api::Good,
+            query::Told,
+            settings::{self, Settings},
+        },
+        *,
+    };
+
+    /// Four places at a server that is not there.
+    async fn four() -> Watches {
+        let settings: Settings = settings::read(&json!({"url": "http://127.0.0.1:1"})).unwrap();
+        let datacenter = Datacenter {
+            settings: Arc::new(settings),
+            source: SourceId::new("test:one"),
+            env: Env::system(),
+            name: None,
+            index: 0,
+            provenance: Provenance::default(),
+            good: Good::default(),
+            reports: mpsc::channel(1).0,
+        };
+        let seats = datacenter.api().seats(4, InTheClear::Http1).await.unwrap();
+        Watches::new(&datacenter, seats)
     }
 
-    async fn follow(&self, mut cursor: Cursor) -> Result<Infallible, Heard> {
-        let env = &self.datacenter.env;
-        let mut api = self.datacenter.api();
-        api.sit(self.take_seat().await?);
-        let mut dice = env.dice();
-        let mut is_first = true;
-        loop {
-            let begun = env.instant();
-            // So that not all come back at once.
-            let wait = self.wait.mul_f64(1.0 - dice.unit_f64() / 8.0);
-            let asked = api.service(&self.name, cursor, wait).await;
-            let took = env.instant().saturating_duration_since(begun);
-            let is_refused = match api.fate() {
-                Fate::Answered => false,
-                Fate::Unanswered => is_first && took < REFUSED_WITHIN,
-                Fate::TooMany => true,
-            };
-            let (asked, entries) = match asked {
-                Err(_) if is_refused => return Err(Heard::TurnedAway(self.name.clone())),
-                asked => asked.map_err(Heard::Lost)?,
-            };
-            is_first = false;
-            cursor = asked.cursor;
-            if let Some(entries) = entries {
-                let fetched = Fetched::new(&self.datacenter, &asked, &entries);
-                let heard = Heard::Service(self.name.clone(), fetched);
-                let sent = self.sender.send(heard).await;
-                sent.map_err(|_| Heard::Lost(Ended::Closed))?;
-                env.sleep(REST).await;
-            }
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn fill(watches: &mut Watches, wanted: &[&str]) {
+        watches.fill(&names(wanted), |_| Cursor::default());
+    }
+
+    fn silent() -> Failed {
+        Failed {
+            why: Ended::lost("silent"),
+            is_silent: true,
         }
     }
 
-    async fn take_seat(&self) -> Result<Seat, Heard> {
-        let env = &self.datacenter.env;
-        let taking = async {
-            loop {
-                match self.seats.take().await {
-                    Ok(seat) => return seat,
-                    Err(_) => env.sleep(SEAT_PAUSE).await,
-                }
-            }
+    #[tokio::test]
+    async fn an_answer_is_not_taken_for_one_to_a_later_query() {
+        let mut watches = four().await;
+        fill(&mut watches, &["a"]);
+        let old = Heard {
+            name: "a".to_owned(),
+            number: watches.running["a"].number,
+            told: Told::TurnedAway,
         };
-        let taken = env.timeout(SEAT_TIMEOUT, taking).await;
-        taken.map_err(|_| Heard::TurnedAway(self.name.clone()))
+        assert!(watches.sender.try_send(old).is_ok());
+        watches.keep(&names(&[]));
+        fill(&mut watches, &["a"]);
+        let heard = watches.next().await.unwrap();
+        assert_eq!(heard.number, watches.running["a"].number);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    #[tokio::test]
+    async fn room_comes_back_when_those_who_were_turned_away_are_gone() {
+        let mut watches = four().await;
+        fill(&mut watches, &["a", "b", "c", "d"]);
+        watches.turn_away("a");
+        watches.turn_away("b");
+        assert_eq!(watches.room, 2);
+        watches.keep(&names(&["b", "c", "d"]));
+        assert_eq!(watches.room, 2, "it is not known yet of the other one");
+        watches.keep(&names(&["c", "d"]));
+        assert_eq!(watches.room, 4);
+        watches.turn_away("c");
+        watches.reckon("c");
+        watches.keep(&names(&["d"]));
+        watches.relieve();
+        assert!(watches.room < 4, "the server takes fewer");
+    }
+
+    #[tokio::test]
+    async fn a_query_that_failed_begins_again_once_its_service_is_fetched() {
+        let mut watches = four().await;
+        fill(&mut watches, &["a"]);
+        watches.falter("a", silent()).unwrap();
+        fill(&mut watches, &["a"]);
+        assert!(!watches.has("a"));
+        assert_eq!(watches.len(), 1, "nobody else has to look at it");
+        watches.resume("a", Cursor::default());
+        assert!(watches.has("a"));
+        let why = watches.falter("a", silent());
+        assert_eq!(why, Err(Ended::lost("silent")), "the server is away");
+    }
 
     #[test]
     fn few_begin_at_once_and_many_one_after_the_other() {

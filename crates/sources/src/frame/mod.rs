@@ -28,7 +28,7 @@ pub use found::{Found, Unfit, foreign_id, foreign_name};
 pub use mapping::Mapping;
 pub use parts::Parts;
 pub use provenance::Provenance;
-pub use seats::{InTheClear, Seat, Seats};
+pub use seats::{InTheClear, NoSeat, Seat, Seats};
 pub use servers::{Servers, ServersSettings, tls};
 pub use teller::Teller;
 pub use view::{Place, Unfits, View};

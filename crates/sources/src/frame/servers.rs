@@ -265,8 +265,11 @@ impl Servers {
         self.settings.urls.get(self.current)
     }
 
-    /// Asks the next server from now on.
+    /// Asks the next server from now on, unless the seat is at this one.
     pub fn next_server(&mut self) {
+        if matches!(self.seat, Some(Seat::Shared(_))) {
+            return;
+        }
         self.idle.clear();
         let count = self.settings.urls.len().max(1);
         let next = self.current.wrapping_add(1);

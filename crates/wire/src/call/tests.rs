@@ -325,7 +325,91 @@ async fn a_server_of_http1_has_no_trunk() {
         stream.write_all(refusal).await.unwrap();
     });
     let opened = Trunk::open(&url, None, &env).await;
-    assert!(matches!(opened, Err(CallError::Http2(_))), "{opened:?}");
+    let Err(CallError::Http2(why)) = opened else {
+        panic!("{opened:?}");
+    };
+    assert_ne!(why.reason(), Some(h2::Reason::HTTP_1_1_REQUIRED), "{why}");
+}
+
+#[tokio::test]
+async fn a_trunk_that_is_about_to_close_has_no_lane_and_still_answers() {
+    let env = Env::system();
+    let (client, server) = tokio::io::duplex(64 << 10);
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let serving = async move {
+        let mut connection = h2::server::handshake(server).await.unwrap();
+        let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
+        connection.graceful_shutdown();
+        let running = async { while connection.accept().await.is_some() {} };
+        let answering = async {
+            gone.await.unwrap();
+            respond
+                .send_response(http::Response::default(), true)
+                .unwrap();
+        };
+        tokio::join!(running, answering);
+    };
+    let _server = env.spawn("server", serving);
+    let url = Url::parse("http://somebody").unwrap();
+    let trunk = Trunk::start(Box::new(client), &url, &env).await.unwrap();
+    let mut lane = trunk.lane().unwrap();
+    let asked = lane.call(call(Method::GET, "/", None), WITHIN);
+    let watching = async {
+        while trunk.lane().is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!trunk.is_open());
+        go.send(()).unwrap();
+    };
+    let (answered, ()) = tokio::join!(asked, watching);
+    assert_eq!(answered.unwrap().status, StatusCode::OK);
+}
+
+/// Answers every call, `each` apart, and no ping.
+async fn answer_calls_only(server: tokio::io::DuplexStream, each: Duration, env: Env) {
+    let (mut reading, mut writing) = tokio::io::split(server);
+    let mut preface = [0; 24];
+    reading.read_exact(&mut preface).await.unwrap();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    writing.write_all(&settings).await.unwrap();
+    let mut head = [0; 9];
+    while reading.read_exact(&mut head).await.is_ok() {
+        let [high, middle, low, kind, flags, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
+        reading.read_exact(&mut payload).await.unwrap();
+        match kind {
+            // HEADERS: `:status: 200`, and no more.
+            1 => {
+                env.sleep(each).await;
+                let [a, b, c, d] = stream;
+                let answer = [0, 0, 1, 1, 5, a, b, c, d, 0x88];
+                writing.write_all(&answer).await.unwrap();
+            }
+            // SETTINGS are acknowledged.
+            4 if flags == 0 => writing
+                .write_all(&[0, 0, 0, 4, 1, 0, 0, 0, 0])
+                .await
+                .unwrap(),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trunk_lives_for_as_long_as_anything_is_answered() {
+    let env = Env::virtual_time(1);
+    let (client, server) = tokio::io::duplex(64 << 10);
+    let each = Duration::from_secs(4);
+    let _server = env.spawn("server", answer_calls_only(server, each, env.clone()));
+    let url = Url::parse("http://somebody").unwrap();
+    let trunk = Trunk::start(Box::new(client), &url, &env).await.unwrap();
+    let mut lane = trunk.lane().unwrap();
+    for _ in 0..30 {
+        let answer = lane.call(call(Method::GET, "/", None), WITHIN).await;
+        assert_eq!(answer.unwrap().status, StatusCode::OK);
+    }
+    env.sleep(Duration::from_secs(15 + 15 + 11)).await;
+    assert!(!trunk.is_open(), "silence is noticed");
 }
 
 #[tokio::test]

@@ -8,8 +8,11 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::Arc,
-    task::Poll,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -48,9 +51,13 @@ pub struct Trunk {
     lanes: Arc<Semaphore>,
     lanes_max: usize,
     connection: Arc<Task>,
+    signs: Signs,
     url: Url,
     env: Env,
 }
+
+/// Whether anything was answered of late.
+type Signs = Arc<AtomicBool>;
 
 /// What came of connecting.
 #[derive(Debug)]
@@ -67,6 +74,7 @@ pub struct Lane {
     sender: client::SendRequest<Bytes>,
     _connection: Arc<Task>,
     _place: OwnedSemaphorePermit,
+    signs: Signs,
     url: Url,
     env: Env,
     fields: HeaderMap,
@@ -93,7 +101,11 @@ impl Trunk {
         Ok(Opened::Trunk(settled.await.map_err(late)??))
     }
 
-    async fn start(socket: Box<dyn Socket>, url: &Url, env: &Env) -> Result<Self, CallError> {
+    pub(super) async fn start(
+        socket: Box<dyn Socket>,
+        url: &Url,
+        env: &Env,
+    ) -> Result<Self, CallError> {
         let handshake = client::Builder::new()
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -103,7 +115,8 @@ impl Trunk {
             .handshake::<_, Bytes>(socket);
         let (sender, connection) = handshake.await.map_err(CallError::Http2)?;
         let (settle, settled) = oneshot::channel();
-        let driving = drive(connection, settle, env.clone());
+        let signs = Signs::default();
+        let driving = drive(connection, settle, Arc::clone(&signs), env.clone());
         let connection = env.spawn("trunk to a control listener", driving);
         let lanes_max = settled.await.unwrap_or(Err(no_http2()));
         let lanes_max = lanes_max.map_err(CallError::Http2)?.clamp(1, LANES_MAX);
@@ -112,6 +125,7 @@ impl Trunk {
             lanes: Arc::new(Semaphore::new(lanes_max)),
             lanes_max,
             connection: Arc::new(connection),
+            signs,
             url: url.clone(),
             env: env.clone(),
         })
@@ -123,13 +137,19 @@ impl Trunk {
         self.lanes_max
     }
 
-    /// Whether the connection is there.
+    /// Whether the connection is there and takes calls: a server that is about to close it
+    /// says so (GOAWAY), and still answers what it was asked before.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.connection.is_finished()
+        let mut context = Context::from_waker(Waker::noop());
+        let is_over = matches!(
+            self.sender.clone().poll_ready(&mut context),
+            Poll::Ready(Err(_))
+        );
+        !is_over && !self.connection.is_finished()
     }
 
-    /// A lane, unless all are taken or the connection is closed.
+    /// A lane, unless all are taken or the connection takes no more calls.
     #[must_use]
     pub fn lane(&self) -> Option<Lane> {
         if !self.is_open() {
@@ -140,6 +160,7 @@ impl Trunk {
             sender: self.sender.clone(),
             _connection: Arc::clone(&self.connection),
             _place: place,
+            signs: Arc::clone(&self.signs),
             url: self.url.clone(),
             env: self.env.clone(),
             fields: agent(),
@@ -187,6 +208,7 @@ impl Lane {
             sending.send_data(body, true).map_err(CallError::Http2)?;
         }
         let (head, body) = response.await.map_err(CallError::Http2)?.into_parts();
+        self.signs.store(true, Relaxed);
         Ok(Answer {
             status: head.status,
             headers: head.headers,
@@ -200,6 +222,7 @@ impl Lane {
         let mut whole = BytesMut::new();
         while let Some(data) = body.data().await {
             let data = data.map_err(CallError::Http2)?;
+            self.signs.store(true, Relaxed);
             if whole.len().saturating_add(data.len()) > max {
                 return Err(CallError::TooLarge { limit });
             }
@@ -211,10 +234,12 @@ impl Lane {
     }
 }
 
-/// Runs a connection to its end; says once how many calls the server takes at a time.
+/// Runs a connection to its end; says once how many calls the server takes at a time, or why
+/// it never said that.
 async fn drive(
     mut connection: client::Connection<Box<dyn Socket>, Bytes>,
     settle: oneshot::Sender<Result<usize, h2::Error>>,
+    signs: Signs,
     env: Env,
 ) {
     let pings = connection.ping_pong();
@@ -224,19 +249,23 @@ async fn drive(
         let polled = connection.as_mut().poll(cx);
         let most = connection.max_concurrent_send_streams();
         let is_known = most > 0 || polled.is_ready();
-        if let Some(settle) = settle.take_if(|_| is_known) {
-            let settled = match &polled {
-                Poll::Ready(_) => Err(no_http2()),
-                Poll::Pending => Ok(most),
-            };
-            // Whoever does not wait any more drops the connection.
-            let _unheard = settle.send(settled);
-        }
+        let Some(settle) = settle.take_if(|_| is_known) else {
+            return polled;
+        };
+        let (settled, polled) = match polled {
+            Poll::Ready(ended) => {
+                let why = ended.err().unwrap_or_else(no_http2);
+                (Err(why), Poll::Ready(Ok(())))
+            }
+            Poll::Pending => (Ok(most), Poll::Pending),
+        };
+        // Whoever does not wait any more drops the connection.
+        let _unheard = settle.send(settled);
         polled
     });
     let alive = async {
         match pings {
-            Some(pings) => ping(pings, &env).await,
+            Some(pings) => ping(pings, &signs, &env).await,
             None => std::future::pending().await,
         }
     };
@@ -250,17 +279,26 @@ async fn drive(
     }
 }
 
-/// Resolves when the server has not answered a ping in time.
-async fn ping(mut pings: PingPong, env: &Env) {
+/// Resolves when the server has answered nothing in time, neither a ping nor a call. A ping
+/// may have to wait for answers that are large.
+async fn ping(mut pings: PingPong, signs: &AtomicBool, env: &Env) {
     loop {
         env.sleep(PING_INTERVAL).await;
-        let answered = env.timeout(PING_TIMEOUT, pings.ping(h2::Ping::opaque()));
-        if !matches!(answered.await, Ok(Ok(_))) {
-            return;
+        if signs.swap(false, Relaxed) {
+            continue;
+        }
+        let mut answered = pin!(pings.ping(h2::Ping::opaque()));
+        loop {
+            match env.timeout(PING_TIMEOUT, answered.as_mut()).await {
+                Ok(Ok(_)) => break,
+                Err(_) if signs.swap(false, Relaxed) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
         }
     }
 }
 
+/// For one that said nothing and ended in good order.
 fn no_http2() -> h2::Error {
     Reason::HTTP_1_1_REQUIRED.into()
 }

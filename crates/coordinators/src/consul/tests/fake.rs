@@ -38,6 +38,8 @@ struct State {
     waiting: usize,
     most_waiting: usize,
     fetches: usize,
+    /// Fetches of what is now, whatever was seen before.
+    anew: usize,
     /// Services that a query blocks for.
     waited_for: BTreeMap<String, usize>,
     /// Queries for services that may block at a time.
@@ -246,11 +248,17 @@ impl Fake {
         self.state.lock().unwrap().fetches
     }
 
+    /// How often a service was asked for without going on from what was seen.
+    pub(super) fn anew(&self) -> usize {
+        self.state.lock().unwrap().anew
+    }
+
     /// Counts a question, unless it is one too many.
     fn count(&self, path: &str, seen: u64) -> Option<Counted> {
         let mut state = self.state.lock().unwrap();
         if let Some(name) = path.strip_prefix("/v1/health/service/") {
             state.fetches += 1;
+            state.anew += usize::from(seen == 0);
             let blocking: usize = state.waited_for.values().sum();
             if seen > 0 && state.limit.is_some_and(|limit| blocking >= limit) {
                 state.turned_away += 1;
@@ -264,7 +272,7 @@ impl Fake {
         Some(Counted(self.clone(), path.to_owned(), seen))
     }
 
-    async fn answer(self, request: Request) -> Response {
+    pub(super) async fn answer(self, request: Request) -> Response {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         let query = Query::parse(&query).unwrap();
