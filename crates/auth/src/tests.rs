@@ -540,7 +540,10 @@ async fn what_memory_has_forgotten_of_the_trail_is_read_from_the_store() {
             let path = format!("/{turn}/{n}");
             assert_eq!(ask(&gate, "PUT", &path, None).await.0, 401);
         }
-        world.access.write_out().await;
+        // Each waits for two seconds at most.
+        while world.access.trail().has_unstored() {
+            world.access.write_out().await;
+        }
         // The second time, what is stored was read at a start.
         world.restart().await;
         world.access.follow(plan("{}").as_ref());
