@@ -107,8 +107,8 @@ impl Desk {
     /// Serves a command, and those that are lined up behind it.
     async fn serve(&mut self, first: Command) -> Result<(), InboxClosed> {
         let mut next = Some(first);
-        for _ in 0..COMMANDS_AT_ONCE {
-            let Some(command) = next else { break };
+        let mut served = 0;
+        while let Some(command) = next {
             match command {
                 Command::Ask(asked) => self.take(asked).await?,
                 Command::CatchUp(reply) => self.catch_up(reply).await?,
@@ -119,7 +119,13 @@ impl Desk {
                     let _asked = done.send(());
                 }
             }
-            next = self.commands.try_recv().ok();
+            served += 1;
+            // What is taken out of the line is served, so nothing is beyond the limit.
+            next = if served < COMMANDS_AT_ONCE {
+                self.commands.try_recv().ok()
+            } else {
+                None
+            };
         }
         Ok(())
     }

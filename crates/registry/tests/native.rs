@@ -7,8 +7,12 @@
 
 mod common;
 
+use std::{future::poll_fn, task::Poll};
+
 use common::World;
 use portolan_dialects::native::InstanceList;
+use portolan_model::{InstanceId, ServiceKey};
+use portolan_registry::{RegistryError, core::Subject};
 use portolan_runtime::Env;
 use serde_json::{Value, json};
 
@@ -517,4 +521,43 @@ async fn a_list_is_filtered_by_a_condition() {
             "{body}"
         );
     }
+}
+
+#[tokio::test]
+async fn everybody_in_a_long_line_is_answered() {
+    let world = World::new(Env::system());
+    let registry = &world.registry;
+    // More than the desk serves in one go, and fewer than may be lined up.
+    let asked = (0..1_000).map(|number| {
+        let subject = Subject {
+            key: ServiceKey::parse("orders").unwrap(),
+            id: InstanceId::parse(&format!("i{number}")).unwrap(),
+        };
+        Box::pin(registry.renew(None, subject, None))
+    });
+    let mut asked: Vec<_> = asked.collect();
+    let mut answers = Vec::new();
+    // Without a budget, so that all are lined up before the desk has its turn.
+    tokio::task::unconstrained(poll_fn(|context| {
+        asked.retain_mut(|one| match one.as_mut().poll(context) {
+            Poll::Ready(answer) => {
+                answers.push(answer);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if asked.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }))
+    .await;
+    let unknown = |answer: &Result<_, RegistryError>| matches!(answer, Err(RegistryError::Unknown));
+    assert_eq!(answers.len(), 1_000);
+    assert!(
+        answers.iter().all(unknown),
+        "{:?}",
+        answers.iter().find(|one| !unknown(one))
+    );
 }
