@@ -7,7 +7,6 @@ import os
 import random
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +21,9 @@ UNKNOWN = 5
 QUERIES = 100_000
 CLIENTS = 20
 OUTSTANDING = 200
-WRITERS = 2
+# Connections that register meanwhile, and how many registrations are made up.
+WRITERS = 32
+CHANGES = 50_000
 SETTLE_SECONDS = 0.5
 _RATE = re.compile(r"Queries per second:\s+([\d.]+)")
 _SENT = re.compile(r"Queries sent:\s+(\d+)")
@@ -124,7 +125,8 @@ def print_half(servers: list[NameServer], queries: Path, arguments: argparse.Nam
 def print_changes(ours: NameServer, servers: list[NameServer], queries: Path, arguments: argparse.Namespace) -> None:
     """The same while registrations change what is asked for."""
     quiet = [ask(ours, queries, arguments.seconds) for _ in range(arguments.rounds)]
-    churn = Churn(ours.admin, arguments.services, arguments.changes)
+    traffic = registry.Traffic(ours.admin, changes(arguments.services), arguments.changes, WRITERS)
+    started = time.monotonic()
     time.sleep(SETTLE_SECONDS)
     begin = time.monotonic(), ours.server.cpu_seconds()
     time.sleep(arguments.seconds)
@@ -132,9 +134,11 @@ def print_changes(ours: NameServer, servers: list[NameServer], queries: Path, ar
     busy = [ask(ours, queries, arguments.seconds) for _ in range(arguments.rounds)]
     half = figures.median_interval(ours.rates).middle / 2
     told = latency(ours, queries, arguments.seconds * 2, half)
-    changes = churn.stop()
+    took = time.monotonic() - started
+    summary = traffic.finish()
+    made = (summary["answered"] - summary["failed_other"] - summary["failed_idempotent"]) / took
     rows = []
-    for title, loads in (("no changes", quiet), (f"{changes:.0f} registrations/s", busy)):
+    for title, loads in (("no changes", quiet), (f"{made:.0f} registrations/s", busy)):
         rates = figures.median_interval([load.rate for load in loads])
         costs = figures.median_interval([load.cpu_seconds / load.completed * 1e6 for load in loads])
         rows.append([title, rates.text(0), costs.text()])
@@ -286,35 +290,16 @@ def start_peer(
     return NameServer(f"{title} {found[0] if found else 'unknown'}", server, port)
 
 
-class Churn:
-    """Registers instances that are there with other addresses, on threads of its own."""
-
-    def __init__(self, admin: int, services: int, rate: float) -> None:
-        self._admin, self._services = admin, services
-        self._pause = WRITERS / rate
-        self._ended = threading.Event()
-        self._done = itertools.count()
-        self._begin = time.monotonic()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(WRITERS)]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self, seed: int) -> None:
-        connection, dice = registry.Connection(self._admin), random.Random(seed)
-        due = time.monotonic()
-        while not self._ended.is_set():
-            number, instance = dice.randrange(self._services), dice.randrange(INSTANCES)
-            register(connection, number, instance, f"10.200.{dice.randrange(256)}.{dice.randrange(256)}")
-            next(self._done)
-            due += self._pause
-            self._ended.wait(max(0.0, due - time.monotonic()))
-
-    def stop(self) -> float:
-        """Ends it; gives the registrations a second that were made."""
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-        return next(self._done) / (time.monotonic() - self._begin)
+def changes(services: int) -> list[str]:
+    """Registrations of instances that are there, each with another address."""
+    dice = random.Random(1)
+    lines = []
+    for _ in range(CHANGES):
+        instance = f"{name(dice.randrange(services))}/instances/{dice.randrange(INSTANCES)}"
+        ip = f"10.200.{dice.randrange(256)}.{dice.randrange(256)}"
+        body = json.dumps({"address": ip, "port": 80, "ttl": "1h"})
+        lines.append(f"PUT /v1/services/{instance}\tContent-Type: application/json\t={body}")
+    return lines
 
 
 START: dict[str, Callable[[int], NameServer]] = {

@@ -231,10 +231,12 @@ class Traffic:
     """Our load generator in the background, every line of it kept."""
 
     def __init__(self, port: int, requests: list[str], rate: float, connections: int) -> None:
+        parts.RUN.mkdir(parents=True, exist_ok=True)
+        file = parts.RUN / "traffic.requests"
+        file.write_text("\n".join(requests))
         options = ["--address", f"127.0.0.1:{port}", "--connections", str(connections)]
-        for request in requests:
-            options += ["--request", request]
-        options += ["--rate", str(rate), "--seconds", "0", "--report-ms", "1000"]
+        options += ["--requests", str(file), "--rate", str(rate)]
+        options += ["--seconds", "0", "--report-ms", "1000"]
         self._server = processes.Server(
             "traffic",
             [parts.load_generator(), "drive", *options],

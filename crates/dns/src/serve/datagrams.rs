@@ -11,6 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, ReceiveTimestampns},
+};
 use portolan_runtime::drain::DrainWatch;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{set_ip_recvtos, set_ipv6_recvtclass};
@@ -26,6 +30,9 @@ use crate::{
 /// Room for what one receive gives: the kernel may put datagrams of one sender together. Pages
 /// that are never written take no memory.
 const ROOM: usize = 1 << 16;
+/// From one to the next. Some lines of the cache more, or all beginnings would share one place
+/// of it, and each query would have to be fetched again when it is read.
+const STRIDE: usize = ROOM + 3 * 64;
 /// What the system is asked to keep of a burst, in bytes; it may give less.
 const QUEUE: usize = 1 << 20;
 /// Receives in a row after which other tasks have their turn.
@@ -63,8 +70,8 @@ struct Way {
 /// The system's, if the socket can't be used.
 pub(super) async fn serve(engine: Arc<Engine>, socket: Raw, drain: &DrainWatch) -> io::Result<()> {
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-    prepare(&socket, &state);
     let local = Some(socket.local_addr()?.ip()).filter(|ip| !ip.is_unspecified());
+    prepare(&socket, &state, local.is_none());
     let socket = UdpSocket::from_std(socket)?;
     let mut desk = Desk {
         hand: engine.hand(),
@@ -78,7 +85,7 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Raw, drain: &DrainWatch) 
         later: Arc::new(Semaphore::new(LATER_MAX)),
         drain: drain.clone(),
     };
-    let mut room = vec![0; ROOM.saturating_mul(BATCH_SIZE)];
+    let mut room = vec![0; STRIDE.saturating_mul(BATCH_SIZE)];
     let mut metas = [RecvMeta::default(); BATCH_SIZE];
     let socket = Arc::clone(&desk.socket);
     let mut turn = 0_usize;
@@ -104,21 +111,30 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Raw, drain: &DrainWatch) 
     }
 }
 
-/// Makes room for bursts, and leaves out what every receive would say of congestion.
-fn prepare(socket: &Raw, state: &UdpSocketState) {
+/// Makes room for bursts, and leaves out what every receive would say besides: of congestion,
+/// of the time, and where all queries come to one address, of that.
+fn prepare(socket: &Raw, state: &UdpSocketState, wants_address: bool) {
     let room = state.set_recv_buffer_size(UdpSockRef::from(socket), QUEUE);
-    let is_told = if socket.local_addr().is_ok_and(|address| address.is_ipv4()) {
+    let is_v4 = socket.local_addr().is_ok_and(|address| address.is_ipv4());
+    let congestion = if is_v4 {
         set_ip_recvtos(socket, false)
     } else {
         set_ipv6_recvtclass(socket, false)
     };
-    if let Err(error) = room.and(is_told.map_err(io::Error::from)) {
+    let time = setsockopt(socket, ReceiveTimestampns, &false);
+    let address = match (wants_address, is_v4) {
+        (true, _) => Ok(()),
+        (false, true) => setsockopt(socket, Ipv4PacketInfo, &false),
+        (false, false) => setsockopt(socket, Ipv6RecvPacketInfo, &false),
+    };
+    let done = room.and(congestion.map_err(io::Error::from));
+    if let Err(error) = done.and(time.and(address).map_err(io::Error::from)) {
         tracing::debug!(%error, "a socket stays as it is");
     }
 }
 
 fn receive(socket: &Socket, room: &mut [u8], metas: &mut [RecvMeta]) -> io::Result<usize> {
-    let mut slices = room.chunks_mut(ROOM);
+    let mut slices = room.chunks_mut(STRIDE);
     let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
         std::array::from_fn(|_| IoSliceMut::new(slices.next().unwrap_or_default()));
     let raw = UdpSockRef::from(&socket.raw);
@@ -129,7 +145,7 @@ impl Desk {
     fn answer(&mut self, room: &[u8], metas: &[RecvMeta]) {
         let began = self.engine.env.instant();
         let mut count = 0_u64;
-        for (slice, meta) in room.chunks(ROOM).zip(metas) {
+        for (slice, meta) in room.chunks(STRIDE).zip(metas) {
             let way = Way {
                 peer: meta.addr,
                 local: self.socket.local.or(meta.dst_ip),

@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 /// How many lists.
 const SHARDS: usize = 1 << u8::BITS;
 /// An odd number whose bits look like chance: 2^64 over the golden ratio.
@@ -25,7 +27,8 @@ pub(super) struct Shards<V> {
 #[derive(Clone, Debug)]
 struct Entry<V> {
     hash: u64,
-    key: Arc<[u8]>,
+    /// In place, where it fits: it is compared with every look-up.
+    key: SmallVec<[u8; 32]>,
     value: V,
 }
 
@@ -79,7 +82,7 @@ impl<V: Clone> Shards<V> {
 }
 
 fn position<V>(shard: &[Entry<V>], hash: u64, key: &[u8]) -> Result<usize, usize> {
-    shard.binary_search_by(|entry| entry.hash.cmp(&hash).then_with(|| (*entry.key).cmp(key)))
+    shard.binary_search_by(|entry| entry.hash.cmp(&hash).then_with(|| entry.key.as_slice().cmp(key)))
 }
 
 /// Multiplies and folds, eight bytes at a time.

@@ -89,7 +89,7 @@ impl Settings {
         Self {
             path: path.into(),
             journal: Retention::default(),
-            cache: ByteSize::from_bytes(4 << 20),
+            cache: ByteSize::from_bytes(2 << 20),
         }
     }
 }
