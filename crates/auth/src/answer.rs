@@ -1,23 +1,11 @@
 //! JSON and problem documents.
 
-use http::{HeaderValue, StatusCode, header};
-use portolan_wire::serve::{Response, full, problem};
-use serde::Serialize;
+use http::StatusCode;
+use portolan_wire::serve::{Response, problem};
+
+pub(crate) use portolan_wire::serve::{json, method_not_allowed};
 
 use crate::keeping::Fault;
-
-pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    // Texts and numbers are always JSON; a terminal's prompt wants a line of its own.
-    let mut text = serde_json::to_vec(value).unwrap_or_default();
-    text.push(b'\n');
-    let mut response = Response::new(full(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
-}
 
 pub(crate) fn malformed(detail: &str) -> Response {
     problem(StatusCode::BAD_REQUEST, "request_malformed", detail)
@@ -25,18 +13,6 @@ pub(crate) fn malformed(detail: &str) -> Response {
 
 pub(crate) fn invalid(detail: &str) -> Response {
     problem(StatusCode::UNPROCESSABLE_ENTITY, "field_invalid", detail)
-}
-
-pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
-    let detail = format!("this path takes {allow}");
-    let mut response = problem(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        &detail,
-    );
-    let allow = HeaderValue::from_static(allow);
-    response.headers_mut().insert(header::ALLOW, allow);
-    response
 }
 
 pub(crate) fn fault(fault: &Fault) -> Response {

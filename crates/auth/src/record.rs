@@ -1,12 +1,13 @@
 //! What is stored of tokens and policies.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use portolan_access::{BadScope, Rules, Scopes, Secret, SecretHash};
 use portolan_model::Timestamp;
 use portolan_store::LedgerKey;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
+use uuid::Builder;
 
 /// Where tokens are stored, by id.
 pub(crate) const TOKENS: &str = "access/token/";
@@ -130,16 +131,6 @@ pub fn new_secret() -> Result<Secret, NoEntropy> {
 /// # Errors
 /// [`NoEntropy`].
 pub fn uuid() -> Result<Arc<str>, NoEntropy> {
-    let number = u128::from_be_bytes(random()?);
-    let number = number & !(0xf << 76) | (4 << 76);
-    let number = number & !(0x3 << 62) | (2 << 62);
-    let mut text = String::with_capacity(36);
-    for (index, digit) in format!("{number:032x}").char_indices() {
-        if matches!(index, 8 | 12 | 16 | 20) {
-            text.push('-');
-        }
-        // Writing to a text can't fail.
-        let _written = write!(text, "{digit}");
-    }
-    Ok(text.into())
+    let uuid = Builder::from_random_bytes(random()?).into_uuid();
+    Ok(uuid.to_string().into())
 }

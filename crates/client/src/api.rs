@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use portolan_dialects::native::{Heartbeat, Registration, Removed, Span, Written};
-use portolan_model::{Health, InstanceId, ServiceKey};
+use portolan_model::{Health, InstanceId, ServiceKey, percent::encode_component};
 use portolan_runtime::Env;
 use portolan_wire::{
     call::{Answer, Call, CallError, Line, Url},
@@ -147,11 +147,11 @@ impl Api {
         shape: Registration,
     ) -> Self {
         let key = &subject.key;
-        let service = encoded(key.name.as_str());
+        let service = encode_component(key.name.as_str());
         let path = if key.namespace.as_str() == ServiceKey::DEFAULT_NAMESPACE {
             format!("/v1/services/{service}/instances")
         } else {
-            let namespace = encoded(key.namespace.as_str());
+            let namespace = encode_component(key.namespace.as_str());
             format!("/v1/namespaces/{namespace}/services/{service}/instances")
         };
         Self {
@@ -208,7 +208,7 @@ impl Api {
     }
 
     fn path_of(&self, id: &str) -> String {
-        format!("{}/{}", self.path, encoded(id))
+        format!("{}/{}", self.path, encode_component(id))
     }
 }
 
@@ -337,19 +337,6 @@ fn chain(error: &dyn Error) -> Arc<str> {
     text.into()
 }
 
-/// Percent-encodes all but the unreserved characters of RFC 3986, section 2.3.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _written = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,11 +361,5 @@ mod tests {
             let told = refusal(StatusCode::INSUFFICIENT_STORAGE, &body);
             assert_eq!(told, Refusal::Failed(expected.into()));
         }
-    }
-
-    #[test]
-    fn ids_are_encoded() {
-        assert_eq!(encoded("127.0.0.1:80"), "127.0.0.1%3A80");
-        assert_eq!(encoded("a?b#c%~"), "a%3Fb%23c%25~");
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn fire(
         let text = format!("a payload has at most {PAYLOAD_BYTES_MAX} bytes");
         return Err(Refusal::new(413, text));
     }
-    let id = super::uuid(&mut parts.env.dice());
+    let id = parts.env.dice().uuid();
     let fired = Fired {
         name: name.into(),
         payload: payload.to_vec(),

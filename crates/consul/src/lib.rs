@@ -38,7 +38,7 @@ mod waiting;
 mod warden;
 mod writing;
 
-use std::{fmt::Write as _, ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
 use http::{HeaderValue, Method, header};
 use portolan_auth::Access;
@@ -47,7 +47,7 @@ use portolan_dialects::consul::{
 };
 use portolan_ledger::Ledger;
 use portolan_model::ByteSize;
-use portolan_runtime::{Dice, Env, drain::DrainWatch};
+use portolan_runtime::{Env, drain::DrainWatch};
 use portolan_wire::serve::{Answering, Handler, Peer, Query, Request, Response, decode};
 use tokio::sync::Semaphore;
 
@@ -361,21 +361,4 @@ fn config(parts: &Parts) -> ItselfConfig {
         revision: "",
         version: VERSION,
     }
-}
-
-/// A new id in the form of a UUID (RFC 9562, version 4).
-pub(crate) fn uuid(dice: &mut Dice) -> Arc<str> {
-    let (high, low) = (dice.u64(), dice.u64());
-    let mut text = String::with_capacity(36);
-    // Writing to a string can't fail.
-    let _written = write!(
-        text,
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xffff,
-        high & 0xfff,
-        (low >> 48) & 0x3fff | 0x8000,
-        low & 0xffff_ffff_ffff
-    );
-    text.into()
 }

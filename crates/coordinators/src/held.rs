@@ -181,10 +181,9 @@ fn words(why: &Unfit) -> String {
 mod tests {
     use std::convert::Infallible;
 
-    use portolan_catalog::{Inbox, Source, SourceRun};
     use portolan_model::{Name, SourceId};
     use portolan_runtime::Env;
-    use portolan_sources::frame::{Ended, Follow, Found, follow};
+    use portolan_sources::frame::{Ended, Follow, Found};
 
     use super::*;
     use crate::world::World;
@@ -249,7 +248,7 @@ mod tests {
     }
 
     /// Two entries of one instance, of which the first goes.
-    struct Twice(Env);
+    struct Twice;
 
     impl Follow for Twice {
         async fn session(&mut self, teller: &mut Teller) -> Result<Infallible, Ended> {
@@ -268,17 +267,10 @@ mod tests {
         }
     }
 
-    impl Source for Twice {
-        fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-            let env = self.0.clone();
-            Box::pin(follow(*self, inbox, env))
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn another_entry_of_the_same_instance_takes_its_place() {
         let env = Env::virtual_time(1);
-        let mut world = World::new(&env, &SourceId::new("test:one"), Twice(env.clone()));
+        let mut world = World::new(&env, &SourceId::new("test:one"), Twice);
         world.until("a c").await;
         assert!(!world.was_empty());
     }

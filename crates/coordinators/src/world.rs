@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use portolan_catalog::{InboxHub, Inflow, News, Source, Turn, inboxes};
+use portolan_catalog::{InboxHub, Inflow, News, Turn, inboxes};
 use portolan_model::{Change, SourceId};
 use portolan_runtime::{Env, Task};
+use portolan_sources::frame::{Follow, following};
 
 /// How long anything may take.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -21,10 +22,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(env: &Env, id: &SourceId, source: impl Source + 'static) -> Self {
+    pub(crate) fn new(env: &Env, id: &SourceId, source: impl Follow + 'static) -> Self {
         let (mut hub, inflow) = inboxes();
         let inbox = hub.open(id, Turn::Fair);
-        let task = env.spawn("source", Box::new(source).run(inbox));
+        let task = env.spawn("source", following(source, env).run(inbox));
         Self {
             env: env.clone(),
             _hub: hub,

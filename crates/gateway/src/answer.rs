@@ -15,6 +15,7 @@ use httpdate::HttpDate;
 use portolan_model::{
     Cause,
     http::{Fields, Known, RequestHead, ResponseHead, Status},
+    percent::encode_grpc_message,
 };
 use portolan_policy::{Fault, Reply};
 use portolan_runtime::Env;
@@ -94,26 +95,13 @@ fn grpc(fault: &Fault) -> Reply {
     add(
         &mut fields,
         "grpc-message",
-        &percent_encoded(&fault.explanation),
+        &encode_grpc_message(&fault.explanation),
     );
     Reply {
         status: Status::OK,
         fields,
         body: Bytes::new(),
     }
-}
-
-/// Escapes what may not stand in `grpc-message`.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if matches!(byte, b' '..=b'~') && byte != b'%' {
-            out.push(char::from(byte));
-        } else {
-            let _infallible = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 fn add(fields: &mut Fields, name: &str, value: &str) {

@@ -32,16 +32,7 @@ impl SessionId {
     /// A new id, in the form of a random UUID (RFC 9562, version 4). Not for secrets.
     #[must_use]
     pub fn draw(dice: &mut Dice) -> Self {
-        let (high, low) = (dice.u64(), dice.u64());
-        let text = format!(
-            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xfff,
-            low >> 48 & 0x3fff | 0x8000,
-            low & 0xffff_ffff_ffff
-        );
-        Self(text.into())
+        Self(dice.uuid())
     }
 
     /// The id's text.

@@ -10,6 +10,7 @@ pub mod http;
 mod instance;
 mod name;
 mod node;
+pub mod percent;
 pub mod route;
 mod size;
 mod spec;

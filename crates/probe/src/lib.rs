@@ -80,8 +80,8 @@ struct Connectors {
 /// One probe to make.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
-    /// The service and the instance that it is about.
-    pub about: (&'a ServiceKey, &'a InstanceId),
+    /// The registered instance that it is about, if it is about one, and its service.
+    pub about: Option<(&'a ServiceKey, &'a InstanceId)>,
     /// The address that is checked.
     pub address: SocketAddr,
     /// What to do.

@@ -40,19 +40,24 @@ pub(super) async fn run(
     output_max: usize,
 ) -> Result<Outcome, Failed> {
     let (program, arguments) = command.split_first().ok_or("there is no program")?;
-    let child = Command::new(&**program)
+    let mut command = Command::new(&**program);
+    command
         .args(arguments.iter().map(|argument| &**argument))
         .env_clear()
         .env("PATH", PATH)
-        .env("PORTOLAN_SERVICE", task.about.0.to_string())
-        .env("PORTOLAN_INSTANCE", task.about.1.as_str())
         .env("PORTOLAN_ADDRESS", task.address.to_string())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
+        .kill_on_drop(true);
+    if let Some((service, instance)) = task.about {
+        command
+            .env("PORTOLAN_SERVICE", service.to_string())
+            .env("PORTOLAN_INSTANCE", instance.as_str());
+    }
+    let child = command
         .spawn()
         .map_err(|error| -> Failed { format!("`{program}`: {}", words(&error)).into() })?;
     let mut leash = Leash(child);

@@ -30,7 +30,7 @@ async fn run_under(settings: ReachSettings, address: SocketAddr, probe: Probe) -
         InstanceId::parse("a").unwrap(),
     );
     let task = Task {
-        about: (&service, &instance),
+        about: Some((&service, &instance)),
         address,
         probe: &probe,
     };
@@ -341,7 +341,19 @@ async fn certificates_are_verified_unless_it_was_asked_otherwise() {
     }
 }
 
-/// Answers gRPC by a health service that knows `known` and nothing else.
+/// An answer of that size in all, most of it a field that nobody knows, that says `SERVING`.
+fn serving_at_length(bytes: u16) -> Vec<u8> {
+    let [high, low] = (bytes - 5).to_be_bytes();
+    let filling = bytes - 10;
+    let varint: [u8; 2] =
+        [filling & 0x7f | 0x80, filling >> 7].map(|byte| byte.try_into().unwrap());
+    let mut answer = vec![0, 0, 0, high, low, 0x08, 1, 0x12];
+    answer.extend(varint);
+    answer.resize(bytes.into(), b'x');
+    answer
+}
+
+/// Answers gRPC by a health service that knows `known` and what has long answers.
 async fn serve_health(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let Ok(mut connection) = ::h2::server::handshake(stream).await else {
         return;
@@ -353,7 +365,11 @@ async fn serve_health(stream: impl AsyncRead + AsyncWrite + Unpin) {
             while let Some(data) = body.data().await {
                 asked.extend_from_slice(&data.unwrap());
             }
+            let (long, longer) = (serving_at_length(4096), serving_at_length(4097));
             let (status, message): (&str, &[u8]) = match &asked[5..] {
+                b"\x0a\x04long" => ("0", &long),
+                b"\x0a\x06longer" => ("0", &longer),
+                b"\x0a\x04busy" => ("14", b"\0\0\0\0\0"),
                 b"" => ("0", b"\0\0\0\0\x02\x08\x01"),
                 b"\x0a\x05known" => ("0", b"\0\0\0\0\x02\x08\x02"),
                 b"\x0a\x04none" => ("12", b""),
@@ -412,6 +428,9 @@ async fn a_health_service_is_asked_about_a_service() {
             "none",
             (Health::Critical, "the server has no health service"),
         ),
+        ("busy", (Health::Critical, "grpc status 14")),
+        ("long", GOOD),
+        ("longer", (Health::Critical, "the answer is too large")),
     ] {
         let outcome = run(address, grpc(service, None)).await;
         assert_eq!(said(&outcome), expected);

@@ -1,6 +1,9 @@
 //! Chance that can be replayed.
 
+use std::sync::Arc;
+
 use fastrand::Rng;
+use uuid::Builder;
 
 /// A source of chance with a seed of its own. Not for secrets.
 #[derive(Clone, Debug)]
@@ -26,6 +29,13 @@ impl Dice {
     /// A number from 0 up to, but not including, 1.
     pub fn unit_f64(&mut self) -> f64 {
         self.0.f64()
+    }
+
+    /// A random UUID (RFC 9562, version 4). Not for secrets.
+    #[must_use]
+    pub fn uuid(&mut self) -> Arc<str> {
+        let uuid = Builder::from_random_bytes(self.0.u128(..).to_be_bytes()).into_uuid();
+        uuid.to_string().into()
     }
 
     /// New dice that are independent of these.

@@ -10,7 +10,7 @@ use portolan_wire::call::{Scheme, Url};
 use serde_json::{Map, Value, json};
 
 use super::{map::NAMES, watch::CloudMapSource};
-use portolan_sources::frame::{Basics, Fields, ServersSettings, tls};
+use portolan_sources::frame::{Basics, Fields, ServersSettings, following, tls};
 
 const METADATA: &str = "http://169.254.169.254";
 const SECOND: Duration = Duration::from_secs(1);
@@ -65,7 +65,10 @@ impl fmt::Debug for Keys {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(CloudMapSource::new(self.clone(), id.clone(), env.clone()))
+        following(
+            CloudMapSource::new(self.clone(), id.clone(), env.clone()),
+            env,
+        )
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {
@@ -81,7 +84,7 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
     let mut fields = Fields::new(settings);
     let basics = Basics::read(&mut fields, NAMES);
     let region = region(&mut fields);
-    let endpoint = url(&mut fields, "endpoint", None);
+    let endpoint = fields.url("endpoint", None);
     let tls = tls(&mut fields);
     let servers = |prefix: &str| {
         let host = format!("https://{prefix}servicediscovery.{region}.amazonaws.com");
@@ -160,17 +163,6 @@ fn region(fields: &mut Fields<'_>) -> String {
     text.to_owned()
 }
 
-fn url(fields: &mut Fields<'_>, name: &'static str, default: Option<&str>) -> Option<Url> {
-    let text = fields.text(name).or(default)?;
-    match Url::parse(text) {
-        Ok(url) => Some(url),
-        Err(bad) => {
-            fields.refuse(name, bad.to_string());
-            None
-        }
-    }
-}
-
 fn chain(fields: &mut Fields<'_>) -> Chain {
     let text = |fields: &mut Fields<'_>, name| {
         fields
@@ -202,7 +194,7 @@ fn chain(fields: &mut Fields<'_>) -> Chain {
         ("container_token_file", token_file.is_some()),
         ("container_credentials", is_contained),
     );
-    let metadata = url(fields, "metadata_url", Some(METADATA));
+    let metadata = fields.url("metadata_url", Some(METADATA));
     match (id, secret) {
         (Some(id), Some(secret)) => return Chain::Given(Keys { id, secret, token }),
         (None, None) => {}
@@ -239,7 +231,7 @@ fn needs(fields: &mut Fields<'_>, (name, is_set): (&str, bool), (other, has_othe
 /// Credentials go over the network in the clear only where AWS does so itself: to the host's
 /// own agents.
 fn container_url(fields: &mut Fields<'_>) -> Option<Url> {
-    let url = url(fields, "container_credentials", None)?;
+    let url = fields.url("container_credentials", None)?;
     let is_near = url
         .host()
         .parse::<std::net::IpAddr>()

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, convert::Infallible};
 
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{Departure, ServiceKey, SourceId};
 use portolan_runtime::Env;
 
@@ -11,7 +10,7 @@ use super::{
     map::{self, ServiceName},
     settings::Settings,
 };
-use portolan_sources::frame::{Ended, Follow, Parts, Teller, View, follow, foreign_name};
+use portolan_sources::frame::{Ended, Follow, Parts, Teller, View, foreign_name};
 
 /// Most services of one source.
 const SERVICES_MAX: usize = 5_000;
@@ -209,12 +208,5 @@ impl Follow for CloudMapSource {
                 self.poll(teller).await?;
             }
         }
-    }
-}
-
-impl Source for CloudMapSource {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(*self, inbox, env))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
-use portolan_model::ByteSize;
+use portolan_model::{ByteSize, percent::encode_component};
 use portolan_runtime::Env;
 use portolan_wire::call::{Answer, Call};
 use serde_json::Value;
@@ -98,7 +98,7 @@ impl Api {
             let next = if token.is_empty() {
                 String::new()
             } else {
-                format!("&pageToken={}", encoded(&token))
+                format!("&pageToken={}", encode_component(&token))
             };
             let mut told = self
                 .get(&format!("{path}?pageSize={PAGE}{next}"), field)
@@ -186,15 +186,4 @@ pub(super) fn refused(what: &str, answer: &Answer) -> Ended {
         "the list of {what} was answered {}{hint}{message}",
         answer.status
     ))
-}
-
-fn encoded(token: &str) -> String {
-    let byte = |byte: u8| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            char::from(byte).to_string()
-        } else {
-            format!("%{byte:02X}")
-        }
-    };
-    token.bytes().map(byte).collect()
 }

@@ -10,7 +10,7 @@ use portolan_wire::call::Url;
 use serde_json::{Map, Value, json};
 
 use super::{map::NAMES, watch::ServiceDirectorySource};
-use portolan_sources::frame::{Basics, Fields, ServersSettings, tls};
+use portolan_sources::frame::{Basics, Fields, ServersSettings, following, tls};
 
 const ENDPOINT: &str = "https://servicedirectory.googleapis.com";
 const METADATA: &str = "http://metadata.google.internal";
@@ -40,11 +40,10 @@ pub(super) enum Account {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(ServiceDirectorySource::new(
-            self.clone(),
-            id.clone(),
-            env.clone(),
-        ))
+        following(
+            ServiceDirectorySource::new(self.clone(), id.clone(), env.clone()),
+            env,
+        )
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {
@@ -61,13 +60,13 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Vec<Problem>> {
     let basics = Basics::read(&mut fields, NAMES);
     let project = needed(&mut fields, "project", "shop-production");
     let location = needed(&mut fields, "location", "europe-west1");
-    let endpoint = url(&mut fields, "endpoint", ENDPOINT);
+    let endpoint = fields.url("endpoint", Some(ENDPOINT));
     let servers = ServersSettings {
         urls: endpoint.into_iter().collect(),
         tls: tls(&mut fields),
         fields: HeaderMap::new(),
     };
-    let metadata = url(&mut fields, "metadata_url", METADATA);
+    let metadata = fields.url("metadata_url", Some(METADATA));
     let account = match (fields.text("key_file"), metadata) {
         (None, Some(url)) => Account::Machine(url),
         // Without a URL, a finding was written already.
@@ -136,16 +135,6 @@ fn namespaces(fields: &mut Fields<'_>) -> Vec<String> {
         }
     }
     namespaces
-}
-
-fn url(fields: &mut Fields<'_>, name: &'static str, default: &str) -> Option<Url> {
-    match Url::parse(fields.text(name).unwrap_or(default)) {
-        Ok(url) => Some(url),
-        Err(bad) => {
-            fields.refuse(name, bad.to_string());
-            None
-        }
-    }
 }
 
 pub(super) fn schema() -> Value {

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{ServiceKey, SourceId};
 use portolan_runtime::Env;
 use serde_json::Value;
@@ -12,7 +11,7 @@ use super::{
     map::{self, Listed},
     settings::Settings,
 };
-use portolan_sources::frame::{Ended, Follow, Teller, View, follow, foreign_name};
+use portolan_sources::frame::{Ended, Follow, Teller, View, foreign_name};
 
 /// Most services of one source.
 const SERVICES_MAX: usize = 5_000;
@@ -133,12 +132,5 @@ impl Follow for ServiceDirectorySource {
             teller.all(view).await?;
             self.env.sleep(self.settings.poll).await;
         }
-    }
-}
-
-impl Source for ServiceDirectorySource {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(*self, inbox, env))
     }
 }

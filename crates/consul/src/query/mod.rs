@@ -173,7 +173,7 @@ pub(super) async fn write(
     let (id, _) = wish(rest);
     match *method {
         Method::POST => {
-            let id = super::uuid(&mut parts.env.dice());
+            let id = parts.env.dice().uuid();
             keep(parts, &id, body, Expectation::Absent).await?;
             answering::json(&json!({ "ID": id }))
         }

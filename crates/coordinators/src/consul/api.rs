@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode};
-use portolan_model::ByteSize;
+use portolan_model::{ByteSize, percent::encode_component};
 use portolan_runtime::Env;
 use portolan_wire::call::{Answer, Call};
 
@@ -179,7 +179,7 @@ impl Api {
         cursor: Cursor,
         wait: Duration,
     ) -> Result<(Asked, Option<Entries>), Ended> {
-        let path = format!("/v1/health/service/{}", encode(name));
+        let path = format!("/v1/health/service/{}", encode_component(name));
         let asked = self.blocking(&path, cursor, wait).await?;
         if !asked.is_new {
             return Ok((asked, None));
@@ -196,7 +196,7 @@ impl Api {
 
     /// Executes a prepared query.
     pub(super) async fn query(&mut self, name: &str) -> Result<Entries, Ended> {
-        let target = self.target(&format!("/v1/query/{}/execute", encode(name)));
+        let target = self.target(&format!("/v1/query/{}/execute", encode_component(name)));
         let answer = self.ask(&target, GRACE).await?;
         let executed: super::shape::Executed = self.read(&answer)?;
         Ok(Entries {
@@ -309,24 +309,10 @@ impl Api {
         }
         if let Some(datacenter) = &self.datacenter {
             // Writing to a string can't fail.
-            let _written = write!(target, "dc={}&", encode(datacenter));
+            let _written = write!(target, "dc={}&", encode_component(datacenter));
         }
         target
     }
-}
-
-/// A name as a part of a path or query.
-fn encode(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string can't fail.
-            let _written = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -342,11 +328,5 @@ mod tests {
         for answered in [Some(6), Some(0), None] {
             assert_eq!(Cursor(7).next(answered), (Cursor(0), true));
         }
-    }
-
-    #[test]
-    fn names_are_parts_of_a_path() {
-        assert_eq!(encode("a-b_c.d~9"), "a-b_c.d~9");
-        assert_eq!(encode("a/b?ü"), "a%2Fb%3F%C3%BC");
     }
 }

@@ -8,8 +8,8 @@ use portolan_model::{Problem, SourceId};
 use portolan_runtime::Env;
 use serde_json::{Map, Value, json};
 
-use super::watch::ConsulSource;
-use portolan_sources::frame::{Basics, Fields, ServersSettings};
+use super::watch::Watch;
+use portolan_sources::frame::{Basics, Fields, ServersSettings, following};
 
 /// What expressions may speak of.
 const NAMES: &[&str] = &["Node", "Service", "Checks"];
@@ -57,7 +57,7 @@ impl Settings {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(ConsulSource::new(self.clone(), id.clone(), env.clone()))
+        following(Watch::new(self.clone(), id.clone(), env.clone()), env)
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

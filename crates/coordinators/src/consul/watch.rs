@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{Departure, SourceId};
 use portolan_runtime::{Env, Task};
 use tokio::sync::mpsc;
@@ -17,7 +16,7 @@ use super::{
     follow::{Datacenter, Report, Word},
     settings::Settings,
 };
-use portolan_sources::frame::{Ended, Follow, Parts, Provenance, Teller, View, follow};
+use portolan_sources::frame::{Ended, Follow, Parts, Provenance, Teller, View};
 
 /// Reports that wait to be told.
 const REPORTS_MAX: usize = 256;
@@ -28,39 +27,7 @@ const GATHERING: Duration = Duration::from_secs(1);
 /// A part of what is known: a datacenter, by its number, and a service or query there.
 type Key = (usize, Word);
 
-#[derive(Debug)]
-pub(super) struct ConsulSource {
-    settings: Settings,
-    source: SourceId,
-    env: Env,
-}
-
-impl ConsulSource {
-    pub(super) const fn new(settings: Settings, source: SourceId, env: Env) -> Self {
-        Self {
-            settings,
-            source,
-            env,
-        }
-    }
-}
-
-impl Source for ConsulSource {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        let watch = Watch {
-            unheard: Unheard::of(&self.settings),
-            goods: BTreeMap::new(),
-            settings: Arc::new(self.settings),
-            source: self.source,
-            env: self.env,
-            parts: Parts::default(),
-        };
-        Box::pin(follow(watch, inbox, env))
-    }
-}
-
-struct Watch {
+pub(super) struct Watch {
     settings: Arc<Settings>,
     source: SourceId,
     env: Env,
@@ -98,6 +65,17 @@ impl Follow for Watch {
 }
 
 impl Watch {
+    pub(super) fn new(settings: Settings, source: SourceId, env: Env) -> Self {
+        Self {
+            unheard: Unheard::of(&settings),
+            goods: BTreeMap::new(),
+            settings: Arc::new(settings),
+            source,
+            env,
+            parts: Parts::default(),
+        }
+    }
+
     async fn listen(
         &mut self,
         mut reports: mpsc::Receiver<(usize, Report)>,

@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use portolan_catalog::{Source, SourceSpec};
 use portolan_model::{Problem, SourceId};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Basics, Fields, ServersSettings};
+use portolan_sources::frame::{Basics, Fields, ServersSettings, following};
 use serde_json::{Map, Value, json};
 
 use super::watch::Etcd;
@@ -44,7 +44,7 @@ pub(super) struct Settings {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(Etcd::new(self.clone(), id.clone(), env.clone()))
+        following(Etcd::new(self.clone(), id.clone(), env.clone()), env)
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

@@ -3,10 +3,9 @@
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{Departure, SourceId, route::Protocol};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Ended, Follow, Teller, follow};
+use portolan_sources::frame::{Ended, Follow, Teller};
 use portolan_wire::{
     call::{Scheme, Url},
     tls::{ClientTls, Connector},
@@ -295,13 +294,6 @@ impl Follow for Etcd {
             Ok(never) => Ok(never),
             Err(ended) => Err(named(ended, &url)),
         }
-    }
-}
-
-impl Source for Etcd {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(*self, inbox, env))
     }
 }
 

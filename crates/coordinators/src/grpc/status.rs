@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::{HeaderMap, HeaderName};
+use portolan_model::percent::decode_loosely;
 
 pub(super) const CODE: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -51,9 +52,11 @@ impl Status {
             return Ok(());
         }
         let message = trailers.get(MESSAGE).map(http::HeaderValue::as_bytes);
+        let told = decode_loosely(message.unwrap_or_default());
+        let told: Vec<u8> = told.take(TOLD_BYTES_MAX).collect();
         Err(Self {
             code,
-            message: decoded(message.unwrap_or_default()),
+            message: String::from_utf8_lossy(&told).into_owned(),
         })
     }
 
@@ -84,24 +87,6 @@ impl fmt::Display for Status {
         }
         Ok(())
     }
-}
-
-/// Undoes percent encoding.
-fn decoded(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|_| *first == b'%');
-        let hex = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(hex.unwrap_or(*first));
-        rest = after
-            .get(if hex.is_some() { 2 } else { 0 }..)
-            .unwrap_or_default();
-        if bytes.len() >= TOLD_BYTES_MAX {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

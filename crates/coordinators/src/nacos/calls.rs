@@ -1,11 +1,9 @@
 //! Calls over HTTP: who we are, and, where gRPC is not spoken, everything else.
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use portolan_model::percent::encode_component;
 use portolan_runtime::Env;
 use portolan_sources::frame::{Ended, Servers};
 use portolan_wire::call::{Answer, Call};
@@ -63,8 +61,8 @@ pub(super) async fn log_in(
 ) -> Result<Token, Ended> {
     let body = format!(
         "username={}&password={}",
-        encoded(&login.username),
-        encoded(&login.password)
+        encode_component(&login.username),
+        encode_component(&login.password)
     );
     let call = Call {
         method: Method::POST,
@@ -93,8 +91,8 @@ pub(super) async fn names(
     for page in 1_u64.. {
         let path = format!(
             "/v1/ns/service/list?pageNo={page}&pageSize={PAGE}&namespaceId={}&groupName={}{}",
-            encoded(namespace),
-            encoded(group),
+            encode_component(namespace),
+            encode_component(group),
             shown(token)
         );
         let answer = servers.ask(Call::get(path), CALL_TIMEOUT).await?;
@@ -120,9 +118,9 @@ pub(super) async fn service(
 ) -> Result<Option<ServiceInfo>, Ended> {
     let path = format!(
         "/v1/ns/instance/list?serviceName={}&groupName={}&namespaceId={}&healthyOnly=false{}",
-        encoded(&format!("{}@@{}", service.group, service.name)),
-        encoded(&service.group),
-        encoded(&service.namespace),
+        encode_component(&format!("{}@@{}", service.group, service.name)),
+        encode_component(&service.group),
+        encode_component(&service.namespace),
         shown(token)
     );
     let answer = servers.ask(Call::get(path), CALL_TIMEOUT).await?;
@@ -149,20 +147,6 @@ fn read<'a, T: Deserialize<'a>>(servers: &Servers, answer: &'a Answer) -> Result
 }
 
 fn shown(token: Option<&str>) -> String {
-    let shown = token.map(|token| format!("&accessToken={}", encoded(token)));
+    let shown = token.map(|token| format!("&accessToken={}", encode_component(token)));
     shown.unwrap_or_default()
-}
-
-/// As a value of a form.
-pub(super) fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            // A text takes all that is written to it.
-            let _written = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }

@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 use portolan_catalog::{Source, SourceSpec};
 use portolan_model::{Problem, SourceId};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Basics, Fields, ServersSettings};
+use portolan_sources::frame::{Basics, Fields, ServersSettings, following};
 use portolan_wire::call::Url;
 use serde_json::{Map, Value, json};
 
@@ -72,7 +72,7 @@ impl Settings {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(Nacos::new(self.clone(), id.clone(), env.clone()))
+        following(Nacos::new(self.clone(), id.clone(), env.clone()), env)
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

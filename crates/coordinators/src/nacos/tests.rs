@@ -12,7 +12,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    calls::encoded,
     map::{self, Service, ServiceInfo},
     messages::{Payload, REQUEST},
     settings::{Settings, read as settings_of},
@@ -208,11 +207,6 @@ fn settings_that_make_no_sense_are_found() {
     let url = good.grpc_url(&good.servers.urls[0]).unwrap();
     assert_eq!(url.to_string(), "http://127.0.0.1:9848");
     assert_eq!(good.scopes().count(), 2);
-}
-
-#[test]
-fn values_of_forms_are_encoded() {
-    assert_eq!(encoded("a b&c=ü@@"), "a%20b%26c%3D%C3%BC%40%40");
 }
 
 proptest! {

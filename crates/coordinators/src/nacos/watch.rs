@@ -6,10 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{ByteSize, SourceId};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Ended, Follow, Servers, Teller, follow};
+use portolan_sources::frame::{Ended, Follow, Servers, Teller};
 use portolan_wire::tls::Connector;
 
 use super::{
@@ -96,12 +95,5 @@ impl Follow for Nacos {
             self.servers.next_server();
         }
         ended
-    }
-}
-
-impl Source for Nacos {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(*self, inbox, env))
     }
 }

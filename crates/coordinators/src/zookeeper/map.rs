@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portolan_model::{Health, SourceId};
+use portolan_model::{Health, SourceId, percent::decode_loosely};
 use portolan_sources::frame::{Found, Unfit, address_of};
 use serde_json::{Map, Value, json};
 
@@ -149,15 +149,6 @@ fn provider_id(authority: &str, parameters: &BTreeMap<String, String>) -> String
 
 /// Undoes the encoding of URLs.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|_| *first == b'%');
-        let hex = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(hex.unwrap_or(*first));
-        rest = after
-            .get(if hex.is_some() { 2 } else { 0 }..)
-            .unwrap_or_default();
-    }
+    let bytes: Vec<u8> = decode_loosely(text.as_bytes()).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 use portolan_catalog::{Source, SourceSpec};
 use portolan_model::{Problem, SourceId, route::UpstreamTls};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Basics, Fields, ServersSettings, tls};
+use portolan_sources::frame::{Basics, Fields, ServersSettings, following, tls};
 use portolan_wire::call::Url;
 use serde_json::{Map, Value, json};
 
@@ -65,7 +65,7 @@ pub(super) struct Settings {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(Zookeeper::new(self.clone(), id.clone(), env.clone()))
+        following(Zookeeper::new(self.clone(), id.clone(), env.clone()), env)
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

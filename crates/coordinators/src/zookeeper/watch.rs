@@ -7,10 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{Departure, ServiceKey, SourceId, route::Protocol};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Ended, Follow, Teller, follow};
+use portolan_sources::frame::{Ended, Follow, Teller};
 use portolan_wire::{
     call::{Scheme, Url},
     tls::{ClientTls, Connector},
@@ -287,13 +286,6 @@ impl Follow for Zookeeper {
             Ok(never) => Ok(never),
             Err(ended) => Err(named(ended, &url)),
         }
-    }
-}
-
-impl Source for Zookeeper {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(*self, inbox, env))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use portolan_model::percent;
+
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -52,7 +54,7 @@ impl Place {
     #[must_use]
     pub fn parse(path: &str) -> Option<Self> {
         let segments = path.split('/').filter(|segment| !segment.is_empty());
-        let decoded: Vec<_> = segments.map(decode).collect::<Option<_>>()?;
+        let decoded: Vec<_> = segments.map(percent::decode).collect::<Option<_>>()?;
         let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
         let name = |text: &str| Arc::<str>::from(text);
         Some(match without_base(&segments)? {
@@ -108,22 +110,6 @@ fn without_base<'s, 't>(segments: &'s [&'t str]) -> Option<&'s [&'t str]> {
 fn is_version(segment: &str) -> bool {
     let number = segment.strip_prefix('v').unwrap_or_default();
     !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
-}
-
-/// Undoes percent-encoding; `None` if it is none, or no UTF-8.
-fn decode(segment: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut pieces = segment.split('%');
-    bytes.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2)?;
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

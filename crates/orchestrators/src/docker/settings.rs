@@ -12,7 +12,7 @@ use http::HeaderMap;
 use portolan_catalog::{Source, SourceSpec};
 use portolan_model::{Problem, SourceId};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Basics, Fields, ServersSettings, address_of, tls};
+use portolan_sources::frame::{Basics, Fields, ServersSettings, address_of, following, tls};
 use portolan_wire::call::Url;
 use serde_json::{Map, Value, json};
 
@@ -53,7 +53,10 @@ pub(super) enum Use {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(DockerSource::new(self.clone(), id.clone(), env.clone()))
+        following(
+            DockerSource::new(self.clone(), id.clone(), env.clone()),
+            env,
+        )
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

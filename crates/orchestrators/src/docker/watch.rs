@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{Departure, Instance, SourceId};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Ended, Follow, Place, Teller, Unfit, View, follow};
+use portolan_sources::frame::{Ended, Follow, Place, Teller, Unfit, View};
 use portolan_wire::call::Stream;
 use serde_json::Value;
 
@@ -233,12 +232,5 @@ impl Follow for DockerSource {
                 teller.still().await?;
             }
         }
-    }
-}
-
-impl Source for DockerSource {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(*self, inbox, env))
     }
 }

@@ -1,6 +1,6 @@
 //! What is listed and watched, and where it stands. Pure.
 
-use std::fmt::Write as _;
+use portolan_model::percent::encode_component;
 
 use super::cluster::Kind;
 
@@ -34,7 +34,7 @@ impl Collection {
             path.push(if index == 0 { '?' } else { '&' });
             path.push_str(key);
             path.push('=');
-            encode(value, &mut path);
+            path.push_str(&encode_component(value));
         }
         path
     }
@@ -59,17 +59,6 @@ impl Collection {
         match &self.namespace {
             Some(namespace) => format!("{resource}{group} in namespace {namespace}"),
             None => format!("{resource}{group} in all namespaces"),
-        }
-    }
-}
-
-fn encode(text: &str, path: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            // Writing to a text does not fail.
-            let _always = write!(path, "%{byte:02X}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 use portolan_catalog::{Source, SourceSpec};
 use portolan_model::{Problem, SourceId};
 use portolan_runtime::Env;
-use portolan_sources::frame::{Basics, Fields};
+use portolan_sources::frame::{Basics, Fields, following};
 use serde_json::{Map, Value, json};
 
 use super::{map::NAMES, watch::KubernetesSource};
@@ -33,7 +33,10 @@ pub(super) struct Settings {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(KubernetesSource::new(self.clone(), id.clone(), env.clone()))
+        following(
+            KubernetesSource::new(self.clone(), id.clone(), env.clone()),
+            env,
+        )
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

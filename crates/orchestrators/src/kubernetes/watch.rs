@@ -7,10 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::{Departure, Instance, SourceId};
 use portolan_runtime::{Env, Task};
-use portolan_sources::frame::{self, Ended, Follow, Teller, follow};
+use portolan_sources::frame::{self, Ended, Follow, Teller};
 use tokio::sync::mpsc;
 
 use super::{
@@ -274,13 +273,6 @@ impl Follow for KubernetesSource {
                 () = settling => self.settle(teller).await?,
             }
         }
-    }
-}
-
-impl Source for KubernetesSource {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(*self, inbox, env))
     }
 }
 

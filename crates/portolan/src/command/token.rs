@@ -4,6 +4,7 @@ use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
 use http::Method;
 use portolan_access::Secret;
+use portolan_model::percent::encode_component;
 use portolan_wire::call::{Answer, Call};
 use serde_json::{Value, json};
 
@@ -90,7 +91,7 @@ fn list(contact: &Contact, as_json: bool) -> Result<String, String> {
 }
 
 fn revoke(contact: &Contact, which: &str) -> Result<String, String> {
-    let path = format!("/v1/tokens/{}", encoded(which));
+    let path = format!("/v1/tokens/{}", encode_component(which));
     let gone = call(contact, Method::DELETE, &path, None)?;
     Ok(format!(
         "revoked `{}` ({})\n",
@@ -130,17 +131,4 @@ fn call(
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Percent-encodes all but the unreserved characters of RFC 3986, section 2.3.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _written = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }

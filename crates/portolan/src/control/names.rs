@@ -9,7 +9,7 @@ use std::{
 use portolan_config::Plan;
 use portolan_consul::WithoutServices;
 use portolan_dns::{Directory, Dns, Found, Gateway, Later, Meters, Node, Unknown};
-use portolan_model::ByteSize;
+use portolan_model::{ByteSize, percent::encode_component};
 use portolan_registry::Registry;
 use portolan_runtime::{Env, sockets::Sockets};
 use portolan_snapshot::View;
@@ -220,7 +220,7 @@ impl Consul {
 impl Directory for Consul {
     fn node<'a>(&'a self, name: &'a str) -> Later<'a, Result<Option<Node>, Unknown>> {
         Box::pin(async move {
-            let path = format!("/v1/catalog/node/{}", escaped(name));
+            let path = format!("/v1/catalog/node/{}", encode_component(name));
             let answer: Option<NodeAnswer> = self.ask(path, None).await?;
             Ok(answer.map(|answer| Node {
                 address: answer.node.address,
@@ -235,7 +235,7 @@ impl Directory for Consul {
         client: IpAddr,
     ) -> Later<'a, Result<Option<Found>, Unknown>> {
         Box::pin(async move {
-            let path = format!("/v1/query/{}/execute", escaped(name));
+            let path = format!("/v1/query/{}/execute", encode_component(name));
             let answer: Option<QueryAnswer> = self.ask(path, Some(client)).await?;
             let Some(answer) = answer else {
                 return Ok(None);
@@ -256,19 +256,6 @@ impl Directory for Consul {
             }))
         })
     }
-}
-
-/// A name as a part of a path.
-fn escaped(name: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    let escape = |byte: u8| {
-        if is_plain(byte) {
-            char::from(byte).to_string()
-        } else {
-            format!("%{byte:02X}")
-        }
-    };
-    name.bytes().map(escape).collect()
 }
 
 /// The seconds of one of Consul's durations; none if it is empty.
@@ -293,8 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_escaped_and_durations_read() {
-        assert_eq!(escaped("a b/c.d"), "a%20b%2Fc.d");
+    fn durations_are_read() {
         assert_eq!(
             (seconds("10s"), seconds(""), seconds("x")),
             (Some(10), None, None)

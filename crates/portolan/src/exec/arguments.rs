@@ -5,7 +5,10 @@ use std::{
 };
 
 use clap::Args;
-use portolan_model::parse_span;
+use portolan_model::{
+    parse_span,
+    route::{HttpMeans, Means, Place},
+};
 
 /// What to run, and as what to register it.
 #[derive(Args, Clone, Debug)]
@@ -160,6 +163,22 @@ impl FromStr for CheckArgument {
             ("grpc", service) => Ok(Self::Grpc(service.to_owned())),
             ("http", _) => Err("`http` has a path: `http:/health`"),
             _ => Err("a check is `tcp`, `http:/path`, `grpc`, `grpc:service` or `none`"),
+        }
+    }
+}
+
+impl CheckArgument {
+    /// What is done, if anything.
+    pub(super) fn means(&self) -> Option<Means> {
+        let (at, tls) = (Place::Home, None);
+        match self {
+            Self::None => None,
+            Self::Tcp => Some(Means::Tcp { at, tls }),
+            Self::Http(path) => Some(Means::Http(Box::new(HttpMeans::get(path)))),
+            Self::Grpc(service) => {
+                let service = service.as_str().into();
+                Some(Means::Grpc { at, service, tls })
+            }
         }
     }
 }

@@ -6,9 +6,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use portolan_model::{Health, route::Probe};
+use portolan_probe::{Outcome, Reach, ReachSettings, Task};
 use portolan_runtime::Env;
-
-use super::{arguments::CheckArgument, probe::probe};
+use tokio::sync::watch;
 
 /// Bad probes in a row until the program is critical.
 const FALL: u32 = 3;
@@ -16,18 +17,14 @@ const FALL: u32 = 3;
 const EARLY_INTERVAL: Duration = Duration::from_millis(200);
 /// The longest time between probes of a program that fails.
 const FAILING_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest time for a probe.
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is checked, where and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Check {
-    /// What is asked.
-    pub(super) probe: CheckArgument,
+    /// What is asked, and how often.
+    pub(super) probe: Probe,
     /// Who is asked.
     pub(super) address: SocketAddr,
-    /// The time between two probes.
-    pub(super) interval: Duration,
 }
 
 /// What has become of the program.
@@ -45,6 +42,7 @@ pub(super) enum News {
 #[derive(Debug)]
 pub(super) struct Checkup {
     check: Option<Check>,
+    reach: Reach,
     env: Env,
     state: State,
     /// Bad probes in a row.
@@ -63,8 +61,10 @@ enum State {
 impl Checkup {
     /// Nothing is probed yet. Without a check, the program passes from the beginning.
     pub(super) fn new(check: Option<Check>, env: &Env) -> Self {
+        let (_, settings) = watch::channel(ReachSettings::default());
         Self {
             check,
+            reach: Reach::new(env.clone(), settings),
             env: env.clone(),
             state: State::Early("".into()),
             failures: 0,
@@ -85,10 +85,14 @@ impl Checkup {
             if let Some(rest) = self.rest {
                 self.env.sleep(rest).await;
             }
-            let timeout = TIMEOUT.min(check.interval);
-            let probed = probe(&self.env, check.address, &check.probe, timeout).await;
-            let news = self.judge(probed);
-            self.rest = Some(self.interval(check.interval));
+            let task = Task {
+                about: None,
+                address: check.address,
+                probe: &check.probe,
+            };
+            let outcome = self.reach.probe(task).await;
+            let news = self.judge(fitness(outcome));
+            self.rest = Some(self.interval(check.probe.interval));
             if let Some(news) = news {
                 return news;
             }
@@ -133,12 +137,100 @@ impl Checkup {
     }
 }
 
+/// Well, or why not. A program that complains (429) has no room for requests.
+fn fitness(outcome: Outcome) -> Result<(), Arc<str>> {
+    if outcome.health == Health::Passing {
+        Ok(())
+    } else {
+        Err(outcome.reason.unwrap_or_default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::Ipv4Addr;
+
+    use portolan_model::ByteSize;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::{super::arguments::CheckArgument, *};
 
     fn checkup() -> Checkup {
         Checkup::new(None, &Env::system())
+    }
+
+    /// A program that answers each of its connections like that.
+    async fn program(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut buffer = [0; 1024];
+                let count = stream.read(&mut buffer).await.unwrap();
+                assert!(buffer[..count].starts_with(b"GET /health?a HTTP/1.1\r\n"));
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        Env::system().spawn("program", answering).detach();
+        address
+    }
+
+    async fn first_news(check: &str, address: SocketAddr) -> News {
+        let means = check.parse::<CheckArgument>().unwrap().means().unwrap();
+        let probe = Probe {
+            timeout: Duration::from_secs(20),
+            output_max: ByteSize::from_bytes(0),
+            ..Probe::new(check, means)
+        };
+        let check = Check { probe, address };
+        Checkup::new(Some(check), &Env::system()).next().await
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_enough_for_tcp() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(first_news("tcp", address).await, News::Passes);
+        drop(listener);
+        for check in ["tcp", "http:/", "grpc", "grpc:a.b"] {
+            let refused = News::NotYet("connection refused".into());
+            assert_eq!(first_news(check, address).await, refused);
+        }
+    }
+
+    #[tokio::test]
+    async fn http_wants_a_2xx_and_no_more_than_that() {
+        for (answer, news) in [
+            ("HTTP/1.1 204 Fine\r\n\r\n", News::Passes),
+            (
+                "HTTP/1.1 200 Fine\r\nContent-Length: 999999999\r\n\r\nx",
+                News::Passes,
+            ),
+            (
+                "HTTP/1.1 302 Elsewhere\r\nLocation: /\r\n\r\n",
+                News::NotYet("status 302".into()),
+            ),
+            (
+                "HTTP/1.1 429 Much\r\n\r\n",
+                News::NotYet("status 429".into()),
+            ),
+            ("HTTP/1.1 503 No\r\n\r\n", News::NotYet("status 503".into())),
+            (
+                "SSH-2.0\r\n",
+                News::NotYet("the answer is not HTTP/1".into()),
+            ),
+        ] {
+            let address = program(answer).await;
+            assert_eq!(
+                first_news("http:/health?a", address).await,
+                news,
+                "{answer}"
+            );
+        }
     }
 
     fn bad(reason: &str) -> Result<(), Arc<str>> {

@@ -72,7 +72,7 @@ impl Life {
         })?;
         let intent = match &plan.check {
             Some(check) => {
-                let (probe, address) = (&check.probe, check.address);
+                let (probe, address) = (&check.probe.id, check.address);
                 format!("it is registered once {probe} passes at {address}")
             }
             None => "it is registered now".to_owned(),

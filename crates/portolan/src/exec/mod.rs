@@ -9,7 +9,6 @@ mod arguments;
 mod checkup;
 mod life;
 mod plan;
-mod probe;
 mod program;
 mod signals;
 mod story;

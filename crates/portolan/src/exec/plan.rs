@@ -9,6 +9,7 @@ use std::{
 };
 
 use portolan_client::{BadRegistration, Registration};
+use portolan_model::{ByteSize, route::Probe};
 use portolan_runtime::Env;
 
 use super::{
@@ -150,9 +151,9 @@ fn registration(arguments: &Arguments, registries: Vec<String>) -> Registration 
 }
 
 fn check(arguments: &Arguments) -> Option<Check> {
+    let means = arguments.check.means()?;
     let wanted = match &arguments.check {
-        CheckArgument::None => return None,
-        CheckArgument::Tcp => None,
+        CheckArgument::None | CheckArgument::Tcp => None,
         CheckArgument::Http(_) => Some("http"),
         CheckArgument::Grpc(_) => Some("grpc"),
     };
@@ -164,9 +165,14 @@ fn check(arguments: &Arguments) -> Option<Check> {
     };
     let port = wanted.and_then(named).or(ports.first())?;
     Some(Check {
-        probe: arguments.check.clone(),
+        probe: Probe {
+            interval: arguments.interval,
+            timeout: Probe::TIMEOUT.min(arguments.interval),
+            // Nobody looks at what the program says.
+            output_max: ByteSize::from_bytes(0),
+            ..Probe::new(arguments.check.to_string(), means)
+        },
         address: SocketAddr::new(host(arguments.address), port.port.get()),
-        interval: arguments.interval,
     })
 }
 

@@ -87,7 +87,7 @@ impl Errands for Reach {
     fn run(&self, errand: Errand) -> Probing<'_> {
         Box::pin(async move {
             let task = Task {
-                about: (&errand.subject.key, &errand.subject.id),
+                about: Some((&errand.subject.key, &errand.subject.id)),
                 address: errand.address,
                 probe: &errand.probe,
             };

@@ -8,8 +8,8 @@ use portolan_model::{Problem, SourceId};
 use portolan_runtime::Env;
 use serde_json::{Map, Value, json};
 
-use super::{map::NAMES, watch::EurekaSource};
-use crate::frame::{Basics, Fields, ServersSettings};
+use super::{map::NAMES, watch::Watch};
+use crate::frame::{Basics, Fields, ServersSettings, following};
 
 const EXAMPLE: &str = "http://127.0.0.1:8761/eureka";
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub(super) struct Settings {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(EurekaSource::new(self.clone(), id.clone(), env.clone()))
+        following(Watch::new(self.clone(), id.clone(), env.clone()), env)
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

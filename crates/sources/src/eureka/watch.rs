@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, convert::Infallible, io::Read as _, time::Durat
 
 use flate2::read::GzDecoder;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_dialects::eureka::{
     Applications, Format, InstanceInfo, Unreadable, read_sound_applications,
 };
@@ -17,7 +16,7 @@ use super::{
     map,
     settings::Settings,
 };
-use crate::frame::{Ended, Follow, Parts, Provenance, Servers, Teller, Unfit, View, follow};
+use crate::frame::{Ended, Follow, Parts, Provenance, Servers, Teller, Unfit, View};
 
 /// How long an answer may take.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -26,31 +25,7 @@ const ANSWER_MAX: ByteSize = ByteSize::from_bytes(256 << 20);
 /// Where deltas are turned off, they are tried again after so many full fetches.
 const WITHOUT_DELTAS: u32 = 60;
 
-#[derive(Debug)]
-pub(super) struct EurekaSource {
-    settings: Settings,
-    source: SourceId,
-    env: Env,
-}
-
-impl EurekaSource {
-    pub(super) const fn new(settings: Settings, source: SourceId, env: Env) -> Self {
-        Self {
-            settings,
-            source,
-            env,
-        }
-    }
-}
-
-impl Source for EurekaSource {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(Watch::new(*self), inbox, env))
-    }
-}
-
-struct Watch {
+pub(super) struct Watch {
     settings: Settings,
     source: SourceId,
     env: Env,
@@ -92,12 +67,7 @@ impl Follow for Watch {
 }
 
 impl Watch {
-    fn new(source: EurekaSource) -> Self {
-        let EurekaSource {
-            settings,
-            source,
-            env,
-        } = source;
+    pub(super) fn new(settings: Settings, source: SourceId, env: Env) -> Self {
         Self {
             servers: Servers::new(settings.servers.clone(), ANSWER_MAX, env.clone()),
             settings,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portolan_model::{Problem, parse_span};
+use portolan_wire::call::Url;
 use serde_json::{Map, Value};
 
 /// The settings of one source, field by field. What is never asked for is unknown.
@@ -65,6 +66,14 @@ impl<'a> Fields<'a> {
             Err(bad) => self.refuse(name, bad.to_string()),
         }
         default
+    }
+
+    /// A URL; none if there is neither one nor a default, or it is no URL.
+    pub fn url(&mut self, name: &'static str, default: Option<&str>) -> Option<Url> {
+        let text = self.text(name).or(default)?;
+        let url = Url::parse(text);
+        url.inspect_err(|bad| self.refuse(name, bad.to_string()))
+            .ok()
     }
 
     /// A list of texts, each with its index.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use portolan_catalog::{Inbox, InboxClosed};
+use portolan_catalog::{Inbox, InboxClosed, Source, SourceRun};
 use portolan_model::Change;
 use portolan_runtime::Env;
 use portolan_wire::tls::registry_tls_failure;
@@ -18,6 +18,26 @@ use super::{Backoff, Teller, teller::Mood};
 /// A source that is back this soon was not lost: a leader that changed, a server that was
 /// restarted behind others.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A source that speaks like that, over outages, for as long as it is heard.
+#[must_use]
+pub fn following(protocol: impl Follow + 'static, env: &Env) -> Box<dyn Source> {
+    Box::new(Following {
+        protocol,
+        env: env.clone(),
+    })
+}
+
+struct Following<F> {
+    protocol: F,
+    env: Env,
+}
+
+impl<F: Follow + 'static> Source for Following<F> {
+    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
+        Box::pin(follow(self.protocol, inbox, self.env))
+    }
+}
 
 /// A source's protocol, one session at a time.
 pub trait Follow: Send {

@@ -1,7 +1,7 @@
 //! What sources share, so that each is only its protocol.
 //!
 //! [`Fields`] reads settings, [`Basics`] those that every source has, [`Mapping`] turns
-//! what the outside says into instances, [`follow`] keeps a source alive over outages,
+//! what the outside says into instances, [`following`] keeps a source alive over outages,
 //! [`Teller`] says what changed and nothing else, [`Servers`] calls servers over HTTP, [`Seats`] are for questions
 //! to them that wait for long.
 
@@ -23,7 +23,7 @@ pub use portolan_runtime::{Backoff, PAUSE_MAX};
 
 pub use basics::{Basics, address_of};
 pub use fields::Fields;
-pub use follow::{Ended, Follow, follow};
+pub use follow::{Ended, Follow, follow, following};
 pub use found::{Found, Unfit, foreign_id, foreign_name};
 pub use mapping::Mapping;
 pub use parts::Parts;

@@ -8,8 +8,8 @@ use portolan_model::{ByteSize, Problem, SourceId};
 use portolan_runtime::Env;
 use serde_json::{Map, Value, json};
 
-use super::watch::HttpSource;
-use crate::frame::{Basics, Fields, ServersSettings};
+use super::watch::Watch;
+use crate::frame::{Basics, Fields, ServersSettings, following};
 
 /// What `items` may speak of.
 pub(super) const DOCUMENT: &str = "document";
@@ -40,7 +40,7 @@ pub(super) struct Settings {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(HttpSource::new(self.clone(), id.clone(), env.clone()))
+        following(Watch::new(self.clone(), id.clone(), env.clone()), env)
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

@@ -3,13 +3,12 @@
 use std::{convert::Infallible, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_model::SourceId;
 use portolan_runtime::{Dice, Env};
 use portolan_wire::call::{Answer, Call};
 
 use super::{map, settings::Settings};
-use crate::frame::{Ended, Follow, Provenance, Servers, Teller, follow};
+use crate::frame::{Ended, Follow, Provenance, Servers, Teller};
 
 /// How long an answer may take.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -19,31 +18,7 @@ const VERSIONS: [(HeaderName, HeaderName); 2] = [
     (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE),
 ];
 
-#[derive(Debug)]
-pub(super) struct HttpSource {
-    settings: Settings,
-    source: SourceId,
-    env: Env,
-}
-
-impl HttpSource {
-    pub(super) const fn new(settings: Settings, source: SourceId, env: Env) -> Self {
-        Self {
-            settings,
-            source,
-            env,
-        }
-    }
-}
-
-impl Source for HttpSource {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(Watch::new(*self), inbox, env))
-    }
-}
-
-struct Watch {
+pub(super) struct Watch {
     settings: Settings,
     source: SourceId,
     env: Env,
@@ -65,12 +40,7 @@ impl Follow for Watch {
 }
 
 impl Watch {
-    fn new(source: HttpSource) -> Self {
-        let HttpSource {
-            settings,
-            source,
-            env,
-        } = source;
+    pub(super) fn new(settings: Settings, source: SourceId, env: Env) -> Self {
         let limit = settings.size_max;
         Self {
             servers: Servers::new(settings.servers.clone(), limit, env.clone()),

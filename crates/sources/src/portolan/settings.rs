@@ -8,8 +8,8 @@ use portolan_model::{Name, Problem, ServiceKey, SourceId};
 use portolan_runtime::Env;
 use serde_json::{Map, Value, json};
 
-use super::watch::PortolanSource;
-use crate::frame::{Basics, Fields, ServersSettings};
+use super::watch::Watch;
+use crate::frame::{Basics, Fields, ServersSettings, following};
 
 /// Namespaces that speak of a Portolan's own surroundings.
 const OWN_NAMESPACES: [&str; 2] = ["dns", "consul-nodes"];
@@ -35,7 +35,7 @@ impl Settings {
 
 impl SourceSpec for Settings {
     fn build(&self, id: &SourceId, env: &Env) -> Box<dyn Source> {
-        Box::new(PortolanSource::new(self.clone(), id.clone(), env.clone()))
+        following(Watch::new(self.clone(), id.clone(), env.clone()), env)
     }
 
     fn same_as(&self, other: &dyn SourceSpec) -> bool {

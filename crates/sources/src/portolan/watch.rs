@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use portolan_catalog::{Inbox, Source, SourceRun};
 use portolan_dialects::native::{Gone, InstanceView};
 use portolan_model::{ByteSize, Departure, NodeId, SourceId};
 use portolan_runtime::Env;
@@ -15,7 +14,7 @@ use super::{
     map,
     settings::Settings,
 };
-use crate::frame::{Ended, Follow, Place, Provenance, Servers, Teller, follow};
+use crate::frame::{Ended, Follow, Place, Provenance, Servers, Teller};
 
 /// How long the answer may take to begin.
 const BEGIN: Duration = Duration::from_secs(10);
@@ -24,32 +23,8 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// The largest refusal that is read.
 const REFUSAL_MAX: ByteSize = ByteSize::from_bytes(64 << 10);
 
-#[derive(Debug)]
-pub(super) struct PortolanSource {
-    settings: Settings,
-    source: SourceId,
-    env: Env,
-}
-
-impl PortolanSource {
-    pub(super) const fn new(settings: Settings, source: SourceId, env: Env) -> Self {
-        Self {
-            settings,
-            source,
-            env,
-        }
-    }
-}
-
-impl Source for PortolanSource {
-    fn run(self: Box<Self>, inbox: Inbox) -> SourceRun {
-        let env = self.env.clone();
-        Box::pin(follow(Watch::new(*self), inbox, env))
-    }
-}
-
 /// The watch, and what is needed to take it up again.
-struct Watch {
+pub(super) struct Watch {
     settings: Settings,
     source: SourceId,
     env: Env,
@@ -74,12 +49,7 @@ struct Session {
 }
 
 impl Watch {
-    fn new(source: PortolanSource) -> Self {
-        let PortolanSource {
-            settings,
-            source,
-            env,
-        } = source;
+    pub(super) fn new(settings: Settings, source: SourceId, env: Env) -> Self {
         let servers = Servers::new(settings.servers.clone(), REFUSAL_MAX, env.clone());
         Self {
             settings,

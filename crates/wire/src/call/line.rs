@@ -282,17 +282,6 @@ impl Line {
         answered.map_err(|_| CallError::TimedOut { within })?
     }
 
-    /// Asks, and reads no more of the answer than its status. The line is used up.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn status(mut self, call: Call, within: Duration) -> Result<StatusCode, CallError> {
-        let env = self.env.clone();
-        let answered = env.timeout(within, self.send(call)).await;
-        let response = answered.map_err(|_| CallError::TimedOut { within })??;
-        Ok(response.status())
-    }
-
     /// Asks, waits for the head of the answer, `within` in all, and hands on its body.
     ///
     /// # Errors

@@ -6,12 +6,12 @@
 //! handler is a 500, and a drain lets every answer that has begun come to its end.
 
 mod alarm;
+mod answer;
 mod body;
 mod connection;
 mod crowd;
 mod greeting;
 mod guard;
-mod problem;
 mod query;
 mod requests;
 #[cfg(test)]
@@ -31,9 +31,9 @@ use portolan_model::ByteSize;
 use portolan_runtime::{Env, drain::DrainWatch};
 use tokio::{net::TcpListener, sync::Semaphore};
 
+pub use answer::{json, method_not_allowed, problem};
 pub use body::{Body, BodyError, CollectError, collect, empty, full, streamed, while_allowed};
 pub use guard::Hosts;
-pub use problem::problem;
 pub use query::{BadEncoding, Query, decode};
 
 use connection::Connection;

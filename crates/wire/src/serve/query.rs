@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use portolan_model::percent;
+
 /// A text that is not percent-encoded UTF-8. The client's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not percent-encoded UTF-8")]
@@ -73,23 +75,9 @@ fn decode_form(text: &str) -> Result<Cow<'_, str>, BadEncoding> {
 /// # Errors
 /// [`BadEncoding`] if there is a `%` without two digits, or the bytes are not UTF-8.
 pub fn decode(text: &str) -> Result<Cow<'_, str>, BadEncoding> {
-    if !text.bytes().any(|byte| byte == b'%') {
-        return Ok(Cow::Borrowed(text));
-    }
-    let bad = || BadEncoding {
+    percent::decode(text).ok_or_else(|| BadEncoding {
         text: text.to_owned(),
-    };
-    let mut pieces = text.split('%');
-    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2).ok_or_else(bad)?;
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(bad());
-        }
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| bad())?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| bad())
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Consul's checks as probes of the model.
 
 use std::{
-    fmt::Write as _,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     sync::Arc,
@@ -11,6 +10,7 @@ use std::{
 use data_encoding::BASE64;
 use portolan_model::{
     ByteSize, Health,
+    percent::{decode_loosely, encode_target},
     route::{HostPort, HttpMeans, Means, Place, Probe, UpstreamTls, Verify},
 };
 
@@ -209,7 +209,8 @@ fn http(kind: &CheckKind) -> Result<HttpMeans, Refusal> {
             .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
     };
     if let Some(user) = user.filter(|_| !has("authorization")) {
-        let credentials = format!("Basic {}", BASE64.encode(&unescaped(user)));
+        let decoded: Vec<u8> = decode_loosely(user.as_bytes()).collect();
+        let credentials = format!("Basic {}", BASE64.encode(&decoded));
         fields.push(("Authorization".into(), credentials.into()));
     }
     let method = match method.as_str() {
@@ -231,36 +232,8 @@ fn http(kind: &CheckKind) -> Result<HttpMeans, Refusal> {
 /// The path and query; what has no place in them is spelt as an escape.
 fn path(target: &str) -> String {
     let target = target.split('#').next().unwrap_or_default();
-    let mut path = String::with_capacity(target.len().saturating_add(1));
-    if !target.starts_with('/') {
-        path.push('/');
-    }
-    for byte in target.bytes() {
-        if byte.is_ascii_graphic() {
-            path.push(char::from(byte));
-        } else {
-            // Writing to a string can't fail.
-            let _written = write!(path, "%{byte:02X}");
-        }
-    }
-    path
-}
-
-/// The bytes that `%41` and the like stand for.
-fn unescaped(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let escaped = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
-        let byte = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = match byte {
-            Some(_) => tail.get(2..).unwrap_or_default(),
-            None => tail,
-        };
-    }
-    bytes
+    let slash = if target.starts_with('/') { "" } else { "/" };
+    format!("{slash}{}", encode_target(target))
 }
 
 /// Host and port; without a default, one must be named.
