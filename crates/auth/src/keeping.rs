@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -75,6 +75,8 @@ struct Shared {
     /// Guards everything that is known; held for no await.
     book: Mutex<Book>,
     directory: ArcSwap<Directory>,
+    /// How often there was another directory.
+    changes: AtomicU64,
     /// Guards where it is stored; held for no await.
     store: Mutex<Option<Arc<dyn Ledger>>>,
     /// Whether what is stored has been read, or can't be.
@@ -94,6 +96,7 @@ impl Access {
             began: env.instant(),
             book: Mutex::default(),
             directory: ArcSwap::default(),
+            changes: AtomicU64::new(0),
             store: Mutex::default(),
             is_read: watch::Sender::new(false),
             trail: Trail::default(),
@@ -112,6 +115,13 @@ impl Access {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.directory.load().is_on
+    }
+
+    /// How often it changed who may do what. Whoever keeps what it has shown to somebody
+    /// learns by this that it may not be what that one may see now.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Relaxed)
     }
 
     /// Where tokens and the trail are stored from now on, and reads what is there. Without a
@@ -346,6 +356,7 @@ impl Access {
         let mut book = self.book();
         change(&mut book);
         self.0.directory.store(Arc::new(book.directory()));
+        self.0.changes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn try_change(

@@ -106,6 +106,12 @@ impl Catalog {
         self.services.iter()
     }
 
+    /// All services in groups, always as many of them, each in the order of keys. A group that
+    /// is the very same as that of an earlier catalogue has the same services, unchanged.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Vec<Arc<Service>>>> {
+        self.services.groups()
+    }
+
     /// How many services there are.
     #[must_use]
     pub fn service_count(&self) -> usize {

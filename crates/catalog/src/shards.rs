@@ -44,6 +44,11 @@ impl Shards {
         self.table.iter().flat_map(|shard| shard.iter())
     }
 
+    /// The shards, always as many.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Arc<Shard>> {
+        self.table.iter()
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

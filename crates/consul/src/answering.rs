@@ -1,5 +1,6 @@
 //! Answers in Consul's manner: JSON with its headers, errors as plain texts.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use portolan_dialects::consul::{Consistency, Refusal, blocking::shown};
 use portolan_wire::serve::{Response, full};
@@ -15,13 +16,13 @@ pub(super) fn encoded(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
     serde_json::to_vec(value).map_err(|error| Refusal::failed(error.to_string()))
 }
 
-pub(super) fn json_bytes(bytes: Vec<u8>) -> Response {
+pub(super) fn json_bytes(bytes: impl Into<Bytes>) -> Response {
     response(200, "application/json", bytes)
 }
 
 /// An empty answer: it is done.
 pub(super) fn done() -> Response {
-    response(200, "application/json", Vec::new())
+    response(200, "application/json", Bytes::new())
 }
 
 pub(super) fn text(status: u16, text: impl Into<Vec<u8>>) -> Response {
@@ -32,7 +33,7 @@ pub(super) fn refused(refusal: Refusal) -> Response {
     text(refusal.status, refusal.text)
 }
 
-fn response(status: u16, content_type: &'static str, body: Vec<u8>) -> Response {
+fn response(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response {
     let mut response = Response::new(full(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     put(&mut response, header::CONTENT_TYPE, content_type);

@@ -1,16 +1,12 @@
 //! Under `catalog/`: reads, and registrations by hand.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use portolan_access::Resource;
 use portolan_dialects::consul::{
     CatalogDeparture, CatalogPlace, CatalogRegistration, NodeDefinition, Parameters, Record,
     Refusal, ServiceDefinition,
     answer::{CatalogRow, NodeServices, NodeView, ServiceView},
+    filter::Checked,
 };
 use portolan_wire::serve::Response;
 use serde_json::{Value, json};
@@ -19,9 +15,10 @@ use super::{
     Parts, answering,
     book::Book,
     clerk::Writing,
+    listing::Tags,
     scene::{Scene, has_meta, has_tags},
     terms::{Fact, Holder, Key, Touched},
-    waiting::{of_everything, of_service},
+    waiting::{of_everything, of_names, of_service},
     writing::wait_for,
 };
 
@@ -44,7 +41,14 @@ pub(super) async fn answer(
             .await
         }
         CatalogPlace::Services => {
-            of_everything(parts, parameters, |scene| services(scene, parameters)).await
+            let filter = parameters.filter_on(&CatalogRow::SHAPE)?;
+            if filter.is_none() && parameters.node_meta.is_empty() {
+                return of_names(parts, parameters).await;
+            }
+            of_everything(parts, parameters, |scene| {
+                Ok(services(scene, parameters, filter.as_ref()))
+            })
+            .await
         }
         CatalogPlace::Service(name) => {
             let filter = parameters.filter_on(&CatalogRow::SHAPE)?;
@@ -110,32 +114,25 @@ fn nodes(scene: &Scene<'_>, parameters: &Parameters) -> Vec<NodeView> {
     nodes
 }
 
-type Tags = BTreeSet<Arc<str>>;
-
-/// Services that have an instance, with the tags of all of them.
-fn services(scene: &Scene<'_>, parameters: &Parameters) -> Result<BTreeMap<String, Tags>, Refusal> {
-    let filter = parameters.filter_on(&CatalogRow::SHAPE)?;
-    let mut all = BTreeMap::new();
-    let shows_itself = scene.permit.shows(Resource::Service, "consul");
-    if filter.is_none() && parameters.node_meta.is_empty() && shows_itself {
-        all.insert("consul".to_owned(), Tags::new());
-    }
-    let needs_rows = filter.is_some() || !parameters.node_meta.is_empty();
+/// Services that have an instance that is wanted, with the tags of all of those.
+fn services(
+    scene: &Scene<'_>,
+    parameters: &Parameters,
+    filter: Option<&Checked>,
+) -> BTreeMap<String, Tags> {
+    let mut all = BTreeMap::<_, Tags>::new();
     for (seen, index) in scene.everywhere() {
-        if needs_rows {
-            let row = row(scene, &seen, index);
-            let node = scene.node(seen.node());
-            let is_wanted = has_meta(&node, &parameters.node_meta)
-                && filter.as_ref().is_none_or(|filter| filter.chooses(&row));
-            if !is_wanted {
-                continue;
-            }
+        let row = row(scene, &seen, index);
+        let node = scene.node(seen.node());
+        let is_wanted = has_meta(&node, &parameters.node_meta)
+            && filter.is_none_or(|filter| filter.chooses(&row));
+        if is_wanted {
+            let service = &seen.record.service;
+            let tags = all.entry(service.name.clone()).or_default();
+            tags.extend(service.tags.iter().cloned());
         }
-        let service = &seen.record.service;
-        let tags = all.entry(service.name.clone()).or_default();
-        tags.extend(service.tags.iter().cloned());
     }
-    Ok(all)
+    all
 }
 
 fn row(scene: &Scene<'_>, seen: &portolan_dialects::consul::Registered, index: u64) -> CatalogRow {

@@ -24,6 +24,7 @@ mod found;
 mod health;
 mod keeper;
 mod kv;
+mod listing;
 mod maintenance;
 mod nodes;
 mod office;

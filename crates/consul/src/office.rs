@@ -17,6 +17,7 @@ use super::{
     Programs,
     book::{Book, millis},
     found::found,
+    listing::Listing,
 };
 
 /// What all clerks share.
@@ -28,6 +29,9 @@ pub(super) struct Office {
     pub(super) checks: Checks,
     /// The records of instances, each read once.
     read: PerInstance<Reading>,
+    /// The names of services; the lock guards it, and is held while it is brought up to date,
+    /// so that nobody does it a second time.
+    listing: Mutex<Listing>,
     pub(super) programs: Programs,
     /// The name of the agent's own node.
     pub(super) home: String,
@@ -76,6 +80,7 @@ impl Office {
             ledger,
             checks,
             read: PerInstance::default(),
+            listing: Mutex::default(),
             programs,
             home,
             began: env.instant(),
@@ -116,9 +121,23 @@ impl Office {
     /// An instance with what its checks found.
     pub(super) fn seen(&self, instance: &Arc<Instance>) -> Registered {
         let states = self.checks.of(&Subject::of(instance));
-        let Reading(read) = self
-            .read
-            .get(instance, |instance| Reading(Registered::of(instance)));
+        let Reading(read) = self.read(instance);
         read.with(states.iter().map(found).collect())
+    }
+
+    fn read(&self, instance: &Arc<Instance>) -> Reading {
+        let read = |instance: &_| Reading(Registered::of(instance));
+        self.read.get(instance, read)
+    }
+
+    /// The names of services as they are now. `rights` counts changes of what callers may see.
+    pub(super) fn listing(&self, rights: u64) -> MutexGuard<'_, Listing> {
+        let listing = self.listing.lock();
+        let mut listing = listing.unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that it never goes back.
+        listing.follow(&self.catalog(), rights, |instance| {
+            self.read(instance).0.record
+        });
+        listing
     }
 }

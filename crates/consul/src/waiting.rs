@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use portolan_dialects::consul::{
     Parameters, Refusal,
     blocking::{Blocking, Verdict},
@@ -21,7 +22,7 @@ use super::{
 use portolan_registry::watch::{Scope, Watcher};
 
 /// What a read shows: its bytes and its index.
-type Made = (Vec<u8>, u64);
+type Made = (Bytes, u64);
 
 /// Answers a read of one service.
 pub(super) async fn of_service<T: Serialize>(
@@ -32,7 +33,10 @@ pub(super) async fn of_service<T: Serialize>(
 ) -> Result<Response, Refusal> {
     let key = service_key(name)?;
     let seen = parameters.blocking.index;
-    let whole = |scene: &Scene<'_>| Ok((encoded(&make(scene)?)?, service_index(scene, &key, seen)));
+    let whole = |scene: &Scene<'_>, _: Option<&Made>| {
+        let index = service_index(scene, &key, seen);
+        Ok((encoded(&make(scene)?)?.into(), index))
+    };
     answer(parts, parameters, Scope::Service(key.clone()), whole).await
 }
 
@@ -42,8 +46,21 @@ pub(super) async fn of_everything<T: Serialize>(
     parameters: &Parameters,
     make: impl Fn(&Scene<'_>) -> Result<T, Refusal>,
 ) -> Result<Response, Refusal> {
-    let whole = |scene: &Scene<'_>| Ok((encoded(&make(scene)?)?, scene.index()));
+    let whole =
+        |scene: &Scene<'_>, _: Option<&Made>| Ok((encoded(&make(scene)?)?.into(), scene.index()));
     answer(parts, parameters, Scope::Everything, whole).await
+}
+
+/// Answers with the names of services and their tags.
+pub(super) async fn of_names(parts: &Parts, parameters: &Parameters) -> Result<Response, Refusal> {
+    let list = |_: &Scene<'_>, known: Option<&Made>| {
+        let mut listing = parts.clerk.listing(parts.access.changes());
+        match known {
+            Some(known) if known.1 == listing.index() => Ok(known.clone()),
+            Some(_) | None => Ok((listing.shown(&parts.permit)?, listing.index())),
+        }
+    };
+    answer(parts, parameters, Scope::Everything, list).await
 }
 
 /// The index of a service. One that is not there has not changed as long as it was not
@@ -64,17 +81,18 @@ fn service_index(scene: &Scene<'_>, key: &ServiceKey, seen: Option<u64>) -> u64 
     index.max(scene.nodes.index)
 }
 
+/// `make` is given what it made last, as long as nobody was told.
 async fn answer(
     parts: &Parts,
     parameters: &Parameters,
     scope: Scope,
-    make: impl Fn(&Scene<'_>) -> Result<Made, Refusal>,
+    make: impl Fn(&Scene<'_>, Option<&Made>) -> Result<Made, Refusal>,
 ) -> Result<Response, Refusal> {
     let blocking = parameters.blocking;
     // Subscribing comes before reading, so that no change falls in between.
     let nodes = parts.clerk.watch_nodes();
     let revision = parts.clerk.catalog().revision();
-    let first = make(&Scene::new(parts))?;
+    let first = make(&Scene::new(parts), None)?;
     let answered = match blocking.verdict(first.1) {
         Verdict::Answer => first,
         Verdict::Wait => {
@@ -94,7 +112,7 @@ async fn wait(
     blocking: Blocking,
     (mut watcher, mut nodes): (Watcher, watch::Receiver<()>),
     first: Made,
-    make: impl Fn(&Scene<'_>) -> Result<Made, Refusal>,
+    make: impl Fn(&Scene<'_>, Option<&Made>) -> Result<Made, Refusal>,
 ) -> Result<Made, Refusal> {
     let patience = blocking.patience(parts.env.dice().unit_f64());
     let until = parts.env.instant() + patience;
@@ -119,7 +137,7 @@ async fn wait(
             () = drain.draining() => return Ok(newest),
             () = parts.env.sleep_until(until) => return Ok(newest),
         }
-        let again = make(&Scene::new(parts))?;
+        let again = make(&Scene::new(parts), Some(&newest))?;
         if again.0 != newest.0 {
             return Ok(again);
         }

@@ -12,13 +12,22 @@ use std::{
     net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     num::NonZeroUsize,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that the kernel keeps per socket until a worker takes them; the
 /// system's own limit (`net.core.somaxconn`) may be lower.
 const BACKLOG: i32 = 4096;
+
+/// A connection on which nothing is said is asked for a sign of life after this, so often, and
+/// so long apart.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 3;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// What is sent and not acknowledged for so long ends a connection.
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +74,21 @@ impl ListenError {
             Self::Other { address, source }
         }
     }
+}
+
+/// Has the system end a connection whose other side is gone without a word, within half a
+/// minute: for those on which an answer may take long.
+///
+/// # Errors
+/// The system's.
+pub fn keep_alive(connection: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(connection);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))
 }
 
 /// All listening sockets of the program.

@@ -208,9 +208,9 @@ impl Api {
     }
 
     /// Reads an answer. If it is none, the next server may know better.
-    pub(super) fn read<T: serde::de::DeserializeOwned>(
+    pub(super) fn read<'a, T: serde::Deserialize<'a>>(
         &mut self,
-        answer: &Answer,
+        answer: &'a Answer,
     ) -> Result<T, Ended> {
         serde_json::from_slice(&answer.body).map_err(|error| {
             let server = self.server();

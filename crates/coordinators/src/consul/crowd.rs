@@ -22,6 +22,7 @@ use super::{
     looks::{Looks, Sign},
     names::Names,
     query::{Heard, Told},
+    roll::Changes,
     watches::Watches,
 };
 
@@ -109,8 +110,10 @@ impl Following {
         let (sweep, step) = (env.sleep(SWEEP), env.sleep(STEP));
         tokio::pin!(sweep, step);
         loop {
-            let known = &self.known;
-            self.watches.fill(&self.wanted, |name| known.cursor(name));
+            if self.has_others() {
+                let known = &self.known;
+                self.watches.fill(&self.wanted, |name| known.cursor(name));
+            }
             if !self.has_others() {
                 looking = None;
             } else if looking.is_none() {
@@ -127,8 +130,10 @@ impl Following {
                 back = self.crew.next() => self.take(back?).await?,
                 () = &mut sweep => {
                     self.watches.relieve();
-                    self.due.later.extend(self.known.unchecked.iter().cloned());
-                    self.sweep();
+                    if self.has_others() {
+                        self.due.later.extend(self.known.unchecked.iter().cloned());
+                        self.sweep();
+                    }
                     sweep.set(env.sleep(SWEEP));
                 }
                 () = &mut step, if self.round.left > 0 => {
@@ -149,9 +154,7 @@ impl Following {
 
     /// All others are looked at from now on.
     fn sweep(&mut self) {
-        if self.has_others() {
-            self.round.left = self.wanted.len();
-        }
+        self.round.left = self.wanted.len();
     }
 
     /// Has those fetched that are due, as far as somebody has nothing to do.
@@ -173,18 +176,7 @@ impl Following {
                 self.due.soon.extend(services);
                 self.due.soon.extend(self.known.on(&nodes));
             }
-            Sign::Names(next, retagged) => {
-                let gone: Vec<_> = self.wanted.difference(&next).cloned().collect();
-                self.due.soon.extend(next.difference(&self.wanted).cloned());
-                self.due.soon.extend(retagged);
-                self.due.later.extend(self.known.unchecked.iter().cloned());
-                self.wanted = next;
-                self.watches.keep(&self.wanted);
-                self.known.forget_all_but(&self.wanted);
-                self.datacenter.tell_gone(gone).await?;
-                // It may be one of those that no check tells about.
-                self.sweep();
-            }
+            Sign::Names(changes) => self.call_the_roll(changes).await?,
             Sign::Begun => {
                 let watches = &self.watches;
                 let others = self.wanted.iter().filter(|name| !watches.has(name));
@@ -194,6 +186,31 @@ impl Following {
             Sign::Lost(ended) => return Err(ended),
         }
         Ok(())
+    }
+
+    /// Something registered or left.
+    async fn call_the_roll(&mut self, changes: Changes) -> Result<(), Ended> {
+        let Changes {
+            came,
+            gone,
+            retagged,
+        } = changes;
+        if self.has_others() {
+            // It may be one of those that no check tells about.
+            self.due.later.extend(self.known.unchecked.iter().cloned());
+            self.sweep();
+        }
+        for name in &gone {
+            self.wanted.remove(name);
+        }
+        self.watches.end(&gone);
+        self.known.forget(&gone);
+        let known = &self.known;
+        self.watches.fill(&came, |name| known.cursor(name));
+        self.wanted.extend(came.iter().cloned());
+        self.due.soon.extend(came);
+        self.due.soon.extend(retagged);
+        self.datacenter.tell_gone(gone).await
     }
 
     /// A query was answered.
@@ -263,11 +280,13 @@ impl Known {
         self.cursors.get(name).copied().unwrap_or_default()
     }
 
-    fn forget_all_but(&mut self, wanted: &BTreeSet<String>) {
-        self.on_nodes.retain(|name, _| wanted.contains(name));
-        self.unchecked.retain(|name| wanted.contains(name));
-        self.prints.retain(|name, _| wanted.contains(name));
-        self.cursors.retain(|name, _| wanted.contains(name));
+    fn forget(&mut self, gone: &BTreeSet<String>) {
+        for name in gone {
+            self.on_nodes.remove(name);
+            self.unchecked.remove(name);
+            self.prints.remove(name);
+            self.cursors.remove(name);
+        }
     }
 
     /// Services on those nodes.

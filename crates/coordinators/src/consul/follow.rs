@@ -197,7 +197,7 @@ impl Datacenter {
         }
     }
 
-    pub(super) async fn tell_gone(&self, gone: Vec<String>) -> Result<(), Ended> {
+    pub(super) async fn tell_gone(&self, gone: BTreeSet<String>) -> Result<(), Ended> {
         if gone.is_empty() {
             return Ok(());
         }

@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 use super::{
     api::{Api, Asked, Cursor},
     follow::Datacenter,
+    patience::BRIEF,
+    roll::Changes,
     shape::Check,
 };
 
@@ -33,8 +35,8 @@ const FEW: [&str; 2] = ["/v1/health/state/critical", "/v1/health/state/warning"]
 pub(super) enum Sign {
     /// These services, and those on these nodes.
     Checks(BTreeSet<String>, BTreeSet<String>),
-    /// All names as they are now, and those whose tags are others.
-    Names(BTreeSet<String>, BTreeSet<String>),
+    /// Something registered or left, and this is different about the names.
+    Names(Changes),
     /// Changes are seen from now on, and not before.
     Begun,
     /// Nothing is new about any service.
@@ -101,8 +103,10 @@ impl Datacenter {
             }
             looks
         };
+        // One that is cut ends everything, so it does not wait for longer than most allow.
+        let wait = self.settings.wait.min(BRIEF);
         loop {
-            let asked = api.blocking(path, looks.cursor, self.settings.wait).await?;
+            let asked = api.blocking(path, looks.cursor, wait).await?;
             looks.cursor = asked.cursor;
             if !asked.is_new {
                 continue;

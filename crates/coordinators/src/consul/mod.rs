@@ -67,7 +67,9 @@ mod follow;
 mod looks;
 mod map;
 mod names;
+mod patience;
 mod query;
+mod roll;
 mod settings;
 mod shape;
 #[cfg(test)]

@@ -1,35 +1,35 @@
 //! The names of services, followed by one blocking query.
+//!
+//! A Consul answers it whenever anything registers, whether or not a name is new. That is a
+//! sign of its own, and many of them are read at a rest from each other.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use portolan_runtime::Task;
 use portolan_sources::frame::{Ended, InTheClear, Seats};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
     api::{Api, Cursor},
     follow::Datacenter,
     looks::Sign,
+    roll::{self, Changes, Roll},
     settings::Settings,
 };
 
 /// How long the query for the names of services blocks at most: a sign of life.
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
-/// Consul itself.
-const CONSUL: &str = "consul";
+/// The rest after an answer. It doubles while answers that change no name come one after the
+/// other, since all names of a large Consul are work for it.
+const REST: Duration = Duration::from_millis(5);
+const REST_MAX: Duration = Duration::from_millis(160);
 
 pub(super) struct Names {
     api: Api,
     settings: Arc<Settings>,
     cursor: Cursor,
-    tags: BTreeMap<String, Value>,
-    /// Those whose tags became others.
-    retagged: BTreeSet<String>,
+    roll: Roll,
+    rest: Duration,
     /// Who answers is a Portolan, which speaks HTTP/2 in the clear as well.
     is_portolan: bool,
 }
@@ -40,8 +40,8 @@ impl Names {
             api: datacenter.api(),
             settings: Arc::clone(&datacenter.settings),
             cursor: Cursor::default(),
-            tags: BTreeMap::new(),
-            retagged: BTreeSet::new(),
+            roll: Roll::default(),
+            rest: REST,
             is_portolan: false,
         }
     }
@@ -60,15 +60,16 @@ impl Names {
     /// The names as they are.
     pub(super) async fn first(&mut self) -> Result<BTreeSet<String>, Ended> {
         self.cursor = Cursor::default();
-        loop {
-            if let Some(names) = self.next().await? {
-                return Ok(names);
-            }
+        while self.next().await?.is_none() {}
+        if !self.settings.services.is_empty() {
+            return Ok(self.settings.services.clone());
         }
+        Ok(self.roll.names().cloned().collect())
     }
 
-    /// The names when something changed about any service; none if nothing did for a while.
-    async fn next(&mut self) -> Result<Option<BTreeSet<String>>, Ended> {
+    /// What is different about the names when something registered or left; none if nothing
+    /// did for a while.
+    async fn next(&mut self) -> Result<Option<Changes>, Ended> {
         let wait = self.settings.wait.min(SIGN_OF_LIFE);
         let path = "/v1/catalog/services";
         let asked = self.api.blocking(path, self.cursor, wait).await?;
@@ -77,28 +78,35 @@ impl Names {
         if !asked.is_new {
             return Ok(None);
         }
-        let found: BTreeMap<String, Value> = self.api.read(&asked.answer)?;
-        if found.keys().all(|name| name == CONSUL) {
+        let names: roll::Names<'_> = self.api.read(&asked.answer)?;
+        let mut changes = self.roll.take(&names);
+        if self.roll.is_empty() {
             self.api.check_rights(&asked)?;
         }
-        let known = |name: &String, tags: &Value| self.tags.get(name).is_none_or(|old| old == tags);
-        let others = found.iter().filter(|(name, tags)| !known(name, tags));
-        self.retagged.extend(others.map(|(name, _)| name.clone()));
-        self.tags.clone_from(&found);
         if !self.settings.services.is_empty() {
-            return Ok(Some(self.settings.services.clone()));
+            // Those are followed whether or not they are there.
+            changes.came.clear();
+            changes.gone.clear();
         }
-        let names = found.into_keys().filter(|name| name != CONSUL);
-        Ok(Some(names.collect()))
+        Ok(Some(changes))
     }
 
     /// Follows the names for as long as the task is kept.
     pub(super) fn start(mut self, datacenter: &Datacenter, signs: mpsc::Sender<Sign>) -> Task {
+        let env = datacenter.env.clone();
         datacenter.env.spawn("consul names", async move {
             loop {
-                let sign = match self.next().await {
-                    // Those with other tags are seen at once, though no check tells of them.
-                    Ok(Some(wanted)) => Sign::Names(wanted, std::mem::take(&mut self.retagged)),
+                let asked = env.instant();
+                let next = self.next().await;
+                let took = env.instant().saturating_duration_since(asked);
+                self.rest = match &next {
+                    Ok(Some(changes)) if changes.is_empty() && took < REST_MAX => {
+                        self.rest.saturating_mul(2).min(REST_MAX)
+                    }
+                    Ok(_) | Err(_) => REST,
+                };
+                let sign = match next {
+                    Ok(Some(changes)) => Sign::Names(changes),
                     Ok(None) => Sign::Alive,
                     Err(ended) => Sign::Lost(ended),
                 };
@@ -106,6 +114,7 @@ impl Names {
                 if signs.send(sign).await.is_err() || is_over {
                     return;
                 }
+                env.sleep(self.rest).await;
             }
         })
     }

@@ -12,6 +12,7 @@ use super::{
     api::{Api, Cursor, Fate},
     crew::Fetched,
     follow::Datacenter,
+    patience::Patience,
 };
 
 /// A first question that fails sooner than this without an answer may be one too many.
@@ -67,13 +68,13 @@ impl One {
         let env = &self.datacenter.env;
         let mut dice = env.dice();
         let mut api = self.sit(true).await?;
-        // Whether anything was answered at all, and on this seat.
+        let mut patience = Patience::new(self.datacenter.settings.wait);
+        // Whether anything was answered at all, or could have been, and on this seat.
         let (mut was_answered, mut is_fresh) = (false, true);
         loop {
             let begun = env.instant();
             // So that not all come back at once.
-            let wait = self.datacenter.settings.wait;
-            let wait = wait.mul_f64(1.0 - dice.unit_f64() / 8.0);
+            let wait = patience.now().mul_f64(1.0 - dice.unit_f64() / 8.0);
             let asked = api.service(&self.name, cursor, wait).await;
             let took = env.instant().saturating_duration_since(begun);
             let is_refused = match api.fate() {
@@ -84,11 +85,13 @@ impl One {
             let (asked, entries) = match asked {
                 Ok(asked) => asked,
                 Err(_) if is_refused => return Err(Told::TurnedAway),
-                // The connection may be over, and nothing else: another one tells.
-                Err(_) if !is_fresh && took < wait => {
+                // The connection may be over, and nothing else, or somebody cuts what takes so
+                // long: another one tells.
+                Err(_) if patience.cut(took) || (!is_fresh && took < wait) => {
                     drop(api);
                     api = self.sit(false).await?;
-                    is_fresh = true;
+                    // It stood for a while, so it was not one too many.
+                    (was_answered, is_fresh) = (true, true);
                     continue;
                 }
                 Err(why) => {
@@ -97,6 +100,9 @@ impl One {
                 }
             };
             (was_answered, is_fresh) = (true, false);
+            if entries.is_none() {
+                patience.served();
+            }
             cursor = asked.cursor;
             if let Some(entries) = entries {
                 let fetched = Fetched::new(&self.datacenter, &asked, &entries);

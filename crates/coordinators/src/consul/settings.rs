@@ -18,7 +18,8 @@ const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 /// Most datacenters, services, tags and queries that are named.
 const NAMED_MAX: usize = 1000;
 const DATACENTERS_MAX: usize = 16;
-const WAIT: Duration = Duration::from_secs(30);
+/// As long as a Consul lets wait who does not say.
+const WAIT: Duration = Duration::from_mins(5);
 const WAIT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
 const QUERY_INTERVAL: Duration = Duration::from_secs(10);
 const QUERY_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(1));
@@ -147,7 +148,7 @@ pub(super) fn schema() -> Value {
         ),
         (
             "wait",
-            json!({"type": "string", "default": "30s", "description": "How long a query blocks when nothing changes, from 1s to 10m."}),
+            json!({"type": "string", "default": "5m", "description": "How long a query blocks when nothing changes, from 1s to 10m. One that somebody cuts is asked with less."}),
         ),
         (
             "connections",

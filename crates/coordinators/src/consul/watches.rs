@@ -101,17 +101,20 @@ impl Watches {
     }
 
     /// Ends those of services that are not wanted any more.
-    pub(super) fn keep(&mut self, wanted: &BTreeSet<String>) {
-        self.running.retain(|name, _| wanted.contains(name));
-        self.suspects.retain(|name, _| wanted.contains(name));
-        self.faltered.retain(|name, _| wanted.contains(name));
+    pub(super) fn end(&mut self, gone: &BTreeSet<String>) {
+        for name in gone {
+            self.running.remove(name);
+            self.suspects.remove(name);
+            self.faltered.remove(name);
+        }
         self.acquit();
     }
 
-    /// Begins as many as there is room for; each goes on where the service was seen last.
+    /// Begins as many as there is room for, of these services; each goes on where it was seen
+    /// last.
     pub(super) fn fill(&mut self, wanted: &BTreeSet<String>, cursor_of: impl Fn(&str) -> Cursor) {
         let room = self.room.saturating_sub(self.running.len());
-        if room == 0 || self.running.len() >= wanted.len() {
+        if room == 0 {
             return;
         }
         let is_new = |name: &&String| {
@@ -349,7 +352,7 @@ mod tests {
             told: Told::TurnedAway,
         };
         assert!(watches.sender.try_send(old).is_ok());
-        watches.keep(&names(&[]));
+        watches.end(&names(&["a"]));
         fill(&mut watches, &["a"]);
         let heard = watches.next().await.unwrap();
         assert_eq!(heard.number, watches.running["a"].number);
@@ -362,13 +365,13 @@ mod tests {
         watches.turn_away("a");
         watches.turn_away("b");
         assert_eq!(watches.room, 2);
-        watches.keep(&names(&["b", "c", "d"]));
+        watches.end(&names(&["a"]));
         assert_eq!(watches.room, 2, "it is not known yet of the other one");
-        watches.keep(&names(&["c", "d"]));
+        watches.end(&names(&["b"]));
         assert_eq!(watches.room, 4);
         watches.turn_away("c");
         watches.reckon("c");
-        watches.keep(&names(&["d"]));
+        watches.end(&names(&["c"]));
         watches.relieve();
         assert!(watches.room < 4, "the server takes fewer");
     }

@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, path::Path, time::Duration};
 
-use portolan_runtime::Env;
+use portolan_runtime::{Env, sockets::keep_alive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream, lookup_host},
@@ -96,6 +96,7 @@ async fn connect(url: &Url, env: &Env) -> Result<TcpStream, CallError> {
             Ok(stream) => {
                 // A line that is gone already is found out by the first call.
                 let _gone = stream.set_nodelay(true);
+                let _gone = keep_alive(&stream);
                 return Ok(stream);
             }
             Err(source) => last = CallError::Connect { address, source },

@@ -1,0 +1,107 @@
+//! How long a blocking query waits in vain before it is asked again.
+//!
+//! Each answer that says nothing new is whole, so with thousands of services a long wait saves
+//! most of what following them costs. But a proxy in between may cut what takes it too long. So
+//! a query waits as long as it may, and one that is cut goes back to what nobody cuts; from
+//! there it tries twice as long each time. If that is cut again, it stays with what went well:
+//! a server that was restarted cuts once, a proxy always.
+
+use std::time::Duration;
+
+/// What proxies let through: their limits are a minute or little less.
+pub(super) const BRIEF: Duration = Duration::from_secs(30);
+
+/// How long one query waits.
+#[derive(Debug)]
+pub(super) struct Patience {
+    now: Duration,
+    most: Duration,
+    /// What went well last since it was cut; none if it was not.
+    sound: Option<Duration>,
+}
+
+impl Patience {
+    /// Waits for as long as that.
+    pub(super) const fn new(most: Duration) -> Self {
+        Self {
+            now: most,
+            most,
+            sound: None,
+        }
+    }
+
+    /// How long it waits.
+    pub(super) const fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// It waited for all of that time, and was told so.
+    pub(super) fn served(&mut self) {
+        if self.sound.is_some() {
+            self.sound = Some(self.now);
+            self.now = self.now.saturating_mul(2).min(self.most);
+        }
+    }
+
+    /// It ended without an answer after so long. Says whether the next one waits for less.
+    pub(super) fn cut(&mut self, after: Duration) -> bool {
+        let is_cut = self.now > BRIEF && after >= BRIEF / 2 && after < self.now;
+        if !is_cut {
+            return false;
+        }
+        if let Some(sound) = self.sound {
+            self.most = sound;
+        }
+        let next = self.sound.unwrap_or(BRIEF);
+        (self.now, self.sound) = (next, Some(next));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    /// The waits of so many queries in a row, behind who cuts what takes that long.
+    fn waits(patience: &mut Patience, cuts_at: Duration, count: usize) -> Vec<u64> {
+        let wait = |_| {
+            let wait = patience.now();
+            if wait < cuts_at {
+                patience.served();
+            } else {
+                assert!(patience.cut(cuts_at));
+            }
+            wait.as_secs()
+        };
+        (0..count).map(wait).collect()
+    }
+
+    #[test]
+    fn behind_a_proxy_it_stays_with_what_goes_well() {
+        let mut patience = Patience::new(secs(300));
+        assert_eq!(waits(&mut patience, secs(60), 5), [300, 30, 60, 30, 30]);
+        assert_eq!(waits(&mut patience, secs(60), 3), [30, 30, 30]);
+    }
+
+    #[test]
+    fn after_a_restart_it_comes_back_to_the_most() {
+        let mut patience = Patience::new(secs(300));
+        patience.served();
+        assert!(patience.cut(secs(200)));
+        let long = Duration::MAX;
+        assert_eq!(waits(&mut patience, long, 6), [30, 60, 120, 240, 300, 300]);
+    }
+
+    #[test]
+    fn what_fails_soon_or_is_silent_is_not_cut() {
+        let mut patience = Patience::new(secs(300));
+        assert!(!patience.cut(secs(14)), "it failed");
+        assert!(!patience.cut(secs(310)), "nobody answers");
+        let mut brief = Patience::new(BRIEF);
+        assert!(!brief.cut(secs(20)), "nobody cuts what is so brief");
+    }
+}
