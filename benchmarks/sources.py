@@ -19,7 +19,8 @@ from benchmarks import figures, machine, parts, peers, processes, registries, re
 BATCH = 100
 WRITERS = 4
 FAMILY = "known"
-SETTLE_SECONDS = 3.0
+# The consul source begins its queries over ten seconds.
+SETTLE_SECONDS = 15.0
 VIEW_SECONDS = 300.0
 SOURCES = ("etcd", "consul")
 
@@ -67,11 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
             server.stop()
     head = [
         *("source, phase", "first full view s", "CPU % of a core", "resident MiB"),
-        *("change -> routable p50 ms", "p99 ms", "changes/s"),
+        *("change -> routable p50 ms", "p99 ms", "from its answer p50 ms", "p99 ms", "changes/s"),
     ]
     print(figures.table(head, rows))
     print("\nFrom the moment a write is sent to the foreign registry to the moment the right")
-    print("instance has answered a request through the gateway; the registry's own time is in it.")
+    print("instance has answered a request through the gateway; the registry's own time is in it,")
+    print("and is not in what counts from the registry's answer to the write.")
     return 0
 
 
@@ -95,8 +97,9 @@ def measure(foreign: Foreign, arguments: argparse.Namespace, total: int) -> list
     return rows
 
 
-def row(title: str, view: str, cpu: float, server, milliseconds: list[float], rate: float) -> list[str]:
-    quantiles = (f"{figures.percentile(milliseconds, q):.2f}" for q in (0.5, 0.99))
+def row(title: str, view: str, cpu: float, server, times: list[tuple[float, float]], rate: float) -> list[str]:
+    whole, answered = zip(*times, strict=True)
+    quantiles = (f"{figures.percentile(list(of), q):.2f}" for of in (whole, answered) for q in (0.5, 0.99))
     resident = figures.mebibytes(server.resident_bytes())
     return [title, view, f"{cpu * 100:.2f}", resident, *quantiles, f"{rate:.0f}"]
 
@@ -149,24 +152,26 @@ class Trial:
         self._sides = [(fleet.open(name), name) for name in names]
         self._client = registry.Connection(gateway)
 
-    def times(self, count: int) -> list[float]:
-        """Milliseconds from each write to its first right answer; the first is not counted."""
+    def times(self, count: int) -> list[tuple[float, float]]:
+        """Milliseconds to the first right answer, from each write and from its own answer; the
+        first is not counted."""
         self._move(0)
-        return [self._move(number) * 1e3 for number in range(1, count + 1)]
+        return [self._move(number) for number in range(1, count + 1)]
 
-    def _move(self, number: int) -> float:
+    def _move(self, number: int) -> tuple[float, float]:
         # Writes at a steady beat would always meet the same phase of any timer.
         time.sleep(random.uniform(0.001, 0.015))
         port, name = self._sides[number % 2]
         begin = time.perf_counter()
         service = self._service if self._moves else f"{self._service}-{number}"
         self._write(service, f"{service}-1", port, str(number))
+        answered = time.perf_counter()
         while True:
             status, fields, _ = self._client.ask("GET", f"/{service}/")
-            elapsed = time.perf_counter() - begin
+            now = time.perf_counter()
             if status == 200 and fields.get("x-instance") == name:
-                return elapsed
-            if elapsed > 30:
+                return (now - begin) * 1e3, (now - answered) * 1e3
+            if now - begin > 30:
                 raise processes.ServerFailed(f"{service} is not routed to {name}: {status}")
 
 

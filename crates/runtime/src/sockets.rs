@@ -506,4 +506,18 @@ mod tests {
                 .is_ok()
         );
     }
+
+    #[test]
+    fn a_connection_whose_other_side_is_gone_ends_within_half_a_minute() {
+        let listener = TcpListener::bind(ANY).unwrap();
+        let connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        keep_alive(&connection).unwrap();
+        let socket = SockRef::from(&connection);
+        assert!(socket.keepalive().unwrap());
+        let probing = KEEPALIVE_INTERVAL * KEEPALIVE_PROBES;
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert!(KEEPALIVE_IDLE + probing <= Duration::from_secs(30));
+        let timeout = socket.tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(Duration::from_secs(30)));
+    }
 }

@@ -36,6 +36,7 @@ pub(crate) struct Agent {
     pub(crate) world: World,
     pub(crate) ledger: Ledger,
     pub(crate) store: Embedded,
+    pub(crate) access: Access,
     /// Whether checks may run programs.
     pub(crate) programs: watch::Sender<ReachSettings>,
     /// No checks by the configuration.
@@ -108,6 +109,7 @@ impl Agent {
             reports: world.reports.take().unwrap(),
         });
         let allowed = programs.subscribe();
+        let access = Access::new(&env);
         let (front, keeper) = Consul::new(Front {
             registry: world.registry.clone(),
             hub,
@@ -115,7 +117,7 @@ impl Agent {
             programs: Arc::new(move || allowed.borrow().runs_programs),
             ledger: ledger.clone(),
             drain: world.drain.watch(),
-            access: Access::new(&env),
+            access: access.clone(),
             env: env.clone(),
             home: Home {
                 node: NodeDefinition {
@@ -150,6 +152,7 @@ impl Agent {
             world,
             ledger,
             store,
+            access,
             programs,
             _configured: configured,
             address,

@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderMap, StatusCode};
 use portolan_model::{ByteSize, percent::encode_component};
 use portolan_runtime::Env;
-use portolan_wire::call::{Answer, Call};
+use portolan_wire::call::{Answer, Call, Url};
 
 use super::{map::Entries, settings::Settings};
 use portolan_sources::frame::{Ended, InTheClear, Provenance, Seat, Seats, Servers};
@@ -127,6 +127,11 @@ impl Api {
         in_the_clear: InTheClear,
     ) -> Result<Seats, Ended> {
         self.servers.seats(connections, in_the_clear).await
+    }
+
+    /// The server that is asked.
+    pub(super) fn url(&self) -> Option<&Url> {
+        self.servers.url()
     }
 
     /// Asks on this seat from now on, and no other server.

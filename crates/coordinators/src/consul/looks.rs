@@ -12,7 +12,7 @@ use std::{
 };
 
 use portolan_runtime::Task;
-use portolan_sources::frame::Ended;
+use portolan_sources::frame::{Ended, Seats};
 use tokio::sync::mpsc;
 
 use super::{
@@ -37,6 +37,8 @@ pub(super) enum Sign {
     Checks(BTreeSet<String>, BTreeSet<String>),
     /// Something registered or left, and this is different about the names.
     Names(Changes),
+    /// Another server answers; the places for queries are there.
+    Moved(Seats),
     /// Changes are seen from now on, and not before.
     Begun,
     /// Nothing is new about any service.

@@ -4,9 +4,8 @@
 //! one answers; `token`, sent as `X-Consul-Token`; `tls`; `headers`; `datacenters` (the
 //! agent's own by default); `services`, names to take (all by default, Consul's own
 //! `consul` aside); `tags`, all of which an instance must have; `stale` (true), whether any
-//! server may answer, or only the leader; `wait` (30s), how long a query may block, which
-//! is also how soon a server that is silent is noticed; `connections` (64), how many the
-//! blocking queries of single services may hold; `queries`, names of prepared
+//! server may answer, or only the leader; `wait` (5m), how long a query may block;
+//! `connections` (64), how many the blocking queries of single services may hold; `queries`, names of prepared
 //! queries, each of which becomes a service of its name, their failover included, asked
 //! again every `query_interval` (10s). `namespace`, `zone`, `only` and `map` as in every
 //! source; expressions may speak of `Node`, `Service` and `Checks`, as Consul's
@@ -30,10 +29,12 @@
 //! with those of everybody else at that address; whoever raises `connections` beyond raises
 //! that as well. If it takes fewer, that is told in the log, a quarter less is held, and all
 //! are tried again after 10m. Many queries begin one after the other, 500 a second. Each
-//! answer that says nothing new is whole: with thousands of services, a longer `wait` saves
-//! them, if no proxy in between cuts what takes so long. A query whose connection ends is
-//! asked again on another one; if that fails too, the service is fetched without blocking, and
-//! only if that fails it is an outage.
+//! answer that says nothing new is whole, so a query waits for long; where a proxy in between
+//! cuts what takes so long, it is asked again for 30s, and for twice as long each time as long
+//! as that goes well. A query whose connection ends is asked again on another one; if that fails
+//! too, the service is fetched without blocking, and only if that fails it is an outage. That a
+//! server is silent is noticed within 30s: by the query for names, which blocks for 10s at most,
+//! by pings of HTTP/2, and by TCP's own signs of life.
 //!
 //! Where there are more services than places, those that changed last have them. For the
 //! others, two blocking queries, for the names and for all checks, tell which ones changed,
@@ -41,10 +42,13 @@
 //! behind what was told; while there is none, any server will do. All checks of a large Consul
 //! are megabytes, which takes its time to read; from 1 MiB on, those that are critical or warn
 //! are followed besides. An instance that is registered anew with another address, port or
-//! weight changes no check: whenever any service was registered, and every minute, the others
-//! are looked at, 32 or a sixtieth of them a second. Those without checks, and those with
-//! other tags, are looked at at once. A service that is not answered for is asked for again for
-//! 5s before it is an outage.
+//! weight changes no check: whenever any service was registered, of which a Portolan tells only
+//! if a name or tag is new, and every minute, the others are looked at, 32 or a sixtieth of
+//! them a second. Those without checks, and those with other tags, are looked at at once. A
+//! service that is not answered for is asked for again for 5s before it is an outage.
+//!
+//! After each answer with the names there is a rest of 5ms, which grows to 160ms while they
+//! stay the same. When another server answers for them, the queries begin anew there.
 //!
 //! Departures are inferred, since Consul does not say why an instance is gone: the guard
 //! holds what goes in crowds.

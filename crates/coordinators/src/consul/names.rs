@@ -5,8 +5,9 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use portolan_runtime::Task;
+use portolan_runtime::{Env, Task};
 use portolan_sources::frame::{Ended, InTheClear, Seats};
+use portolan_wire::call::Url;
 use tokio::sync::mpsc;
 
 use super::{
@@ -32,6 +33,8 @@ pub(super) struct Names {
     rest: Duration,
     /// Who answers is a Portolan, which speaks HTTP/2 in the clear as well.
     is_portolan: bool,
+    /// Where the seats are.
+    seated: Option<Url>,
 }
 
 impl Names {
@@ -43,11 +46,13 @@ impl Names {
             roll: Roll::default(),
             rest: REST,
             is_portolan: false,
+            seated: None,
         }
     }
 
     /// Seats for blocking queries at the server that named the services.
-    pub(super) async fn seats(&self) -> Result<Seats, Ended> {
+    pub(super) async fn seats(&mut self) -> Result<Seats, Ended> {
+        self.seated = self.api.url().cloned();
         let in_the_clear = if self.is_portolan {
             InTheClear::Http2
         } else {
@@ -96,26 +101,38 @@ impl Names {
         let env = datacenter.env.clone();
         datacenter.env.spawn("consul names", async move {
             loop {
-                let asked = env.instant();
-                let next = self.next().await;
-                let took = env.instant().saturating_duration_since(asked);
-                self.rest = match &next {
-                    Ok(Some(changes)) if changes.is_empty() && took < REST_MAX => {
-                        self.rest.saturating_mul(2).min(REST_MAX)
-                    }
-                    Ok(_) | Err(_) => REST,
+                let ended = match self.tell_next(&signs, &env).await {
+                    Ok(()) => continue,
+                    Err(ended) => ended,
                 };
-                let sign = match next {
-                    Ok(Some(changes)) => Sign::Names(changes),
-                    Ok(None) => Sign::Alive,
-                    Err(ended) => Sign::Lost(ended),
-                };
-                let is_over = matches!(sign, Sign::Lost(_));
-                if signs.send(sign).await.is_err() || is_over {
-                    return;
-                }
-                env.sleep(self.rest).await;
+                // Whoever does not listen any more ends this task.
+                let _unheard = signs.send(Sign::Lost(ended)).await;
+                return;
             }
         })
     }
+
+    async fn tell_next(&mut self, signs: &mpsc::Sender<Sign>, env: &Env) -> Result<(), Ended> {
+        let begun = env.instant();
+        let changes = self.next().await?;
+        let took = env.instant().saturating_duration_since(begun);
+        if self.api.url() != self.seated.as_ref() {
+            // Queries that wait at the other one may never be answered.
+            let seats = self.seats().await?;
+            tell(signs, Sign::Moved(seats)).await?;
+        }
+        let is_idle = changes.as_ref().is_some_and(Changes::is_empty);
+        self.rest = if is_idle && took < REST_MAX {
+            self.rest.saturating_mul(2).min(REST_MAX)
+        } else {
+            REST
+        };
+        tell(signs, changes.map_or(Sign::Alive, Sign::Names)).await?;
+        env.sleep(self.rest).await;
+        Ok(())
+    }
+}
+
+async fn tell(signs: &mpsc::Sender<Sign>, sign: Sign) -> Result<(), Ended> {
+    signs.send(sign).await.map_err(|_| Ended::Closed)
 }

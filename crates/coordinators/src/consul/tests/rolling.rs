@@ -81,3 +81,24 @@ async fn a_query_that_fails_is_not_the_others_fault() {
     assert!(fake.is_waited_for("s7"), "it has its query again");
     assert_eq!(world.besides(), [""; 0]);
 }
+
+#[tokio::test]
+async fn when_another_server_takes_over_the_queries_wait_there() {
+    let (one, other) = (Fake::new(), Fake::new());
+    for name in ["orders", "users"] {
+        one.put(name, &[entry(name, name)]);
+        other.put(name, &[entry(name, name)]);
+    }
+    let servers = [one.start(), other.start()];
+    let urls = servers.each_ref().map(|server| server.url.clone());
+    let mut world = World::of(&KIND, &json!({"urls": urls}));
+    assert_eq!(world.next_reset().await.unwrap().len(), 2);
+    one.waits_for(2 + 1).await;
+    one.refuse("dc1", Some((500, "rpc error: No cluster leader")));
+    other.waits_for(2 + 1).await;
+    for name in ["orders", "users"] {
+        assert!(other.is_waited_for(name), "{name} has its query");
+    }
+    other.put("users", &[entry("users", "users"), entry("users", "new")]);
+    world.until("put new@n1").await;
+}
