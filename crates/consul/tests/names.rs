@@ -108,9 +108,9 @@ async fn another_right_shows_another_list_at_once() {
     let agent = Agent::new();
     register(&agent, &service("web", "1", 80, &["a"])).await;
     register(&agent, &service("shop", "2", 80, &[])).await;
-    agent.limit_to(r#"service "web" { policy = "read" }"#);
+    agent.limit_to(r#"service "web" { policy = "write" }"#);
     let before = agent.get("catalog/services").await;
-    agent.limit_to(r#"service_prefix "" { policy = "read" }"#);
+    agent.limit_to(r#"service_prefix "" { policy = "write" }"#);
     agent.access.follow(None);
     // Something has changed since, though no name.
     register(&agent, &service("web", "1", 81, &["a"])).await;
