@@ -43,14 +43,14 @@ async fn names_are_listed_as_they_are_spelt_with_the_tags_of_all_instances() {
 async fn the_list_is_what_every_instance_would_say_however_they_come_and_go() {
     let agent = Agent::new();
     let mut dice = Env::system().dice();
-    let mut one_of = |count: u64| dice.u64() % count;
+    let mut one_of = |count: usize| usize::try_from(dice.u64() >> 32).unwrap() % count;
     for _ in 0..120 {
         let id = format!("i{}", one_of(12));
         if one_of(4) == 0 {
             let path = format!("agent/service/deregister/{id}");
             agent.call("PUT", &path, "").await;
         } else {
-            let name = ["web", "Web", "shop", "shop two", "users"][one_of(5) as usize];
+            let name = ["web", "Web", "shop", "shop two", "users"][one_of(5)];
             let tags = ["a", "b", "c"].map(|tag| (one_of(2) == 0).then_some(tag));
             let tags: Vec<_> = tags.into_iter().flatten().collect();
             register(&agent, &service(name, &id, 80, &tags)).await;

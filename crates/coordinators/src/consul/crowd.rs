@@ -177,7 +177,7 @@ impl Following {
                 self.due.soon.extend(self.known.on(&nodes));
             }
             Sign::Names(changes) => self.call_the_roll(changes).await?,
-            Sign::Moved(seats) => self.watches = Watches::new(&self.datacenter, seats),
+            Sign::Moved(seats) => self.watches = Watches::new(&self.datacenter, *seats),
             Sign::Begun => {
                 let watches = &self.watches;
                 let others = self.wanted.iter().filter(|name| !watches.has(name));

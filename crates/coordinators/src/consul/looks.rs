@@ -38,7 +38,7 @@ pub(super) enum Sign {
     /// Something registered or left, and this is different about the names.
     Names(Changes),
     /// Another server answers; the places for queries are there.
-    Moved(Seats),
+    Moved(Box<Seats>),
     /// Changes are seen from now on, and not before.
     Begun,
     /// Nothing is new about any service.

@@ -119,7 +119,7 @@ impl Names {
         if self.api.url() != self.seated.as_ref() {
             // Queries that wait at the other one may never be answered.
             let seats = self.seats().await?;
-            tell(signs, Sign::Moved(seats)).await?;
+            tell(signs, Sign::Moved(Box::new(seats))).await?;
         }
         let is_idle = changes.as_ref().is_some_and(Changes::is_empty);
         self.rest = if is_idle && took < REST_MAX {

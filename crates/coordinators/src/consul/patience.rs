@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// What proxies let through: their limits are a minute or little less.
 pub(super) const BRIEF: Duration = Duration::from_secs(30);
+/// What ends sooner than this failed for another reason than that it took long.
+const CUT_AFTER: Duration = Duration::from_secs(15);
 
 /// How long one query waits.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Patience {
     /// It ended without an answer after so long. Says whether that may be because it took so
     /// long, and the next one waits for less.
     pub(super) fn cut(&mut self, after: Duration) -> bool {
-        if self.now <= BRIEF || after < BRIEF / 2 {
+        if self.now <= BRIEF || after < CUT_AFTER {
             return false;
         }
         if let Some(sound) = self.sound {
