@@ -95,8 +95,7 @@ async fn connect(url: &Url, env: &Env) -> Result<TcpStream, CallError> {
         match in_time(env, TcpStream::connect(address)).await {
             Ok(stream) => {
                 // A line that is gone already is found out by the first call.
-                let _gone = stream.set_nodelay(true);
-                let _gone = keep_alive(&stream);
+                let _gone = stream.set_nodelay(true).and_then(|()| keep_alive(&stream));
                 return Ok(stream);
             }
             Err(source) => last = CallError::Connect { address, source },
