@@ -82,7 +82,12 @@ impl<V: Clone> Shards<V> {
 }
 
 fn position<V>(shard: &[Entry<V>], hash: u64, key: &[u8]) -> Result<usize, usize> {
-    shard.binary_search_by(|entry| entry.hash.cmp(&hash).then_with(|| entry.key.as_slice().cmp(key)))
+    shard.binary_search_by(|entry| {
+        entry
+            .hash
+            .cmp(&hash)
+            .then_with(|| entry.key.as_slice().cmp(key))
+    })
 }
 
 /// Multiplies and folds, eight bytes at a time.
