@@ -371,7 +371,8 @@ fn take_in(gauge: &Gauge, sample: f32, now: Millis) {
     reason = "an estimate needs no more than 24 bits"
 )]
 fn sample(latency: Duration) -> f32 {
-    latency.as_micros().max(1) as f32
+    // Of 64 bits: to turn 128 into a float takes a routine.
+    u64::try_from(latency.as_micros()).map_or(f32::MAX, |micros| micros.max(1) as f32)
 }
 
 #[expect(

@@ -1,6 +1,7 @@
 //! What is known of a client's connection, and what each request of it inherits.
 
 use std::{
+    cell::OnceCell,
     fmt::Write,
     net::{IpAddr, SocketAddr},
     ops::Range,
@@ -10,7 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use portolan_config::Listener;
-use portolan_model::http::Scheme;
+use portolan_model::http::{Scheme, Stencil};
 use portolan_wire::h1::HeadLimits;
 
 /// A client's connection, the same for all of its requests.
@@ -32,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) trusted_proxies: Arc<[IpNet]>,
     /// What every request says of the connection.
     pub(crate) texts: Texts,
+    /// What the upstream is told of every request, made with the first.
+    pub(crate) announced: OnceCell<Stencil>,
 }
 
 /// What every request of a connection says of it upstream, written once.

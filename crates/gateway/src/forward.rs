@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use portolan_model::http::{Fields, Known};
+use portolan_model::http::{Fields, Known, KnownSet, Stencil};
 use portolan_policy::Exchange;
 use portolan_runtime::Dice;
 use smallvec::SmallVec;
@@ -17,9 +17,6 @@ use crate::connection::{Connection, is_trusted};
 
 /// Times that a request may come by before it is taken to run in circles.
 const ROUNDS_MAX: usize = 3;
-
-/// Digits of a request's id.
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Who the client is: our peer, or whom a chain of trusted proxies names.
 pub(crate) fn client_of(connection: &Connection, fields: &Fields) -> SocketAddr {
@@ -65,13 +62,26 @@ pub(crate) fn write_request_id(
         out.push_str(id);
         return;
     }
-    let mut digits = [0; 32];
-    let number = u128::from(dice.u64()) << 64 | u128::from(dice.u64());
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    let digits: [[u8; 16]; 2] = [dice.u64(), dice.u64()].map(hexadecimal);
+    out.push_str(str::from_utf8(digits.as_flattened()).unwrap_or_default());
+}
+
+/// The 16 digits of a number, all at once: one in each byte of a word of twice the size.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    const EACH: u128 = u128::from_ne_bytes([1; 16]);
+    let mut word = u128::from(number);
+    // Halves, quarters and so on move apart until each byte holds four bits.
+    for (bits, mask) in [
+        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
+        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
+        (4, 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f),
+    ] {
+        word = (word | word << bits) & mask;
     }
-    out.push_str(std::str::from_utf8(&digits).unwrap_or_default());
+    // Of ten and more, six more has the fifth bit.
+    let letters = (word + 6 * EACH) >> 4 & EACH;
+    (word + EACH * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 /// Whether the request has been here too often.
@@ -85,13 +95,46 @@ pub(crate) fn runs_in_circles(fields: &Fields, pseudonym: &str) -> bool {
 
 /// Writes what the upstream is told about the client and the way so far.
 pub(crate) fn announce(exchange: &mut Exchange, connection: &Connection, pseudonym: &str) {
+    let fields = &mut exchange.head.fields;
+    if fields.may_have(Known::Via) || connection.trusted {
+        return announce_behind(exchange, connection, pseudonym);
+    }
+    fields.remove_known(REPLACED);
+    let stencil = connection
+        .announced
+        .get_or_init(|| announced(connection, pseudonym));
+    let authority = exchange.head.authority.as_bytes();
+    let (id, version) = (&exchange.request_id, exchange.head.version.as_str());
+    let gaps = [authority, authority, id.as_bytes(), version.as_bytes()];
+    // What goes into the gaps is a name, an id of ours or a number.
+    let _added = fields.push_stencil(stencil, &gaps);
+}
+
+/// What is told of each request of a connection if nothing was told before: with gaps for
+/// authority, authority, id and version.
+fn announced(connection: &Connection, pseudonym: &str) -> Stencil {
+    let (texts, scheme) = (&connection.texts, connection.scheme.as_str());
+    let element = [texts.forwarded()];
+    let rest = ["\";proto=", scheme];
+    Stencil::default()
+        .with(Known::XForwardedFor, &[texts.peer()])
+        .with(Known::XForwardedProto, &[scheme])
+        .with_gap(Known::XForwardedHost, &[], &[])
+        .with(Known::XForwardedPort, &[texts.port()])
+        .with_gap(Known::Forwarded, &element, &rest)
+        .with_gap(Known::XRequestId, &[], &[])
+        .with_gap(Known::Via, &[], &[" ", pseudonym])
+}
+
+/// Writes the same behind what those before us have written.
+fn announce_behind(exchange: &mut Exchange, connection: &Connection, pseudonym: &str) {
     let Exchange {
         head, request_id, ..
     } = exchange;
     let fields = &mut head.fields;
     let before = connection.trusted.then(|| Before::of(fields));
     let via = joined(fields, Known::Via);
-    fields.retain_known(|known| !REPLACED.contains(&known));
+    fields.remove_known(REPLACED);
     let before = before.unwrap_or_default();
     let authority = head.authority.as_str();
     let scheme = connection.scheme.as_str();
@@ -133,7 +176,7 @@ pub(crate) fn announce(exchange: &mut Exchange, connection: &Connection, pseudon
 }
 
 /// Fields that are ours to write, or that end here.
-const REPLACED: [Known; 8] = [
+const REPLACED: KnownSet = KnownSet::of(&[
     // Meant for us, the first proxy on the way (RFC 9110, section 11.7.2).
     Known::ProxyAuthorization,
     Known::XForwardedFor,
@@ -143,7 +186,7 @@ const REPLACED: [Known; 8] = [
     Known::Forwarded,
     Known::XRequestId,
     Known::Via,
-];
+]);
 
 /// What trusted proxies have said before.
 #[derive(Debug, Default)]
@@ -177,4 +220,108 @@ fn joined(fields: &Fields, known: Known) -> Option<String> {
         text.push_str(value);
     }
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::OnceCell, path::Path, sync::Arc};
+
+    use portolan_config::{Outside, Shelves, read};
+    use portolan_model::http::{Scheme, Version};
+
+    use super::*;
+    use crate::connection::Texts;
+
+    fn connection(peer: &str, scheme: Scheme) -> Connection {
+        let outside = Outside {
+            shelves: Shelves {
+                policies: &[],
+                sources: &[],
+                balancers: portolan_balance::KINDS,
+            },
+            folder: Path::new(""),
+            ..Outside::default()
+        };
+        let settings = "listeners: {web: {address: '127.0.0.1:0'}}";
+        let plan = read("test.yaml", settings, &outside).unwrap();
+        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+        let local = "127.0.0.1:8080".parse().unwrap();
+        Connection {
+            listener: plan.listeners[0].clone().into(),
+            peer,
+            local,
+            trusted: false,
+            scheme,
+            tls: None,
+            trusted_proxies: Arc::default(),
+            texts: Texts::new(peer.ip(), local),
+            announced: OnceCell::new(),
+        }
+    }
+
+    fn exchange(version: Version, authority: &str, fields: &[(&str, &str)]) -> Exchange {
+        let mut exchange = Exchange::new(IpAddr::from([10, 0, 0, 7]));
+        exchange.head.version = version;
+        exchange.head.authority.push_str(authority);
+        exchange.request_id.push_str("id-1");
+        for (name, value) in fields {
+            exchange.head.fields.push(name, value.as_bytes()).unwrap();
+        }
+        exchange
+    }
+
+    #[test]
+    fn what_is_told_first_is_what_is_told_behind_nothing() {
+        let claimed = [
+            ("X-A", "1"),
+            ("x-forwarded-for", "10.6.6.6"),
+            ("Forwarded", "for=10.6.6.6"),
+            ("X-Forwarded-Host", "evil"),
+            ("Proxy-Authorization", "Basic eDp5"),
+        ];
+        for (peer, scheme) in [("10.0.0.7", Scheme::Http), ("2001:db8::7", Scheme::Https)] {
+            let connection = connection(peer, scheme);
+            for (version, authority) in [
+                (Version::Http11, "shop.example:81"),
+                (Version::Http10, ""),
+                (Version::Http2, "[::1]:8080"),
+                (Version::Http11, "a"),
+            ] {
+                let mut first = exchange(version, authority, &claimed);
+                announce(&mut first, &connection, "us");
+                let mut behind = exchange(version, authority, &claimed);
+                announce_behind(&mut behind, &connection, "us");
+                assert_eq!(first.head, behind.head);
+                let (mut written, mut expected) = (Vec::new(), Vec::new());
+                first.head.fields.write(&mut written, KnownSet::default());
+                behind.head.fields.write(&mut expected, KnownSet::default());
+                assert_eq!(written, expected);
+                assert!(!String::from_utf8(written).unwrap().contains("6.6.6"));
+            }
+        }
+    }
+
+    #[test]
+    fn who_went_before_is_told_in_via() {
+        let connection = connection("10.0.0.7", Scheme::Http);
+        let mut exchange = exchange(Version::Http11, "a", &[("Via", "1.0 x"), ("via", "2 y")]);
+        announce(&mut exchange, &connection, "us");
+        let via: Vec<_> = exchange.head.fields.all_known(Known::Via).collect();
+        assert_eq!(via, [b"1.0 x, 2 y, 1.1 us"]);
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for number in [
+            0,
+            u64::MAX,
+            0x0123_4567_89ab_cdef,
+            0xfedc_ba98_7654_3210,
+            9,
+            10 << 60,
+        ] {
+            let digits = hexadecimal(number);
+            assert_eq!(str::from_utf8(&digits).unwrap(), format!("{number:016x}"));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{future::poll_fn, panic::AssertUnwindSafe, pin::pin, rc::Rc, sync::Arc,
 use bytes::Bytes;
 use portolan_model::{
     Cause, Name, ServiceKey,
-    http::{Fields, Known, Method, Status},
+    http::{Fields, Known, KnownSet, Method, Status},
 };
 use portolan_policy::{Chain, Exchange, Fault, Flow, Reply};
 use portolan_router::Outcome;
@@ -281,8 +281,8 @@ fn last_hop(exchange: &mut Exchange) -> Option<Reply> {
     let head = &mut exchange.head;
     let is_trace = head.method == Method::Trace;
     if is_trace {
-        head.fields.remove_known(Known::Cookie);
-        head.fields.remove_known(Known::ProxyAuthorization);
+        let secret = KnownSet::of(&[Known::Cookie, Known::ProxyAuthorization]);
+        head.fields.remove_known(secret);
         head.fields.remove("authorization");
     } else if head.method != Method::Options {
         return None;

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     net::IpAddr,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
@@ -58,7 +57,8 @@ pub(crate) struct Worker {
     /// Set when the program is stopping: connections end with their request.
     pub(crate) draining: Cell<bool>,
     budgets: RefCell<Vec<Budget>>,
-    transports: RefCell<HashMap<u32, Rc<Transport>>>,
+    /// By number.
+    transports: RefCell<Vec<Option<Rc<Transport>>>>,
     /// Heads that have been used before and keep their memory.
     heads: RefCell<Vec<ResponseHead>>,
     /// Exchanges that have been used before and keep their memory.
@@ -150,7 +150,8 @@ impl Worker {
     /// # Errors
     /// A fault of ours: the TLS files of the upstream can't be used.
     pub(crate) fn transport(&self, template: &Template) -> Result<Rc<Transport>, Box<Fault>> {
-        if let Some(transport) = self.transports.borrow().get(&template.transport) {
+        let place = template.transport as usize;
+        if let Some(Some(transport)) = self.transports.borrow().get(place) {
             return Ok(Rc::clone(transport));
         }
         let upstream = &template.upstream;
@@ -172,9 +173,11 @@ impl Worker {
             proxy_protocol: upstream.proxy_protocol,
             timeout: upstream.timeouts.connect,
         });
-        self.transports
-            .borrow_mut()
-            .insert(template.transport, Rc::clone(&transport));
+        let mut transports = self.transports.borrow_mut();
+        if transports.len() <= place {
+            transports.resize(place + 1, None);
+        }
+        transports[place] = Some(Rc::clone(&transport));
         Ok(transport)
     }
 

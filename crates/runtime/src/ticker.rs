@@ -23,6 +23,8 @@ const NEVER: u64 = u64::MAX;
 pub struct Ticker {
     start: Instant,
     now: Cell<u64>,
+    /// When the millisecond after `now` begins.
+    next: Cell<Instant>,
     entries: RefCell<Vec<Rc<Entry>>>,
 }
 
@@ -48,6 +50,7 @@ impl Ticker {
         let ticker = Self {
             start,
             now: Cell::new(0),
+            next: Cell::new(start),
             entries: RefCell::default(),
         };
         ticker.touch(env.instant());
@@ -62,9 +65,16 @@ impl Ticker {
 
     /// Moves the clock on to a precise reading that was taken anyway.
     pub fn touch(&self, instant: Instant) {
+        // Under load, most readings are of the same millisecond.
+        if instant < self.next.get() {
+            return;
+        }
         let millis = instant.saturating_duration_since(self.start).as_millis();
-        self.now
-            .set(u64::try_from(millis).unwrap_or(NEVER).max(self.now.get()));
+        let now = u64::try_from(millis).unwrap_or(NEVER);
+        self.now.set(now);
+        let next = Duration::from_millis(now.saturating_add(1));
+        self.next
+            .set(self.start.checked_add(next).unwrap_or(instant));
     }
 
     /// A new alarm on this clock.
@@ -155,6 +165,26 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_shows_the_millisecond_of_the_latest_reading() {
+        let env = Env::virtual_time(1);
+        let start = env.instant();
+        let ticker = Ticker::new(start, &env);
+        for (micros, expected) in [
+            (0, 0),
+            (999, 0),
+            (1_000, 1),
+            (1_999, 1),
+            (900, 1),
+            (5_000, 5),
+            (4_999, 5),
+            (6_001, 6),
+        ] {
+            ticker.touch(start + Duration::from_micros(micros));
+            assert_eq!(ticker.now(), expected, "{micros}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_alarm_fires_within_a_tick() {

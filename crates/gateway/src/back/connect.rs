@@ -21,7 +21,7 @@ pub(crate) enum Connected {
     /// For this request alone; `reused` if it has carried others.
     Http1 {
         /// The connection.
-        link: Link,
+        link: Box<Link>,
         /// Whether another request came before.
         reused: bool,
     },
@@ -66,7 +66,7 @@ pub(crate) async fn connect(attempt: &mut Attempt<'_, '_>) -> Result<Connected, 
     let dialled = dial_now(attempt, wants_http2 && !is_tunnel).await?;
     Ok(match dialled {
         Dialled::Http1(link) => Connected::Http1 {
-            link,
+            link: Box::new(link),
             reused: false,
         },
         Dialled::Http2(client) => {

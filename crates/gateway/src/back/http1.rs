@@ -24,7 +24,7 @@ use crate::responder::Shape;
 /// Sends the request and carries the answer back.
 pub(crate) async fn exchange(
     attempt: &mut Attempt<'_, '_>,
-    link: Link,
+    link: Box<Link>,
     reused: bool,
 ) -> Result<(), Failure> {
     send_head(attempt, &link);
@@ -295,7 +295,7 @@ fn idle_max(attempt: &Attempt<'_, '_>) -> usize {
 }
 
 /// Keeps the connection for another request if it can carry one.
-fn keep(attempt: &Attempt<'_, '_>, link: Link, info: &ResponseInfo) {
+fn keep(attempt: &Attempt<'_, '_>, link: Box<Link>, info: &ResponseInfo) {
     let template = &attempt.cluster.template;
     let is_reusable = info.persistence == Persistence::KeepAlive
         && info.framing != Framing::UntilClose

@@ -23,7 +23,7 @@ const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Joins the client and an instance that answered 101.
 pub(super) async fn over_http1(
     attempt: &mut Attempt<'_, '_>,
-    link: Link,
+    link: Box<Link>,
     mut head: ResponseHead,
     info: ResponseInfo,
 ) -> Result<(), Failure> {
@@ -37,11 +37,12 @@ pub(super) async fn over_http1(
     }
     attempt.shape_response(&mut head);
     let mut from_instance = until_close();
+    let link = &*link;
     let towards = Outlet::Link {
-        link: &link,
+        link,
         chunked: false,
     };
-    let instance = (Inlet::Link(&link, &mut from_instance), towards, Some(&link));
+    let instance = (Inlet::Link(link, &mut from_instance), towards, Some(link));
     run(attempt, head, instance).await
 }
 

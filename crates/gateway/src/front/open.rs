@@ -1,6 +1,6 @@
 //! From an accepted socket to a connection that speaks HTTP.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, task::Poll};
+use std::{cell::OnceCell, net::SocketAddr, rc::Rc, sync::Arc, task::Poll};
 
 use portolan_config::ProxyHeader;
 use portolan_model::{Cause, http::Scheme};
@@ -86,6 +86,7 @@ async fn prepare(
         tls: None,
         trusted_proxies: Arc::clone(proxies),
         texts: Texts::new(peer.ip(), local),
+        announced: OnceCell::new(),
     };
     let has_header = wanted != ProxyHeader::Off && trusted;
     if !has_header && settings.tls.is_none() {

@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use super::known::Known;
+use super::known::{Known, KnownSet};
+use super::line::{COLON, LINE_END, Line, is_token, is_value, splits};
+use super::stencil::Stencil;
+
+#[cfg(test)]
+mod tests;
 
 /// A name or value that may not stand in a head. The fault of whoever made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,16 +23,6 @@ pub enum FieldError {
     TooLarge,
 }
 
-#[derive(Clone, Copy)]
-struct Line {
-    name_start: u32,
-    /// 0 if the name is that of `known`, spelt in lower case.
-    name_bytes: u16,
-    known: Known,
-    value_start: u32,
-    value_bytes: u32,
-}
-
 /// One field, borrowed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -40,11 +35,15 @@ pub struct Field<'a> {
 }
 
 /// An ordered list of fields. Names keep their spelling and compare without case.
+///
+/// The text is what goes over the wire of HTTP/1, so that most of it is copied in and out
+/// by whole runs of lines. What no line points at is never written.
 #[derive(Clone, Default)]
 pub struct Fields {
-    names: String,
-    values: Vec<u8>,
+    text: Vec<u8>,
     lines: Vec<Line>,
+    /// Every known name that a line may have: most questions end here.
+    seen: KnownSet,
 }
 
 /// Most bytes of a field's name.
@@ -53,13 +52,15 @@ pub const NAME_BYTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Fields of a usual head.
 const USUAL_LINES: usize = 16;
+/// Bytes of a usual field.
+const USUAL_LINE_BYTES: usize = 48;
 
 impl Fields {
     /// Forgets all fields and keeps the memory.
     pub fn clear(&mut self) {
-        self.names.clear();
-        self.values.clear();
+        self.text.clear();
         self.lines.clear();
+        self.seen = KnownSet::default();
     }
 
     /// How many fields there are.
@@ -106,10 +107,13 @@ impl Fields {
         name: &str,
         value: &[u8],
     ) -> Result<(), FieldError> {
-        let line = self.line(known, name.len(), value.len())?;
-        self.names.push_str(name);
-        self.values.extend_from_slice(value);
-        self.lines.push(line);
+        debug_assert!(!splits(name.as_bytes()) && !splits(value));
+        let line = self.line(name.len(), name.len() + COLON.len() + value.len())?;
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(COLON);
+        self.text.extend_from_slice(value);
+        self.text.extend_from_slice(LINE_END);
+        self.add(Line { known, ..line });
         Ok(())
     }
 
@@ -119,59 +123,150 @@ impl Fields {
     /// # Errors
     /// [`FieldError::TooLarge`] when the sum is out of bounds.
     pub fn push_known(&mut self, known: Known, value: &[&[u8]]) -> Result<(), FieldError> {
-        if known == Known::Other {
+        let beginning = known.beginning();
+        let Some(name_bytes) = beginning.len().checked_sub(COLON.len()) else {
             return Err(FieldError::Name);
-        }
-        let bytes = value.iter().map(|part| part.len()).sum();
-        // The name is where it is for all: nothing is copied.
-        let line = self.line(known, 0, bytes)?;
+        };
+        let value_bytes: usize = value.iter().map(|part| part.len()).sum();
+        let line = self.line(name_bytes, beginning.len() + value_bytes)?;
+        self.text.extend_from_slice(beginning);
         for part in value {
-            self.values.extend_from_slice(part);
+            debug_assert!(!splits(part));
+            self.text.extend_from_slice(part);
         }
-        self.lines.push(line);
+        self.text.extend_from_slice(LINE_END);
+        self.add(Line {
+            known,
+            is_ours: true,
+            ..line
+        });
         Ok(())
     }
 
-    /// The line of a field that comes next.
-    fn line(
-        &mut self,
-        known: Known,
-        name_bytes: usize,
-        value_bytes: usize,
-    ) -> Result<Line, FieldError> {
-        if self.lines.len() == self.lines.capacity() {
-            self.make_room();
-        }
-        let (name_start, value_start) = (self.names.len(), self.values.len());
-        if name_start + value_start + name_bytes + value_bytes > TEXT_BYTES_MAX {
-            return Err(FieldError::TooLarge);
-        }
-        let (Ok(name_start), Ok(name_bytes), Ok(value_start), Ok(value_bytes)) = (
-            u32::try_from(name_start),
-            u16::try_from(name_bytes),
-            u32::try_from(value_start),
-            u32::try_from(value_bytes),
-        ) else {
-            return Err(FieldError::TooLarge);
-        };
-        Ok(Line {
-            name_start,
-            name_bytes,
-            known,
-            value_start,
-            value_bytes,
-        })
+    /// Adds the fields of a stencil. `gaps` are the values that were checked for its gaps, in
+    /// order; one that is missing is empty.
+    ///
+    /// # Errors
+    /// [`FieldError::TooLarge`] when the sum is out of bounds; then none is added.
+    pub fn push_stencil(&mut self, stencil: &Stencil, gaps: &[&[u8]]) -> Result<(), FieldError> {
+        let filled: usize = gaps.iter().map(|gap| gap.len()).sum();
+        self.reserve(stencil.text.len() + filled)?;
+        let first = u32::try_from(self.text.len()).map_err(|_| FieldError::TooLarge)?;
+        let mut gaps = gaps.iter();
+        let mut copied = 0;
+        // How much further a line is here than in the stencil.
+        let (mut start, mut shift) = (first, first);
+        self.lines.extend(stencil.lines.iter().map(|cut| {
+            if let Some(at) = cut.gap {
+                let at = at as usize;
+                let gap = gaps.next().copied().unwrap_or_default();
+                debug_assert!(!splits(gap));
+                self.text.extend_from_slice(&stencil.text[copied..at]);
+                self.text.extend_from_slice(gap);
+                copied = at;
+                // There is room for all: no gap is longer than that.
+                shift += u32::try_from(gap.len()).unwrap_or_default();
+            }
+            let line = Line {
+                start,
+                end: cut.end + shift,
+                name_bytes: cut.name_bytes,
+                known: cut.known,
+                is_ours: true,
+            };
+            self.seen = self.seen.with(cut.known);
+            start = line.end;
+            line
+        }));
+        self.text.extend_from_slice(&stencil.text[copied..]);
+        Ok(())
     }
 
-    /// Takes memory for a usual head at once, or twice as much.
-    #[cold]
-    fn make_room(&mut self) {
-        if self.lines.capacity() > 0 {
-            return self.lines.reserve(self.lines.len());
+    /// Copies lines of a head as they came. They are no fields before [`Self::push_kept`] says
+    /// so of each. The answer is where they begin.
+    ///
+    /// # Errors
+    /// [`FieldError::TooLarge`] when the sum is out of bounds.
+    pub fn keep(&mut self, lines: &[u8]) -> Result<usize, FieldError> {
+        let start = self.text.len();
+        self.reserve(lines.len())?;
+        self.text.extend_from_slice(lines);
+        Ok(start)
+    }
+
+    /// Adds a field as [`Self::push_recognised`] does, whose line begins `at` that place of what
+    /// [`Self::keep`] copied. A line that is spelt as we do, with one blank, stays where it is;
+    /// of any other, name and value are copied.
+    ///
+    /// # Errors
+    /// [`FieldError::TooLarge`] when the sum is out of bounds.
+    pub fn push_kept(
+        &mut self,
+        known: Known,
+        at: usize,
+        name: &str,
+        value: &[u8],
+    ) -> Result<(), FieldError> {
+        let name_end = at + name.len();
+        let value_start = name_end + COLON.len();
+        let value_end = value_start + value.len();
+        let end = value_end + LINE_END.len();
+        // As long as the value and without blanks around it, it can't be anything else.
+        if self.text.get(name_end..value_start) != Some(COLON)
+            || self.text.get(value_end..end) != Some(LINE_END)
+        {
+            return self.push_recognised(known, name, value);
         }
-        self.lines.reserve(USUAL_LINES);
-        self.names.reserve(USUAL_LINES * 16);
-        self.values.reserve(USUAL_LINES * 32);
+        debug_assert_eq!(self.text.get(at..name_end), Some(name.as_bytes()));
+        debug_assert_eq!(self.text.get(value_start..value_end), Some(value));
+        let line = Line::new(at..end, name.len())?;
+        self.add(Line { known, ..line });
+        Ok(())
+    }
+
+    /// The line of a field that comes next, of so many bytes before its end, for which there is
+    /// room then.
+    fn line(&mut self, name_bytes: usize, bytes: usize) -> Result<Line, FieldError> {
+        let (start, bytes) = (self.text.len(), bytes + LINE_END.len());
+        let line = Line::new(start..start + bytes, name_bytes)?;
+        self.reserve(bytes)?;
+        Ok(line)
+    }
+
+    fn add(&mut self, line: Line) {
+        self.seen = self.seen.with(line.known);
+        self.lines.push(line);
+    }
+
+    /// Makes room for so many bytes of text: at first, for a usual head at once.
+    fn reserve(&mut self, bytes: usize) -> Result<(), FieldError> {
+        if self.text.len() + bytes > TEXT_BYTES_MAX {
+            return Err(FieldError::TooLarge);
+        }
+        if self.text.capacity() == 0 {
+            self.text.reserve(USUAL_LINES * USUAL_LINE_BYTES);
+            self.lines.reserve(USUAL_LINES);
+        }
+        self.text.reserve(bytes);
+        Ok(())
+    }
+
+    /// Writes all fields but those of the names in `skipped`, as lines that end in CRLF.
+    pub fn write(&self, out: &mut Vec<u8>, skipped: KnownSet) {
+        let skips = self.seen.intersects(skipped);
+        // Lines that stand one behind the other are copied together.
+        let (mut start, mut end) = (0, 0);
+        for line in &self.lines {
+            if skips && skipped.has(line.known) {
+                continue;
+            }
+            if line.start != end {
+                out.extend_from_slice(&self.text[start as usize..end as usize]);
+                start = line.start;
+            }
+            end = line.end;
+        }
+        out.extend_from_slice(&self.text[start as usize..end as usize]);
     }
 
     /// Removes every field of that name and adds one.
@@ -192,16 +287,15 @@ impl Fields {
     /// The value of the first field of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter()
-            .find(|f| f.name.eq_ignore_ascii_case(name))
-            .map(|f| f.value)
+        self.get_all(name).next()
     }
 
     /// The values of all fields of that name, in order.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter(move |f| f.name.eq_ignore_ascii_case(name))
-            .map(|f| f.value)
+        self.lines
+            .iter()
+            .filter(move |line| line.is_named(&self.text, name))
+            .map(|line| line.value(&self.text))
     }
 
     /// The value of the first field of that known name.
@@ -212,57 +306,52 @@ impl Fields {
 
     /// The values of all fields of that known name, in order.
     pub fn all_known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        self.lines
+        let lines = if self.seen.has(known) {
+            self.lines.as_slice()
+        } else {
+            &[]
+        };
+        lines
             .iter()
             .filter(move |line| line.known == known)
-            .map(|line| self.field(line).value)
+            .map(|line| line.value(&self.text))
+    }
+
+    /// Whether there may be a field of one of these names: `false` is certain.
+    #[must_use]
+    pub fn may_have(&self, names: impl Into<KnownSet>) -> bool {
+        self.seen.intersects(names.into())
     }
 
     /// Removes every field of that name. Says whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
-        self.retain(|field| !field.name.eq_ignore_ascii_case(name))
-    }
-
-    /// Removes every field of that known name. Says whether there was one.
-    pub fn remove_known(&mut self, known: Known) -> bool {
-        let before = self.lines.len();
-        self.lines.retain(|line| line.known != known);
+        let (before, text) = (self.lines.len(), &self.text);
+        self.lines.retain(|line| !line.is_named(text, name));
         self.lines.len() != before
     }
 
-    /// Keeps the fields whose names, as far as they are known, `keep` wants.
-    pub fn retain_known(&mut self, mut keep: impl FnMut(Known) -> bool) {
-        self.lines.retain(|line| keep(line.known));
+    /// Removes every field of these known names. Says whether there was one.
+    pub fn remove_known(&mut self, names: impl Into<KnownSet>) -> bool {
+        let names = names.into();
+        if !self.seen.intersects(names) {
+            return false;
+        }
+        let before = self.lines.len();
+        self.lines.retain(|line| !names.has(line.known));
+        self.seen = self.seen.without(names);
+        self.lines.len() != before
     }
 
     /// Keeps the fields that `keep` wants. Says whether one went.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) -> bool {
-        let before = self.lines.len();
-        let (names, values) = (&self.names, &self.values);
-        self.lines
-            .retain(|line| keep(field_of(names, values, line)));
+        let (before, text) = (self.lines.len(), &self.text);
+        self.lines.retain(|line| keep(line.field(text)));
         self.lines.len() != before
     }
 
     /// All fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.lines.iter().map(|line| self.field(line))
-    }
-
-    fn field(&self, line: &Line) -> Field<'_> {
-        field_of(&self.names, &self.values, line)
-    }
-}
-
-fn field_of<'a>(names: &'a str, values: &'a [u8], line: &Line) -> Field<'a> {
-    let (name, value) = (line.name_start as usize, line.value_start as usize);
-    Field {
-        name: match line.name_bytes {
-            0 => line.known.as_str(),
-            bytes => &names[name..name + usize::from(bytes)],
-        },
-        value: &values[value..value + line.value_bytes as usize],
-        known: line.known,
+        self.lines.iter().map(|line| line.field(&self.text))
     }
 }
 
@@ -282,100 +371,5 @@ impl PartialEq for Fields {
                 .iter()
                 .zip(other.iter())
                 .all(|(a, b)| a.name.eq_ignore_ascii_case(b.name) && a.value == b.value)
-    }
-}
-
-/// Whether `text` is a token (RFC 9110, section 5.6.2) of a length that fits.
-pub(super) fn is_token(text: &[u8]) -> bool {
-    const fn tchar(byte: u8) -> bool {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-    }
-    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.iter().all(|byte| tchar(*byte))
-}
-
-/// Whether `value` may stand in a field: no control character but tab, and no
-/// blank at either end (RFC 9110, section 5.5).
-fn is_value(value: &[u8]) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let allowed = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
-    value.iter().all(allowed) && !blank(value.first()) && !blank(value.last())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_keep_order_and_ignore_case() {
-        let mut fields = Fields::default();
-        fields.push("Host", b"a").unwrap();
-        fields.push("X-A", b"1").unwrap();
-        fields.push("x-a", b"2").unwrap();
-        assert_eq!(fields.known(Known::Host), Some(&b"a"[..]));
-        assert_eq!(fields.get_all("X-a").collect::<Vec<_>>(), [b"1", b"2"]);
-        fields.set("x-A", b"3").unwrap();
-        assert_eq!(fields.get_all("x-a").collect::<Vec<_>>(), [b"3"]);
-        assert!(fields.remove_known(Known::Host));
-        assert!(!fields.remove("host"));
-    }
-
-    #[test]
-    fn known_names_are_recognised_in_any_case() {
-        for known in Known::ALL {
-            let name = known.as_str();
-            assert_eq!(Known::of(name), *known);
-            assert_eq!(Known::of(&name.to_ascii_uppercase()), *known);
-            assert_eq!(Known::of(&format!("{name}x")), Known::Other);
-        }
-        for name in ["", "a", "Hosts", "x-forwarded-fox", "\u{e4}\u{20ac}"] {
-            assert_eq!(Known::of(name), Known::Other, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_known_field_is_added_without_its_name() {
-        let mut fields = Fields::default();
-        fields.push("X-A", b"1").unwrap();
-        fields.push_known(Known::Via, &[b"2 ", b"", b"us"]).unwrap();
-        fields.push("x-b", b"2").unwrap();
-        let lines: Vec<_> = fields
-            .iter()
-            .map(|field| (field.name, field.value))
-            .collect();
-        let expected: [(&str, &[u8]); 3] = [("X-A", b"1"), ("via", b"2 us"), ("x-b", b"2")];
-        assert_eq!(lines, expected);
-        assert_eq!(fields.get("Via"), Some(&b"2 us"[..]));
-        assert!(fields.remove("VIA"));
-        let nameless = fields.push_known(Known::Other, &[b"1"]);
-        assert_eq!(nameless, Err(FieldError::Name));
-        assert_eq!(fields.len(), 2);
-    }
-
-    #[test]
-    fn what_would_split_a_head_is_refused() {
-        let mut fields = Fields::default();
-        assert_eq!(fields.push("a b", b""), Err(FieldError::Name));
-        assert_eq!(fields.push("", b""), Err(FieldError::Name));
-        for bad in [&b"a\r\nb: c"[..], b"a\0", b" a", b"a\t", b"\x7f"] {
-            assert_eq!(fields.push("a", bad), Err(FieldError::Value), "{bad:?}");
-        }
-        assert!(fields.push("a", "grüße\tx".as_bytes()).is_ok());
     }
 }

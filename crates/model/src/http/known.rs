@@ -17,6 +17,14 @@ macro_rules! known {
                 match self { $(Self::$variant => $text,)+ Self::Other => "" }
             }
 
+            /// The beginning of a line of that name: `name: `; empty for [`Known::Other`].
+            pub(super) const fn beginning(self) -> &'static [u8] {
+                match self {
+                    $(Self::$variant => concat!($text, ": ").as_bytes(),)+
+                    Self::Other => b"",
+                }
+            }
+
             pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)+];
         }
     };
@@ -64,6 +72,53 @@ impl Known {
         }
     }
 }
+
+/// Some of the known names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownSet(u32);
+
+impl KnownSet {
+    /// The set of these.
+    #[must_use]
+    pub const fn of(names: &[Known]) -> Self {
+        let mut set = Self(0);
+        let mut at = 0;
+        while at < names.len() {
+            set = set.with(names[at]);
+            at += 1;
+        }
+        set
+    }
+
+    /// Whether the name is one of them.
+    #[must_use]
+    pub const fn has(self, known: Known) -> bool {
+        self.intersects(Self(0).with(known))
+    }
+
+    /// Whether a name is in both.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(super) const fn with(self, known: Known) -> Self {
+        Self(self.0 | 1 << known as u32)
+    }
+
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+impl From<Known> for KnownSet {
+    fn from(known: Known) -> Self {
+        Self(0).with(known)
+    }
+}
+
+// Each name, and `Other`, has a bit of its own.
+const _: () = assert!(Known::ALL.len() < 32);
 
 /// Each name in the slot that [`slot`] finds for it: one look and one comparison tell.
 static NAMES: [(&str, Known); SLOTS] = {

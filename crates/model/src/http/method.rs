@@ -43,7 +43,7 @@ impl Method {
             "OPTIONS" => Self::Options,
             "TRACE" => Self::Trace,
             "PATCH" => Self::Patch,
-            other if other.len() <= 32 && super::fields::is_token(other.as_bytes()) => {
+            other if other.len() <= 32 && super::line::is_token(other.as_bytes()) => {
                 Self::Other(other.into())
             }
             _ => return None,

@@ -1,20 +1,23 @@
 //! HTTP heads, the same for HTTP/1, HTTP/2 and what follows.
 //!
-//! A head keeps its fields as one run of bytes with an index ([`Fields`]): a
-//! gateway mostly forwards them, and a hash map per request costs more than it
-//! gives. Heads are made once per connection and refilled, so that a request on
+//! A head keeps its fields as one run of bytes with an index ([`Fields`]), as
+//! they go over the wire of HTTP/1: a gateway mostly forwards them, and a hash
+//! map per request costs more than it gives. Heads are made once per connection and refilled, so that a request on
 //! a kept connection allocates nothing.
 
 mod fields;
 mod known;
+mod line;
 mod method;
 mod request;
 mod response;
+mod stencil;
 mod target;
 
 pub use fields::{Field, FieldError, Fields, NAME_BYTES_MAX};
-pub use known::Known;
+pub use known::{Known, KnownSet};
 pub use method::Method;
 pub use request::{RequestHead, Scheme, Version};
 pub use response::{ResponseHead, Status};
+pub use stencil::Stencil;
 pub use target::{BadTarget, PathBuffer, normalise_authority};

@@ -1,6 +1,6 @@
 //! What a head says about its own connection: framing, persistence, upgrade.
 
-use portolan_model::http::{Known, Version};
+use portolan_model::http::{Known, KnownSet, Version};
 
 use super::{Persistence, Refusal, Sender};
 
@@ -10,22 +10,19 @@ pub(super) const NOMINATIONS_MAX: usize = 16;
 /// Content-Length has at most so many digits: any such number fits 64 bits.
 const LENGTH_DIGITS_MAX: usize = 19;
 
-/// Whether a field ends at this hop. Such fields are never forwarded, only understood.
-pub(super) const fn is_hop_by_hop(known: Known) -> bool {
-    matches!(
-        known,
-        Known::Host
-            | Known::Connection
-            | Known::ContentLength
-            | Known::TransferEncoding
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::Te
-            | Known::Upgrade
-            | Known::Expect
-            | Known::Http2Settings
-    )
-}
+/// Fields that end at this hop. They are never forwarded, only understood.
+pub(super) const HOP_BY_HOP: KnownSet = KnownSet::of(&[
+    Known::Host,
+    Known::Connection,
+    Known::ContentLength,
+    Known::TransferEncoding,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::Te,
+    Known::Upgrade,
+    Known::Expect,
+    Known::Http2Settings,
+]);
 
 /// The elements of a comma-separated list, without the blanks around them.
 pub(super) fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -87,7 +84,7 @@ struct Connection {
     close: bool,
     keep_alive: bool,
     upgrade: bool,
-    /// How many fields it nominates that [`is_hop_by_hop`] does not know.
+    /// How many fields it nominates that [`HOP_BY_HOP`] does not have.
     nominations: usize,
 }
 
@@ -145,7 +142,7 @@ impl<'a> Hop<'a> {
         Ok(())
     }
 
-    /// Whether Connection nominates a field that [`is_hop_by_hop`] does not know.
+    /// Whether Connection nominates a field that [`HOP_BY_HOP`] does not have.
     pub(super) const fn nominates(&self) -> bool {
         self.connection.nominations > 0
     }
@@ -195,7 +192,7 @@ impl<'a> Hop<'a> {
                 connection.upgrade = true;
             } else if name.eq_ignore_ascii_case("close") {
                 connection.close = true;
-            } else if !is_hop_by_hop(known) && !name.is_empty() {
+            } else if !HOP_BY_HOP.has(known) && !name.is_empty() {
                 connection.nominations = connection.nominations.saturating_add(1);
             }
         }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 use portolan_model::http::{Fields, Known};
 
-use super::hop::{Hop, is_hop_by_hop};
+use super::hop::{HOP_BY_HOP, Hop};
 use super::{HeadLimits, Refusal, Sender};
 
 /// Up to so many fields are found without allocating.
@@ -66,16 +66,26 @@ pub(super) fn sort_fields<'a>(
     fields: &mut Fields,
 ) -> Result<Hop<'a>, Refusal> {
     let mut hop = Hop::new(sender);
+    let too_large = |_| sender.too_large("a field name is too long");
+    let end = head.len().saturating_sub(2);
+    let start = headers
+        .first()
+        .map_or(end, |first| place_in(head, first.name));
+    let lines = head.get(start..end).unwrap_or_default();
+    let kept = fields.keep(lines).map_err(too_large)?;
     let mut lines_end_well = head.ends_with(b"\r\n\r\n");
     for header in headers {
-        lines_end_well &= follows_crlf(head, header.name);
+        let at = place_in(head, header.name);
+        // The line before ends in LF, or this would be none.
+        lines_end_well &= head.get(at.wrapping_sub(2)) == Some(&b'\r');
         let known = Known::of(header.name);
-        if is_hop_by_hop(known) {
+        if HOP_BY_HOP.has(known) {
             hop.note(known, header.value)?;
         } else {
+            let at = kept.saturating_add(at.saturating_sub(start));
             fields
-                .push_recognised(known, header.name, header.value)
-                .map_err(|_| sender.too_large("a field name is too long"))?;
+                .push_kept(known, at, header.name, header.value)
+                .map_err(too_large)?;
         }
     }
     if !lines_end_well {
@@ -87,10 +97,9 @@ pub(super) fn sort_fields<'a>(
     Ok(hop)
 }
 
-/// Whether the line before `name`, a slice of `head`, ends in CRLF. Its LF is known to be there.
-fn follows_crlf(head: &[u8], name: &str) -> bool {
-    let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-    head.get(at.wrapping_sub(2)) == Some(&b'\r')
+/// Where `name`, a slice of `head`, begins in it.
+fn place_in(head: &[u8], name: &str) -> usize {
+    name.as_ptr().addr().wrapping_sub(head.as_ptr().addr())
 }
 
 /// Removes what Connection nominates (RFC 9110, section 7.6.1), whatever it is. Host and

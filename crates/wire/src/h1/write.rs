@@ -4,10 +4,10 @@
 //! arguments. Fields of those names are skipped, so that no policy and no peer can
 //! put a second framing into a head.
 
-use portolan_model::http::{Fields, Known, Method, RequestHead, ResponseHead, Version};
+use portolan_model::http::{Fields, Known, Method, RequestHead, ResponseHead, Status, Version};
 
 use super::Framing;
-use super::hop::is_hop_by_hop;
+use super::hop::HOP_BY_HOP;
 use super::trailers::is_trailer;
 
 /// What ends the data of a chunk.
@@ -40,7 +40,7 @@ pub fn write_request(
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(head.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
-    write_fields(out, &head.fields);
+    head.fields.write(out, HOP_BY_HOP);
     match framing {
         // Some origins wait for a body, or answer 411, if nothing says that there is none.
         Framing::None if matches!(head.method, Method::Post | Method::Put | Method::Patch) => {
@@ -79,7 +79,7 @@ pub fn write_response(
     client: Version,
 ) {
     write_status_line(out, head);
-    write_fields(out, &head.fields);
+    head.fields.write(out, HOP_BY_HOP);
     match (framing, declared_length) {
         (Framing::Length(length), _) | (Framing::None, Some(length)) => write_length(out, length),
         (Framing::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -98,7 +98,7 @@ pub fn write_response(
 /// Writes an interim response (1xx but 101).
 pub fn write_interim(out: &mut Vec<u8>, head: &ResponseHead) {
     write_status_line(out, head);
-    write_fields(out, &head.fields);
+    head.fields.write(out, HOP_BY_HOP);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -119,32 +119,23 @@ pub fn write_chunk_head(out: &mut Vec<u8>, len: usize) {
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: &Fields) {
     out.extend_from_slice(b"0\r\n");
     for field in trailers.iter().filter(|field| is_trailer(*field)) {
-        write_field(out, field.name, field.value);
+        for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
     }
     out.extend_from_slice(b"\r\n");
 }
 
 fn write_status_line(out: &mut Vec<u8>, head: &ResponseHead) {
+    if head.status == Status::OK {
+        // Most of all.
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(head.status.as_u16()).as_bytes());
     // The blank stays even without a phrase (RFC 9112, section 4).
     out.push(b' ');
     out.extend_from_slice(head.status.reason().as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_fields(out: &mut Vec<u8>, fields: &Fields) {
-    for field in fields.iter() {
-        if !is_hop_by_hop(field.known) {
-            write_field(out, field.name, field.value);
-        }
-    }
-}
-
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

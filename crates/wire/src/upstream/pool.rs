@@ -45,14 +45,15 @@ struct Shelf {
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    /// In a box: it moves into a request and back, time and again.
+    link: Box<Link>,
     since: u64,
 }
 
 impl Pool {
     /// An idle HTTP/1 connection that the other side has not closed.
     #[must_use]
-    pub fn take(&self, key: PoolKey) -> Option<Link> {
+    pub fn take(&self, key: PoolKey) -> Option<Box<Link>> {
         let mut shelves = self.shelves.borrow_mut();
         let kept = shelves.get_mut(&key)?;
         while let Some(idle) = kept.idle.pop() {
@@ -67,7 +68,7 @@ impl Pool {
 
     /// Keeps a connection for the next request, unless `most` are idle. `now` in milliseconds of
     /// the coarse clock.
-    pub fn put(&self, key: PoolKey, link: Link, now: u64, most: usize) {
+    pub fn put(&self, key: PoolKey, link: Box<Link>, now: u64, most: usize) {
         link.rest();
         let mut shelves = self.shelves.borrow_mut();
         let kept = shelves.entry(key).or_default();
