@@ -14,8 +14,8 @@ use crate::{
 
 pub(crate) enum Command {
     Ask(Asked),
-    /// Resolves with a ticket of all that was said before.
-    CatchUp(oneshot::Sender<Ticket>),
+    /// Resolves with what to wait for until all that was said before is visible and stored.
+    CatchUp(oneshot::Sender<Reply>),
     /// When these instances last gave a sign of life.
     LastHeard(Vec<Subject>, oneshot::Sender<Vec<Option<Timestamp>>>),
     /// Another store, or none; resolves when it holds what is in memory.
@@ -35,4 +35,18 @@ pub(crate) struct Reply {
     /// Resolves when what followed would survive a crash; none if there is no store or
     /// nothing to keep.
     pub(crate) stored: Option<Later<()>>,
+}
+
+impl Reply {
+    pub(crate) const fn new(
+        answer: Answer,
+        ticket: Option<Ticket>,
+        stored: Option<Later<()>>,
+    ) -> Self {
+        Self {
+            answer,
+            ticket,
+            stored,
+        }
+    }
 }

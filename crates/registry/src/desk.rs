@@ -131,10 +131,12 @@ impl Desk {
     }
 
     /// Says nothing, but once that is visible, so is all that was said before.
-    async fn catch_up(&self, reply: oneshot::Sender<Ticket>) -> Result<(), InboxClosed> {
-        let ticket = self.inbox.bequeath(Bequest::default()).await?;
+    async fn catch_up(&mut self, reply: oneshot::Sender<Reply>) -> Result<(), InboxClosed> {
+        let ticket = Some(self.inbox.bequeath(Bequest::default()).await?);
+        let reached = self.reached();
+        let stored = self.keeper.as_mut().map(|keeper| keeper.mark(reached));
         // Whoever asked may have gone away.
-        let _asked = reply.send(ticket);
+        let _asked = reply.send(Reply::new(Answer::Done, ticket, stored));
         Ok(())
     }
 
@@ -265,11 +267,7 @@ impl Desk {
         let answer = std::mem::replace(&mut step.answer, Answer::Done);
         let (ticket, stored) = self.speak(actor, step).await?;
         // Whoever asked may have gone away.
-        let _asked = reply.send(Reply {
-            answer,
-            ticket,
-            stored,
-        });
+        let _asked = reply.send(Reply::new(answer, ticket, stored));
         Ok(())
     }
 

@@ -117,6 +117,14 @@ impl Keeper {
         Some(self.facts.commit(batch))
     }
 
+    /// Resolves when all that was to be kept by now would survive a crash: what is committed
+    /// later is stored later.
+    pub(crate) fn mark(&mut self, reached: Reached) -> Later<()> {
+        let mut batch = Batch::new();
+        self.reach(&mut batch, reached);
+        self.facts.commit(batch)
+    }
+
     /// Makes the store remember more revisions if the catalogue has come close to those that
     /// it does.
     pub(crate) fn run_ahead(&mut self, reached: Reached) {

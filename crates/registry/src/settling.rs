@@ -32,16 +32,17 @@ impl Registry {
         self.archive.as_ref()?.past(reaching).await
     }
 
-    /// Resolves when all that the registry has taken in by now is visible.
+    /// Resolves when all that the registry has taken in by now is visible, and would survive a
+    /// crash.
     ///
     /// # Errors
-    /// [`RegistryError::Stopped`].
+    /// [`RegistryError::Stopped`], or that it could not be stored.
     pub async fn caught_up(&self) -> Result<(), RegistryError> {
-        let (reply, ticket) = oneshot::channel();
+        let (reply, said) = oneshot::channel();
         let sent = self.commands.send(Command::CatchUp(reply)).await;
         sent.map_err(|_| RegistryError::Stopped)?;
-        let ticket = ticket.await.map_err(|_| RegistryError::Stopped)?;
-        ticket.await.map(|_| ()).map_err(|_| RegistryError::Stopped)
+        let said = said.await.map_err(|_| RegistryError::Stopped)?;
+        self.settle(said).await.map(drop)
     }
 
     /// Waits until what followed is visible, and would survive a crash.

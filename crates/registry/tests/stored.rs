@@ -185,6 +185,15 @@ async fn a_full_disk_is_told_and_made_up_for() {
 }
 
 #[tokio::test]
+async fn nobody_has_caught_up_with_what_is_not_stored() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), Some(shelf.stored()));
+    world.registry.caught_up().await.unwrap();
+    shelf.condition.send_replace(Condition::Full);
+    assert!(world.registry.caught_up().await.is_err());
+}
+
+#[tokio::test]
 async fn another_store_holds_what_is_in_memory() {
     let first = Shelf::new();
     let world = World::over(Env::system(), Some(first.stored()));
