@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +140,35 @@ def test_a_successor_takes_over_without_a_failed_request(start, origin, tmp_path
     finally:
         stop.set()
         successor.stop(40)
+
+
+def niceness(pid: int) -> dict[str, set[int]]:
+    """How nice the threads of each name are."""
+    found: dict[str, set[int]] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name, fields = (task / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+        found.setdefault(name.split("-")[0], set()).add(int(fields.split()[16]))
+    return found
+
+
+def test_the_control_plane_stands_back_behind_the_workers(start, origin):
+    gateway = start(config(**to_origin(origin(handler=lambda seen, connection: reply(200, b"ok"))), gateway={"workers": 2}))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    said = niceness(gateway.pid)
+    assert said["worker"] == {own} and said["control"] == {own + 5} == said["store"], said
+    # A successor begins where its predecessor did.
+    children = lambda: Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text().split()
+    gateway.signal(signal.SIGUSR2)
+    until(children, "the successor")
+    successor = int(children()[0])
+    try:
+        until(lambda: "control" in niceness(successor) and "worker" in niceness(successor), "its threads")
+        said = niceness(successor)
+        assert said["worker"] == {own} and said["control"] == {own + 5}, said
+    finally:
+        os.kill(successor, signal.SIGTERM)
+        gateway.process.wait(40)
+        until(lambda: not Path(f"/proc/{successor}").exists(), "the end of the successor", 40)
 
 
 def test_sockets_of_a_service_manager_are_taken(tmp_path, origin):

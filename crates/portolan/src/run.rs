@@ -23,12 +23,17 @@ use crate::{
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
+/// By how much they stand back behind the workers where a core is short: 5 is a third of a
+/// worker's share of it, so that a burst of changes delays no request and still gets done.
+const CONTROL_NICENESS: i32 = 5;
+
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &cli::Run) -> ExitCode {
     logs::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .on_thread_start(stand_back)
         .enable_all()
         .build();
     let ended = runtime.map_err(Into::into).and_then(|runtime| {
@@ -42,6 +47,14 @@ pub(crate) fn run(arguments: &cli::Run) -> ExitCode {
             report::failure(&*error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Lowers the priority of this thread, and of those that it starts (the store's). Workers are
+/// started by the first thread of the program, which keeps its own.
+fn stand_back() {
+    if let Err(error) = rustix::process::nice(CONTROL_NICENESS) {
+        tracing::debug!(%error, "a thread of the control plane keeps its priority");
     }
 }
 
