@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use portolan_model::http::{Fields, Known, KnownSet, Stencil};
+use portolan_model::http::{FieldError, Fields, Known, KnownSet, Stencil};
 use portolan_policy::Exchange;
 use portolan_runtime::Dice;
 use smallvec::SmallVec;
@@ -94,7 +94,14 @@ pub(crate) fn runs_in_circles(fields: &Fields, pseudonym: &str) -> bool {
 }
 
 /// Writes what the upstream is told about the client and the way so far.
-pub(crate) fn announce(exchange: &mut Exchange, connection: &Connection, pseudonym: &str) {
+///
+/// # Errors
+/// [`FieldError::TooLarge`] when the head has no room for it: nobody may be sent on without.
+pub(crate) fn announce(
+    exchange: &mut Exchange,
+    connection: &Connection,
+    pseudonym: &str,
+) -> Result<(), FieldError> {
     let fields = &mut exchange.head.fields;
     if fields.may_have(Known::Via) || connection.trusted {
         return announce_behind(exchange, connection, pseudonym);
@@ -107,7 +114,7 @@ pub(crate) fn announce(exchange: &mut Exchange, connection: &Connection, pseudon
     let (id, version) = (&exchange.request_id, exchange.head.version.as_str());
     let gaps = [authority, authority, id.as_bytes(), version.as_bytes()];
     // What goes into the gaps is a name, an id of ours or a number.
-    let _added = fields.push_stencil(stencil, &gaps);
+    fields.push_stencil(stencil, &gaps)
 }
 
 /// What is told of each request of a connection if nothing was told before: with gaps for
@@ -127,7 +134,11 @@ fn announced(connection: &Connection, pseudonym: &str) -> Stencil {
 }
 
 /// Writes the same behind what those before us have written.
-fn announce_behind(exchange: &mut Exchange, connection: &Connection, pseudonym: &str) {
+fn announce_behind(
+    exchange: &mut Exchange,
+    connection: &Connection,
+    pseudonym: &str,
+) -> Result<(), FieldError> {
     let Exchange {
         head, request_id, ..
     } = exchange;
@@ -145,34 +156,34 @@ fn announce_behind(exchange: &mut Exchange, connection: &Connection, pseudonym: 
         }
         parts.extend(value.iter().map(|part| part.as_bytes()));
         // What was there were values, and what is added is an address, a name or a word.
-        let _added = fields.push_known(known, &parts);
+        fields.push_known(known, &parts)
     };
     let texts = &connection.texts;
     add(
         Known::XForwardedFor,
         before.forwarded_for.as_deref(),
         &[texts.peer()],
-    );
+    )?;
     add(
         Known::XForwardedProto,
         None,
         &[before.proto.as_deref().unwrap_or(scheme)],
-    );
+    )?;
     add(
         Known::XForwardedHost,
         None,
         &[before.host.as_deref().unwrap_or(authority)],
-    );
+    )?;
     add(
         Known::XForwardedPort,
         None,
         &[before.port.as_deref().unwrap_or(texts.port())],
-    );
+    )?;
     let element = [texts.forwarded(), authority, "\";proto=", scheme];
-    add(Known::Forwarded, before.forwarded.as_deref(), &element);
-    add(Known::XRequestId, None, &[request_id]);
+    add(Known::Forwarded, before.forwarded.as_deref(), &element)?;
+    add(Known::XRequestId, None, &[request_id])?;
     let hop = [head.version.as_str(), " ", pseudonym];
-    add(Known::Via, via.as_deref(), &hop);
+    add(Known::Via, via.as_deref(), &hop)
 }
 
 /// Fields that are ours to write, or that end here.
@@ -288,9 +299,9 @@ mod tests {
                 (Version::Http11, "a"),
             ] {
                 let mut first = exchange(version, authority, &claimed);
-                announce(&mut first, &connection, "us");
+                announce(&mut first, &connection, "us").unwrap();
                 let mut behind = exchange(version, authority, &claimed);
-                announce_behind(&mut behind, &connection, "us");
+                announce_behind(&mut behind, &connection, "us").unwrap();
                 assert_eq!(first.head, behind.head);
                 let (mut written, mut expected) = (Vec::new(), Vec::new());
                 first.head.fields.write(&mut written, KnownSet::default());
@@ -305,9 +316,21 @@ mod tests {
     fn who_went_before_is_told_in_via() {
         let connection = connection("10.0.0.7", Scheme::Http);
         let mut exchange = exchange(Version::Http11, "a", &[("Via", "1.0 x"), ("via", "2 y")]);
-        announce(&mut exchange, &connection, "us");
+        announce(&mut exchange, &connection, "us").unwrap();
         let via: Vec<_> = exchange.head.fields.all_known(Known::Via).collect();
         assert_eq!(via, [b"1.0 x, 2 y, 1.1 us"]);
+    }
+
+    #[test]
+    fn nobody_is_sent_on_without_being_announced() {
+        let connection = connection("10.0.0.7", Scheme::Http);
+        let large = "v".repeat((16 << 20) - 60);
+        for via in [&[][..], &[("Via", "1.0 x")]] {
+            let mut exchange = exchange(Version::Http11, "a", via);
+            exchange.head.fields.push("X", large.as_bytes()).unwrap();
+            let told = announce(&mut exchange, &connection, "us");
+            assert_eq!(told, Err(FieldError::TooLarge));
+        }
     }
 
     #[test]

@@ -130,7 +130,8 @@ async fn serve(walk: &mut Walk<'_, '_>, tally: &mut Tally) -> Result<(), Failure
         &cluster.service,
         cluster.row,
     );
-    forward::announce(walk.exchange, walk.connection, &worker.shared.pseudonym);
+    forward::announce(walk.exchange, walk.connection, &worker.shared.pseudonym)
+        .map_err(|_| Fault::new(Cause::HeadTooLarge, "the head of the request is too large"))?;
     let Some(total) = cluster.template.upstream.timeouts.total else {
         return dispatch(walk, (snapshot, cluster), chain, tally).await;
     };

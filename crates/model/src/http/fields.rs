@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::KEPT_BYTES_MAX;
 use super::known::{Known, KnownSet};
 use super::line::{COLON, LINE_END, Line, is_token, is_value, splits};
 use super::stencil::Stencil;
@@ -56,8 +57,12 @@ const USUAL_LINES: usize = 16;
 const USUAL_LINE_BYTES: usize = 48;
 
 impl Fields {
-    /// Forgets all fields and keeps the memory.
+    /// Forgets all fields and keeps the memory, unless it is more than a usual head needs.
     pub fn clear(&mut self) {
+        if self.text.capacity() > KEPT_BYTES_MAX {
+            *self = Self::default();
+            return;
+        }
         self.text.clear();
         self.lines.clear();
         self.seen = KnownSet::default();

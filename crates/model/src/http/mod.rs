@@ -21,3 +21,15 @@ pub use request::{RequestHead, Scheme, Version};
 pub use response::{ResponseHead, Status};
 pub use stencil::Stencil;
 pub use target::{BadTarget, PathBuffer, normalise_authority};
+
+/// Most bytes that a text keeps from one head for the next: a client that sent a large one
+/// once must not hold them for good.
+const KEPT_BYTES_MAX: usize = 16 << 10;
+
+/// Empties a text that is used again.
+fn forget(text: &mut String) {
+    if text.capacity() > KEPT_BYTES_MAX {
+        *text = String::new();
+    }
+    text.clear();
+}

@@ -84,7 +84,7 @@ impl RequestHead {
     pub fn clear(&mut self) {
         self.method = Method::Get;
         self.version = Version::Http11;
-        self.authority.clear();
+        super::forget(&mut self.authority);
         self.target.clear();
         self.protocol = None;
         self.fields.clear();

@@ -32,9 +32,9 @@ pub struct PathBuffer {
 }
 
 impl PathBuffer {
-    /// Forgets the target and keeps the memory.
+    /// Forgets the target and keeps the memory, unless it is more than a usual one needs.
     pub fn clear(&mut self) {
-        self.text.clear();
+        super::forget(&mut self.text);
         self.path_bytes = 0;
     }
 

@@ -226,3 +226,17 @@ fn fields_have_room_for_so_many_bytes_and_no_more() {
     let filled = fields.push_stencil(&stencil, &[]);
     assert_eq!((filled, fields.len()), (Err(FieldError::TooLarge), 2));
 }
+
+#[test]
+fn what_a_large_head_took_is_given_back() {
+    let mut fields = Fields::default();
+    fields.push("x-a", b"1").unwrap();
+    fields.clear();
+    let usual = fields.text.capacity();
+    assert!(usual > 0);
+    fields.push("x-a", &[b'v'; KEPT_BYTES_MAX]).unwrap();
+    fields.clear();
+    assert_eq!((fields.text.capacity(), fields.lines.capacity()), (0, 0));
+    fields.push("x-a", b"2").unwrap();
+    assert_eq!(fields.get("x-a"), Some(&b"2"[..]));
+}
