@@ -89,6 +89,7 @@ async fn answer(
     make: impl Fn(&Scene<'_>, Option<&Made>) -> Result<Made, Refusal>,
 ) -> Result<Response, Refusal> {
     let blocking = parameters.blocking;
+    let rights = parts.access.changes();
     // Subscribing comes before reading, so that no change falls in between.
     let nodes = parts.clerk.watch_nodes();
     let revision = parts.clerk.catalog().revision();
@@ -100,7 +101,7 @@ async fn answer(
             let watcher = Watcher::new(&parts.hub, reader, scope, Some(revision)).await;
             let watcher =
                 watcher.ok_or_else(|| Refusal::new(503, "the program is coming to its end"))?;
-            wait(parts, blocking, (watcher, nodes), first, make).await?
+            wait(parts, blocking, (watcher, nodes), (first, rights), make).await?
         }
     };
     let response = json_bytes(answered.0);
@@ -111,7 +112,7 @@ async fn wait(
     parts: &Parts,
     blocking: Blocking,
     (mut watcher, mut nodes): (Watcher, watch::Receiver<()>),
-    first: Made,
+    (first, rights): (Made, u64),
     make: impl Fn(&Scene<'_>, Option<&Made>) -> Result<Made, Refusal>,
 ) -> Result<Made, Refusal> {
     let patience = blocking.patience(parts.env.dice().unit_f64());
@@ -136,6 +137,11 @@ async fn wait(
             }
             () = drain.draining() => return Ok(newest),
             () = parts.env.sleep_until(until) => return Ok(newest),
+        }
+        if parts.access.changes() != rights {
+            // What the client may see now is for its next request to find out. It comes back
+            // with the index that it was given for what it saw.
+            return Ok(newest);
         }
         let again = make(&Scene::new(parts), Some(&newest))?;
         if again.0 != newest.0 {

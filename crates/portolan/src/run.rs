@@ -24,7 +24,7 @@ use crate::{
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
 /// By how much they stand back behind the workers where a core is short: 5 is a third of a
-/// worker's share of it, so that a burst of changes delays no request and still gets done.
+/// worker's share of it, so that a burst of changes gives way to requests and still gets done.
 const CONTROL_NICENESS: i32 = 5;
 
 /// Runs the program to its end.
@@ -50,8 +50,8 @@ pub(crate) fn run(arguments: &cli::Run) -> ExitCode {
     }
 }
 
-/// Lowers the priority of this thread, and of those that it starts (the store's). Workers are
-/// started by the first thread of the program, which keeps its own.
+/// Lowers the priority of this thread, and of what it starts: the store's thread, and the
+/// programs of script checks. Workers are started by the first thread, which keeps its own.
 fn stand_back() {
     if let Err(error) = rustix::process::nice(CONTROL_NICENESS) {
         tracing::debug!(%error, "a thread of the control plane keeps its priority");

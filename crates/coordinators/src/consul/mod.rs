@@ -29,7 +29,8 @@
 //! with those of everybody else at that address; whoever raises `connections` beyond raises
 //! that as well. If it takes fewer, that is told in the log, a quarter less is held, and all
 //! are tried again after 10m. Many queries begin one after the other, 500 a second. Each
-//! answer that says nothing new is whole, so a query waits for long; where a proxy in between
+//! answer that says nothing new is whole, so over HTTP/2 a query waits for long (over HTTP/1,
+//! where nobody would notice that a server hangs, for 30s at most); where a proxy in between
 //! cuts what takes so long, it is asked again for 30s, and for twice as long each time as long
 //! as that goes well. A query whose connection ends is asked again on another one; if that fails
 //! too, the service is fetched without blocking, and only if that fails it is an outage. That a
@@ -44,11 +45,13 @@
 //! are followed besides. An instance that is registered anew with another address, port or
 //! weight changes no check: whenever any service was registered, of which a Portolan tells only
 //! if a name or tag is new, and every minute, the others are looked at, 32 or a sixtieth of
-//! them a second. Those without checks, and those with other tags, are looked at at once. A
-//! service that is not answered for is asked for again for 5s before it is an outage.
+//! them a second. Those without checks come first then, and those with other tags are looked
+//! at at once. A service that is not answered for is asked for again for 5s before it is an
+//! outage.
 //!
 //! After each answer with the names there is a rest of 5ms, which grows to 160ms while they
-//! stay the same. When another server answers for them, the queries begin anew there.
+//! stay the same. When another server answers for them, the queries begin anew: on its shared
+//! connections, or over HTTP/1 at the server that answered last.
 //!
 //! Departures are inferred, since Consul does not say why an instance is gone: the guard
 //! holds what goes in crowds.

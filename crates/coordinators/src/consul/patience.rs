@@ -51,10 +51,15 @@ impl Patience {
         if self.now <= BRIEF || after < CUT_AFTER {
             return false;
         }
-        if let Some(sound) = self.sound {
-            self.most = sound;
+        let next = match self.sound {
+            // It went well by luck: a wait differs a little from the one before.
+            Some(sound) if sound == self.now => BRIEF,
+            Some(sound) => sound,
+            None => BRIEF,
+        };
+        if self.sound.is_some() {
+            self.most = next;
         }
-        let next = self.sound.unwrap_or(BRIEF);
         (self.now, self.sound) = (next, Some(next));
         true
     }
@@ -87,6 +92,16 @@ mod tests {
         let mut patience = Patience::new(secs(300));
         assert_eq!(waits(&mut patience, secs(50), 5), [300, 30, 60, 30, 30]);
         assert_eq!(waits(&mut patience, secs(50), 3), [30, 30, 30]);
+    }
+
+    #[test]
+    fn what_went_well_by_luck_does_not_last() {
+        let mut patience = Patience::new(secs(300));
+        let (long, short) = (Duration::MAX, secs(59));
+        assert!(patience.cut(secs(60)));
+        assert_eq!(waits(&mut patience, long, 2), [30, 60]);
+        assert_eq!(waits(&mut patience, short, 4), [120, 60, 30, 30]);
+        assert_eq!(waits(&mut patience, short, 2), [30, 30]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     api::{Api, Cursor, Fate},
     crew::Fetched,
     follow::Datacenter,
-    patience::Patience,
+    patience::{BRIEF, Patience},
 };
 
 /// A first question that fails sooner than this without an answer may be one too many.
@@ -68,7 +68,14 @@ impl One {
         let env = &self.datacenter.env;
         let mut dice = env.dice();
         let mut api = self.sit(true).await?;
-        let mut patience = Patience::new(self.datacenter.settings.wait);
+        let wait = self.datacenter.settings.wait;
+        // Only a shared connection is asked by pings whether somebody answers there.
+        let most = if self.seats.are_shared() {
+            wait
+        } else {
+            wait.min(BRIEF)
+        };
+        let mut patience = Patience::new(most);
         // Whether anything was answered at all, or could have been, and on this seat.
         let (mut was_answered, mut is_fresh) = (false, true);
         loop {

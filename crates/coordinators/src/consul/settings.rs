@@ -148,7 +148,7 @@ pub(super) fn schema() -> Value {
         ),
         (
             "wait",
-            json!({"type": "string", "default": "5m", "description": "How long a query blocks when nothing changes, from 1s to 10m. One that somebody cuts is asked with less."}),
+            json!({"type": "string", "default": "5m", "description": "How long a query blocks when nothing changes, from 1s to 10m. Over HTTP/1 30s at most, and less where somebody cuts it."}),
         ),
         (
             "connections",

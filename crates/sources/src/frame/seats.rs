@@ -150,6 +150,12 @@ impl Seats {
         }
     }
 
+    /// Whether many seats are on one connection, which tells soon that its server hangs.
+    #[must_use]
+    pub const fn are_shared(&self) -> bool {
+        matches!(self.manner, Manner::Shared(..))
+    }
+
     /// Whether there is a connection that seats can be had on. Where each seat is a connection
     /// of its own, nobody knows.
     #[must_use]
