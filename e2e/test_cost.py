@@ -114,5 +114,6 @@ def test_a_kept_request_allocates_next_to_nothing(programs, tmp_path):
                 assert client.request("GET", "/").status == 200
         gateway.stop(60)
         counts.append(gateway.allocations())
+    # Two starts differ by some hundreds, whatever requests do.
     per_request = (counts[1] - counts[0]) / 1000
-    assert counts[0] > 0 and 0 <= per_request < 6, counts
+    assert min(counts) > 0 and -1 < per_request < 6, counts

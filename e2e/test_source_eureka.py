@@ -145,6 +145,6 @@ def test_a_server_of_spring_is_read(start, origin, programs, parts, tmp_path):
         assert set(instances()) == {"w1"}, "an empty list is not believed at once"
         again.register("WEB", "w1", backend.port)
         again.register("WEB", "w3", backend.port)
-        until(lambda: set(instances()) == {"w1", "w3"}, "what registered anew", 30)
+        until(lambda: set(instances()) == {"w1", "w3"}, "what registered anew", 60)
         load.goes_on()
     print(f"Spring's Eureka: {load.answers} requests, none failed, while it was paused, killed and restarted")

@@ -10,6 +10,7 @@ use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 use portolan_config::Plan;
 use portolan_model::Revision;
 use portolan_runtime::Env;
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::oneshot;
 
 use self::{program::Program, start::Start};
@@ -30,10 +31,11 @@ const CONTROL_NICENESS: i32 = 5;
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &cli::Run) -> ExitCode {
     logs::start();
+    let own = getpriority_process(None).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
-        .on_thread_start(stand_back)
+        .on_thread_start(move || stand_back(own))
         .enable_all()
         .build();
     let ended = runtime.map_err(Into::into).and_then(|runtime| {
@@ -50,10 +52,11 @@ pub(crate) fn run(arguments: &cli::Run) -> ExitCode {
     }
 }
 
-/// Lowers the priority of this thread, and of what it starts: the store's thread, and the
-/// programs of script checks. Workers are started by the first thread, which keeps its own.
-fn stand_back() {
-    if let Err(error) = rustix::process::nice(CONTROL_NICENESS) {
+/// Lowers the priority of this thread behind the program's own, and so that of what it starts:
+/// the store's thread, and the programs of script checks. Workers are started by the first
+/// thread, which keeps the program's.
+fn stand_back(own: i32) {
+    if let Err(error) = setpriority_process(None, own.saturating_add(CONTROL_NICENESS)) {
         tracing::debug!(%error, "a thread of the control plane keeps its priority");
     }
 }
