@@ -359,7 +359,7 @@ impl Handler for Gate {
 
 fn address_of(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
-    peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip())
+    peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address.ip())
 }
 
 /// What programs do all day, other than what operators do.

@@ -158,7 +158,10 @@ fn request(method: &str, path: &str, from: &str, secret: Option<&str>) -> Reques
     }
     let mut request = request.body(empty()).unwrap();
     let peer = SocketAddr::new(from.parse::<IpAddr>().unwrap(), 1);
-    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(Peer {
+        address: peer,
+        local: None,
+    });
     request
 }
 

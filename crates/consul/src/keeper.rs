@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portolan_dialects::consul::is_node;
 use portolan_registry::{Published, core::Subject};
-use portolan_runtime::Env;
+use portolan_runtime::{Env, Running};
 
 use super::{clerk::Clerk, nodes, warden::Warden};
 
@@ -22,7 +22,12 @@ pub struct Keeper {
 
 impl Keeper {
     /// Runs until the registry, the ledger or the publisher has stopped.
-    pub async fn run(self) {
+    #[must_use]
+    pub fn run(self) -> Running {
+        Box::pin(self.work())
+    }
+
+    async fn work(self) {
         let (clerk, env) = (self.clerk.clone(), self.env.clone());
         tokio::select! {
             () = self.warden.run() => {}

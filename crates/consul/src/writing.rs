@@ -46,5 +46,5 @@ pub(super) async fn body_up_to(request: Request, limit: ByteSize) -> Result<Byte
 
 pub(super) fn caller(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
-    peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip())
+    peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address.ip())
 }

@@ -4,7 +4,10 @@
 //! first registered with is kept beside it by whoever shows it. Two names that
 //! differ only by case are therefore the same service.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -49,6 +52,13 @@ impl Name {
     /// [`BadName`] says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         check(text, NAME_BYTES_MAX)?;
+        if text == ServiceKey::DEFAULT_NAMESPACE {
+            return Ok(Self::default_namespace());
+        }
+        // Nearly every request names something: one look at each byte.
+        if text.bytes().all(is_folded) {
+            return Ok(Self(text.into()));
+        }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
         if let Some(character) = text.chars().find(|c| !allowed(*c)) {
             return Err(BadName::Character {
@@ -56,10 +66,13 @@ impl Name {
                 character,
             });
         }
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Ok(Self(text.to_ascii_lowercase().into()));
-        }
-        Ok(Self(text.into()))
+        Ok(Self(text.to_ascii_lowercase().into()))
+    }
+
+    /// The one text of it that all keys share.
+    fn default_namespace() -> Self {
+        static TEXT: LazyLock<Arc<str>> = LazyLock::new(|| ServiceKey::DEFAULT_NAMESPACE.into());
+        Self(Arc::clone(&TEXT))
     }
 
     /// The canonical spelling, without a copy.
@@ -73,6 +86,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a name may have it as it is.
+const fn is_folded(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b':')
 }
 
 fn check(text: &str, limit: usize) -> Result<(), BadName> {
@@ -107,7 +125,7 @@ impl ServiceKey {
     #[must_use]
     pub fn in_default(name: Name) -> Self {
         Self {
-            namespace: Name(Self::DEFAULT_NAMESPACE.into()),
+            namespace: Name::default_namespace(),
             name,
         }
     }
@@ -139,7 +157,10 @@ impl InstanceId {
     /// [`BadName`] says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         check(text, INSTANCE_ID_BYTES_MAX)?;
-        if let Some(character) = text.chars().find(|c| !c.is_ascii_graphic() || *c == '/') {
+        let allowed = |c: char| c.is_ascii_graphic() && c != '/';
+        if !text.bytes().all(|byte| allowed(char::from(byte)))
+            && let Some(character) = text.chars().find(|c| !allowed(*c))
+        {
             return Err(BadName::Character {
                 text: text.to_owned(),
                 character,

@@ -41,6 +41,9 @@ pub fn encode_grpc_message(text: &str) -> Cow<'_, str> {
 /// the bytes are not UTF-8.
 #[must_use]
 pub fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.as_bytes().contains(&b'%') {
+        return Some(Cow::Borrowed(text));
+    }
     let mut after_percents = text.as_bytes().split(|byte| *byte == b'%').skip(1);
     let is_sound = after_percents.all(|piece| {
         let digits = piece.get(..2);

@@ -7,7 +7,7 @@ use std::{
 
 use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Seen, Ticket};
 use portolan_model::{Change, Departure, Instance, SourceId, Timestamp};
-use portolan_runtime::Env;
+use portolan_runtime::{Env, Running};
 use portolan_store::Later;
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,7 +75,12 @@ impl Desk {
     }
 
     /// Runs until all handles or the inbox are gone.
-    pub async fn run(mut self) {
+    #[must_use]
+    pub fn run(self) -> Running {
+        Box::pin(self.work())
+    }
+
+    async fn work(mut self) {
         // `None` once nothing will be published any more.
         let mut follow = Some(self.reader.follow());
         if self.introduce().await.is_err() {
@@ -121,11 +126,8 @@ impl Desk {
             }
             served += 1;
             // What is taken out of the line is served, so nothing is beyond the limit.
-            next = if served < COMMANDS_AT_ONCE {
-                self.commands.try_recv().ok()
-            } else {
-                None
-            };
+            let may_go_on = served < COMMANDS_AT_ONCE;
+            next = may_go_on.then(|| self.commands.try_recv().ok()).flatten();
         }
         Ok(())
     }
@@ -279,11 +281,9 @@ impl Desk {
             (Some((None, sign)), Answer::Missing(subjects)) => (subjects.clone(), sign),
             _ => return Ok(()),
         };
-        for Subject { key, id } in subjects {
-            if self.is_held(&Subject {
-                key: key.clone(),
-                id: id.clone(),
-            }) {
+        for subject in subjects {
+            if self.is_held(&subject) {
+                let Subject { key, id } = subject;
                 self.inbox.sight(Seen { key, id, sign }).await?;
             }
         }

@@ -14,5 +14,5 @@ mod ticker;
 pub use backoff::{Backoff, PAUSE_MAX};
 pub use dice::Dice;
 pub use env::{Elapsed, Env};
-pub use task::Task;
+pub use task::{Running, Task};
 pub use ticker::{Alarm, TICK, Ticker};

@@ -8,6 +8,13 @@ use std::{
 
 use tokio::task::JoinHandle;
 
+/// What a task of another crate does until it ends.
+///
+/// A future of a known type is compiled by whoever spawns it, with all that it calls in turn, and
+/// the program's own crate is built quickly rather than fast. In a box it is compiled where it is
+/// written.
+pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A spawned task. It ends when its future does, or when this is dropped.
 #[derive(Debug)]
 #[must_use = "a task ends when its handle is dropped; `detach` it to let it run"]

@@ -17,7 +17,7 @@ use portolan_balance::{Board, SlotTable};
 use portolan_catalog::{Applied, Arrival, Fold, Inflow, News, Saying};
 use portolan_config::Plan;
 use portolan_model::{Revision, RevisionClock, ServiceKey, SourceId};
-use portolan_runtime::{Dice, Env};
+use portolan_runtime::{Dice, Env, Running};
 use portolan_telemetry::Meters;
 use tokio::sync::{mpsc, oneshot};
 
@@ -166,7 +166,12 @@ impl Publisher {
     }
 
     /// Publishes until all inboxes and plan givers are gone.
-    pub async fn run(mut self) {
+    #[must_use]
+    pub fn run(self) -> Running {
+        Box::pin(self.work())
+    }
+
+    async fn work(mut self) {
         let mut published_at: Option<Instant> = None;
         loop {
             let wake = self.fold.next_deadline().map(|at| at.since(self.env.now()));

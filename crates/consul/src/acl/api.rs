@@ -37,7 +37,7 @@ impl Deed {
         Self {
             place,
             is_delete: *request.method() == http::Method::DELETE,
-            is_from_here: peer.is_none_or(|peer| peer.0.ip().to_canonical().is_loopback()),
+            is_from_here: peer.is_none_or(|peer| peer.address.ip().to_canonical().is_loopback()),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Permit {
         let extensions = request.extensions();
         let peer = extensions.get::<Peer>();
         let unnamed = || {
-            peer.map(|peer| Caller::unnamed(peer.0.ip()))
+            peer.map(|peer| Caller::unnamed(peer.address.ip()))
                 .unwrap_or_default()
         };
         let caller = extensions.get::<Caller>().cloned();

@@ -91,7 +91,7 @@ fn nearest(scene: &Scene<'_>, wanted: &QueryService, asked: &Asked<'_>) -> Optio
         "" => None,
         "_agent" => Some(own()),
         "_ip" => {
-            let address = asked.peer?.0.ip().to_canonical();
+            let address = asked.peer?.address.ip().to_canonical();
             let is_there = |text: &str| text.parse() == Ok(address);
             let mut others = scene.nodes.known.iter();
             let other = others.find(|(_, (node, _))| is_there(&node.address));

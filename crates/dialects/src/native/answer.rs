@@ -55,13 +55,16 @@ impl Written {
             url,
         } = self;
         let mut json = Vec::with_capacity(256);
-        // A vector takes whatever is written to it.
-        let _taken = write!(json, "{{\"revision\":{revision},\"service\":");
+        json.extend_from_slice(b"{\"revision\":");
+        let mut digits = itoa::Buffer::new();
+        json.extend_from_slice(digits.format(revision.as_u64()).as_bytes());
+        json.extend_from_slice(b",\"service\":");
         push_text(&mut json, service);
         json.extend_from_slice(b",\"namespace\":");
         push_text(&mut json, namespace);
         json.extend_from_slice(b",\"id\":");
         push_text(&mut json, id);
+        // A vector takes whatever is written to it.
         let _taken = write!(json, ",\"ttl\":\"{ttl}\"");
         if let Some(url) = url {
             json.extend_from_slice(b",\"url\":");

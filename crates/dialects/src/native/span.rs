@@ -33,7 +33,8 @@ impl From<Span> for String {
 /// The largest unit that divides the span.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
+        // A division of 128 bits takes as long as all the rest.
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         let units = [
             (86_400_000, "d"),
             (3_600_000, "h"),

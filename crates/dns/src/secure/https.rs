@@ -19,8 +19,8 @@ use http::{
 use portolan_forwarder::lifetime;
 use portolan_model::ByteSize;
 use portolan_wire::serve::{
-    Answering, CollectError, Handler, Local, Peer as Socket, Query, Request, Response, collect,
-    full, problem,
+    Answering, CollectError, Handler, Peer as Socket, Query, Request, Response, collect, full,
+    problem,
 };
 
 use crate::{Answerer, Peer, Transport};
@@ -66,17 +66,14 @@ impl Handler for Https {
 }
 
 async fn answer(answerer: &Answerer, request: Request) -> Result<Response, Response> {
-    let peer = request.extensions().get::<Socket>().map(|peer| peer.0);
+    let socket = request.extensions().get::<Socket>();
     let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let peer = Peer {
-        address: peer.unwrap_or_else(|| SocketAddr::new(nobody, 0)),
+        address: socket.map_or_else(|| SocketAddr::new(nobody, 0), |socket| socket.address),
         transport: Transport::Stream,
     };
-    let local = request
-        .extensions()
-        .get::<Local>()
-        .map(|local| local.0.ip());
-    let local = local.unwrap_or(nobody).to_canonical();
+    let local = socket.and_then(|socket| socket.local);
+    let local = local.map_or(nobody, |local| local.ip().to_canonical());
     let query = query_of(request).await?;
     let answer = answerer.answer(query.clone(), peer, local).await;
     let answer = answer.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, "this is no DNS query"))?;

@@ -195,7 +195,10 @@ impl Consul {
         request.extensions_mut().insert(WithoutServices);
         if let Some(client) = client {
             // Queries may ask for what is near to it.
-            request.extensions_mut().insert(Peer((client, 0).into()));
+            request.extensions_mut().insert(Peer {
+                address: (client, 0).into(),
+                local: None,
+            });
         }
         let _room = self.room.acquire().await.map_err(|_| Unknown)?;
         let response = self.api.handle(request).await;

@@ -11,7 +11,7 @@ use portolan_model::{
     Health, Instance, InstanceId, ServiceKey, Timestamp,
     route::{Check, Means, Probe},
 };
-use portolan_runtime::{Env, Task};
+use portolan_runtime::{Env, Running, Task};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -100,7 +100,12 @@ impl Prober {
     }
 
     /// Probes until the registry or the publisher has ended.
-    pub async fn run(mut self) {
+    #[must_use]
+    pub fn run(self) -> Running {
+        Box::pin(self.keep_probing())
+    }
+
+    async fn keep_probing(mut self) {
         self.take_checks().await;
         loop {
             self.work().await;

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use portolan_model::{Revision, ServiceKey};
+use portolan_runtime::Running;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{Follow, PerInstance, PerService, Published, Reader, per_instance::PerArc};
@@ -109,7 +110,12 @@ impl Hub {
 
 impl HubTask {
     /// Runs until nothing is published any more or all handles are gone.
-    pub async fn run(mut self) {
+    #[must_use]
+    pub fn run(self) -> Running {
+        Box::pin(self.work())
+    }
+
+    async fn work(mut self) {
         loop {
             tokio::select! {
                 published = self.follow.next() => match published {

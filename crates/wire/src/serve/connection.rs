@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::{
-    body::Incoming,
+    body::{Body as _, Incoming},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -28,9 +28,9 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    Answering, CertifiedNames, Handler, Local, Never, Peer, Request, Response, Settings,
+    Answering, Body, CertifiedNames, Handler, Never, Peer, Request, Response, Settings,
     alarm::Alarm,
-    body::{Patience, Received},
+    body::{Patience, Received, empty},
     greeting::{PREFACE, greeting},
     guard, problem,
     requests::Requests,
@@ -48,7 +48,6 @@ const REQUESTS_AT_ONCE: u32 = 128;
 
 pub(super) struct Connection {
     pub(super) peer: Peer,
-    pub(super) local: Option<Local>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) settings: Arc<Settings>,
     pub(super) env: Env,
@@ -87,7 +86,7 @@ impl Connection {
                 Some((stream, names))
             }
             Ok(Err(error)) => {
-                tracing::debug!(peer = %self.peer.0, %error, "control connection: no handshake");
+                tracing::debug!(peer = %self.peer.address, %error, "control connection: no handshake");
                 None
             }
             Err(_) => None,
@@ -121,7 +120,7 @@ impl Connection {
             self.serve_http1(patient, drain, names).await
         };
         if let Err(error) = served {
-            tracing::debug!(peer = %self.peer.0, %error, "control connection broke off");
+            tracing::debug!(peer = %self.peer.address, %error, "control connection broke off");
         }
     }
 
@@ -214,14 +213,8 @@ impl Connection {
         let checked = guard::check(hosts, request.version(), request.uri(), request.headers());
         let response = match checked {
             Ok(()) => {
-                let limits = &self.settings.limits;
-                let patience = Patience::new(self.env.clone(), limits.stall_timeout);
-                let mut request: Request =
-                    request.map(|body| Received::new(body, limits.body, patience).boxed_unsync());
+                let mut request: Request = request.map(|body| self.received(body));
                 request.extensions_mut().insert(self.peer);
-                if let Some(local) = self.local {
-                    request.extensions_mut().insert(local);
-                }
                 if let Some(names) = names {
                     request.extensions_mut().insert(names.clone());
                 }
@@ -230,6 +223,16 @@ impl Connection {
             Err(refusal) => *refusal,
         };
         harden(response)
+    }
+
+    /// A body as far as it may come. Most requests have none, and need no patience with it.
+    fn received(&self, body: Incoming) -> Body {
+        if body.is_end_stream() {
+            return empty();
+        }
+        let limits = &self.settings.limits;
+        let patience = Patience::new(self.env.clone(), limits.stall_timeout);
+        Received::new(body, limits.body, patience).boxed_unsync()
     }
 
     async fn handle(&self, request: Request) -> Response {

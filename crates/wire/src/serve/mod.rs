@@ -51,14 +51,17 @@ pub type Response = http::Response<Body>;
 /// An answer, later.
 pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 
+/// A listener that is served, until it isn't.
+pub type Serving = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
 /// Who sent a request, as the socket says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
-
-/// The address that a request came to, as the socket says; among its extensions if the system
-/// says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Local(pub SocketAddr);
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// The address that the request came to, if the system says.
+    pub local: Option<SocketAddr>,
+}
 
 /// The names that the client's certificate carries, if it showed one that is good; among
 /// the extensions of its requests.
@@ -150,7 +153,19 @@ impl Default for Limits {
 ///
 /// # Cancellation
 /// Dropping the future stops accepting; connections go on.
-pub async fn serve(
+#[must_use]
+pub fn serve(
+    listener: std::net::TcpListener,
+    handler: Arc<dyn Handler>,
+    settings: Settings,
+    drain: DrainWatch,
+    env: Env,
+) -> Serving {
+    // In a box, so that connections are compiled here and not by whoever serves.
+    Box::pin(accept(listener, handler, settings, drain, env))
+}
+
+async fn accept(
     listener: std::net::TcpListener,
     handler: Arc<dyn Handler>,
     settings: Settings,
@@ -184,8 +199,10 @@ pub async fn serve(
             continue;
         };
         let connection = Arc::new(Connection {
-            peer: Peer(peer),
-            local: stream.local_addr().ok().map(Local),
+            peer: Peer {
+                address: peer,
+                local: stream.local_addr().ok(),
+            },
             handler: Arc::clone(&handler),
             settings: Arc::clone(&settings),
             env: env.clone(),

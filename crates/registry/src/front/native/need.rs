@@ -3,7 +3,7 @@
 use http::Method;
 use portolan_access::{Kind, Need};
 
-use super::path::{Place, ServicePlace};
+use super::path::{Place, Segments, ServicePlace};
 
 /// What a request to the admin listener does, by the same reading of the path that serves it.
 #[must_use]
@@ -11,12 +11,24 @@ pub fn kind(method: &Method, path: &str) -> Kind {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Kind::Read;
     }
-    match Place::parse(path) {
-        Ok(
-            Place::Heartbeats
-            | Place::Service(_, ServicePlace::Heartbeat(_) | ServicePlace::Check(..)),
-        ) => Kind::SignOfLife,
-        Ok(_) | Err(_) => Kind::Change,
+    // Asked of every request, so nothing is made of the names.
+    let segments = Segments::read(path);
+    let gives_sign = segments.is_ok_and(|segments| segments.with(is_sign_of_life));
+    if gives_sign {
+        Kind::SignOfLife
+    } else {
+        Kind::Change
+    }
+}
+
+fn is_sign_of_life(segments: &[&str]) -> bool {
+    match segments {
+        ["heartbeats"] => true,
+        ["services", _, part @ ..] | ["namespaces", _, "services", _, part @ ..] => matches!(
+            part,
+            ["instances", _, "heartbeat"] | ["instances", _, "checks", _]
+        ),
+        _ => false,
     }
 }
 
@@ -77,6 +89,12 @@ mod tests {
             ("/v1/services/a/instances/b/override", Kind::Change),
             ("/v1/services/a/instances/checks/override", Kind::Change),
             ("/v1/services/checks/instances/heartbeat", Kind::Change),
+            (
+                "/v1/namespaces/n/services/a/instances/b/heartbeat/",
+                Kind::SignOfLife,
+            ),
+            ("/v1/services/a/instances/b/heartb%65at", Kind::SignOfLife),
+            ("/v1/services/a/instances/b/heartbeat/c", Kind::Change),
         ] {
             assert_eq!(kind(&Method::PUT, path), told, "{path}");
         }

@@ -37,12 +37,14 @@ pub(super) enum ServicePlace {
     Check(InstanceId, String),
 }
 
-impl Place {
-    pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
-        let unknown = || {
-            let detail = "no such path; `docs/reference/openapi.json` lists all of them";
-            Refusal::new(StatusCode::NOT_FOUND, "path_unknown", detail)
-        };
+/// The segments of a path under `/v1/`, decoded.
+pub(super) struct Segments<'a> {
+    decoded: [Cow<'a, str>; SEGMENTS_MAX],
+    count: usize,
+}
+
+impl<'a> Segments<'a> {
+    pub(super) fn read(path: &'a str) -> Result<Self, Refusal> {
         let rest = path.strip_prefix("/v1/").ok_or_else(unknown)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let mut decoded: [Cow<'_, str>; SEGMENTS_MAX] = Default::default();
@@ -56,8 +58,28 @@ impl Place {
             *decoded.get_mut(count).ok_or_else(unknown)? = decode(segment)?;
             count += 1;
         }
-        let segments = decoded.each_ref().map(AsRef::as_ref);
-        match segments.get(..count).unwrap_or_default() {
+        Ok(Self { decoded, count })
+    }
+
+    /// Calls `look` with them.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&[&str]) -> T) -> T {
+        let segments = self.decoded.each_ref().map(AsRef::as_ref);
+        look(segments.get(..self.count).unwrap_or_default())
+    }
+}
+
+fn unknown() -> Refusal {
+    let detail = "no such path; `docs/reference/openapi.json` lists all of them";
+    Refusal::new(StatusCode::NOT_FOUND, "path_unknown", detail)
+}
+
+impl Place {
+    pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
+        Segments::read(path)?.with(Self::of)
+    }
+
+    fn of(segments: &[&str]) -> Result<Self, Refusal> {
+        match segments {
             ["heartbeats"] => Ok(Self::Heartbeats),
             ["overrides"] => Ok(Self::Overrides),
             ["guard"] => Ok(Self::Guard),

@@ -180,5 +180,5 @@ pub(super) fn caller(request: &Request) -> Caller {
         return caller.clone();
     }
     let peer = extensions.get::<Peer>();
-    peer.map_or_else(Caller::default, |peer| Caller::unnamed(peer.0.ip()))
+    peer.map_or_else(Caller::default, |peer| Caller::unnamed(peer.address.ip()))
 }
