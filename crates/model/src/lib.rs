@@ -11,6 +11,7 @@ mod instance;
 mod name;
 mod node;
 pub mod percent;
+pub mod query;
 pub mod route;
 mod size;
 mod spec;

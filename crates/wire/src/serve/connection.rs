@@ -20,6 +20,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portolan_runtime::{Env, drain::DrainWatch};
+use smallvec::SmallVec;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -35,13 +36,19 @@ use super::{
     guard, problem,
     requests::Requests,
 };
-use crate::tls::{ServerTls, names_of};
+use crate::{
+    io::Stream,
+    tls::{ServerTls, names_of},
+};
 
 /// The smallest head buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
 /// Who connected just before a drain began may ask within this time: the request is on its
 /// way, and nobody could know.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// A head and a body of so many bytes leave as one piece: a copy costs less than the system needs
+/// to read a list of pieces.
+const COPIED_MAX: usize = 2 << 10;
 /// Requests of one HTTP/2 connection at a time, watches among them: each may hold a body. RFC
 /// 9113, section 6.5.2, recommends no fewer than 100.
 const REQUESTS_AT_ONCE: u32 = 128;
@@ -62,10 +69,11 @@ impl Connection {
             return;
         }
         match &self.settings.tls {
-            None => self.speak(stream, drain, None).await,
+            None => self.speak(Stream::Plain(stream), drain, None).await,
             Some(tls) => {
                 if let Some((stream, names)) = self.shake_hands(tls, stream).await {
-                    self.speak(stream, drain, names).await;
+                    self.speak(Stream::Server(Box::new(stream)), drain, names)
+                        .await;
                 }
             }
         }
@@ -93,14 +101,12 @@ impl Connection {
         }
     }
 
-    async fn speak<S>(
+    async fn speak(
         self: &Arc<Self>,
-        mut stream: S,
+        mut stream: Stream,
         mut drain: DrainWatch,
         names: Option<CertifiedNames>,
-    ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) {
         let limits = &self.settings.limits;
         let greeted = self.env.timeout(limits.head_timeout, greeting(&mut stream));
         let greeted = tokio::select! {
@@ -124,15 +130,12 @@ impl Connection {
         }
     }
 
-    async fn serve_http1<S>(
+    async fn serve_http1(
         &self,
-        stream: TokioIo<Patient<S>>,
+        stream: TokioIo<Patient>,
         mut drain: DrainWatch,
         names: Option<CertifiedNames>,
-    ) -> hyper::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> hyper::Result<()> {
         let limits = &self.settings.limits;
         let asked = Notify::new();
         let service = service_fn(|request| {
@@ -168,15 +171,12 @@ impl Connection {
     }
 
     /// Many requests at a time; without any for too long the connection is closed.
-    async fn serve_http2<S>(
+    async fn serve_http2(
         self: &Arc<Self>,
-        stream: TokioIo<Patient<S>>,
+        stream: TokioIo<Patient>,
         mut drain: DrainWatch,
         names: Option<CertifiedNames>,
-    ) -> hyper::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) -> hyper::Result<()> {
         let limits = &self.settings.limits;
         let requests = Requests::new(&self.env);
         let mut busy = requests.busy();
@@ -271,14 +271,14 @@ fn harden(mut response: Response) -> Response {
 }
 
 /// A socket that fails when the peer does not take what is written for too long.
-struct Patient<S> {
+struct Patient {
     /// What was read of it already.
     unread: Bytes,
-    stream: S,
+    stream: Stream,
     patience: Patience,
 }
 
-impl<S> Patient<S> {
+impl Patient {
     fn bound<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -293,7 +293,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl AsyncRead for Patient {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -308,7 +308,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl AsyncWrite for Patient {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -323,6 +323,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if bytes <= COPIED_MAX {
+            let mut whole = SmallVec::<[u8; COPIED_MAX]>::new();
+            for piece in pieces {
+                whole.extend_from_slice(piece);
+            }
+            return self.poll_write(cx, &whole);
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
         self.bound(cx, written)
     }

@@ -12,7 +12,6 @@ mod connection;
 mod crowd;
 mod greeting;
 mod guard;
-mod query;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -34,7 +33,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 pub use answer::{json, method_not_allowed, problem};
 pub use body::{Body, BodyError, CollectError, collect, empty, full, streamed, while_allowed};
 pub use guard::Hosts;
-pub use query::{BadEncoding, Query, decode};
+pub use portolan_model::query::{BadEncoding, Query, decode};
 
 use connection::Connection;
 use crowd::Crowd;

@@ -1,8 +1,8 @@
-//! Query strings and percent-encoding.
+//! Query strings (RFC 3986, section 3.4), as forms write them.
 
 use std::borrow::Cow;
 
-use portolan_model::percent;
+use crate::percent;
 
 /// A text that is not percent-encoded UTF-8. The client's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
