@@ -11,6 +11,7 @@ mod gauges;
 mod kind;
 mod latency;
 mod marks;
+mod owned;
 mod pool;
 mod random;
 mod rendezvous;

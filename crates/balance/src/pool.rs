@@ -8,6 +8,8 @@ use std::{
 
 use portolan_model::{Instance, InstanceId, Metadata, Name, ServiceKey, Traffic, Weight};
 
+use crate::owned::{Found, Owned};
+
 /// Place of an endpoint's gauges in every worker's table.
 ///
 /// The index is used again after an endpoint is gone; the epoch tells the uses apart.
@@ -115,7 +117,9 @@ fn weight(instance: &Instance, traffic: Traffic) -> Weight {
 /// Gives each (service, instance, address) its slot. Owned by the publisher.
 #[derive(Debug, Default)]
 pub struct SlotTable {
-    taken: HashMap<ServiceKey, HashMap<(InstanceId, SocketAddr), Slot>>,
+    taken: HashMap<ServiceKey, Owned>,
+    /// The place after that of the slot which was asked for last.
+    hint: usize,
     free: Vec<u32>,
     next: u32,
     epoch: u32,
@@ -126,7 +130,10 @@ pub struct SlotTable {
 impl SlotTable {
     /// The slot of that address; the same as before if it has one.
     pub fn slot(&mut self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) -> Slot {
-        if let Some(slot) = self.find(key, id, address) {
+        let owned = self.taken.get(key);
+        let found = owned.and_then(|owned| owned.find(id, address, self.hint));
+        if let Some(Found { place, slot }) = found {
+            self.hint = place + 1;
             // It may have left and come back.
             self.live[slot.index as usize] = slot.epoch;
             return slot;
@@ -145,31 +152,27 @@ impl SlotTable {
             self.live.resize(index as usize + 1, 0);
         }
         self.live[index as usize] = slot.epoch;
-        self.taken
-            .entry(key.clone())
-            .or_default()
-            .insert((id.clone(), address), slot);
+        let owned = self.taken.entry(key.clone()).or_default();
+        self.hint = owned.insert(id.clone(), address, slot).place + 1;
         slot
     }
 
     /// The slot of that address, if it has one.
     #[must_use]
     pub fn find(&self, key: &ServiceKey, id: &InstanceId, address: SocketAddr) -> Option<Slot> {
-        self.taken.get(key)?.get(&(id.clone(), address)).copied()
+        let found = self.taken.get(key)?.find(id, address, self.hint)?;
+        Some(found.slot)
     }
 
     /// The slots of all addresses of an instance.
     pub fn of_instance(&self, key: &ServiceKey, id: &InstanceId) -> impl Iterator<Item = Slot> {
-        let owned = self.taken.get(key).into_iter().flatten();
-        owned
-            .filter(move |((owner, _), _)| owner == id)
-            .map(|(_, slot)| *slot)
+        let owned = self.taken.get(key).into_iter();
+        owned.flat_map(|owned| owned.of_instance(id))
     }
 
     /// Whose slots there are, and where.
     pub fn of_service(&self, key: &ServiceKey) -> impl Iterator<Item = (&InstanceId, SocketAddr)> {
-        let owned = self.taken.get(key).into_iter().flatten();
-        owned.map(|((owner, address), _)| (owner, *address))
+        self.taken.get(key).into_iter().flat_map(Owned::iter)
     }
 
     /// Notes that an address has left the catalogue; requests may still be under way to it.
@@ -190,7 +193,7 @@ impl SlotTable {
         let Some(owned) = self.taken.get_mut(key) else {
             return;
         };
-        if let Some(slot) = owned.remove(&(id.clone(), address)) {
+        if let Some(slot) = owned.remove(id, address) {
             self.free.push(slot.index);
         }
         if owned.is_empty() {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, DrainId, Engine, Fact, Moment, Report, RulingRecord, Step, Subject,
-    lease::{Lease, Told},
+    lease::{Extras, Lease, Parts, Span, Told},
 };
 
 /// Everything that another process takes over.
@@ -117,7 +117,7 @@ impl Engine {
             instances.push(instance);
             // A predecessor has each subject once; the last word counts all the same.
             let _doubled = self.leases.remove(&subject);
-            self.leases.insert(subject, lease);
+            self.leases.insert(lease);
         }
         let held = suspects
             .iter()
@@ -157,9 +157,9 @@ impl Lease {
     fn record(&self) -> LeaseRecord {
         LeaseRecord {
             instance: self.shown().clone(),
-            report: self.report.clone(),
-            verdict: self.verdict.clone(),
-            check: self.check.clone(),
+            report: self.reported(),
+            verdict: self.extras.verdict.clone(),
+            check: self.extras.check.clone(),
             ttl: self.ttl(),
             lives_by_check: self.lives_by_check,
             remaining: None,
@@ -178,15 +178,18 @@ impl Lease {
         let lease = Self {
             shown: Arc::clone(&instance),
             told: Told::AsShown,
-            report: handed.report,
-            verdict: handed.verdict,
+            health: handed.report.health,
             is_check_new: handed.check.is_some(),
             is_check_gone: false,
-            check: handed.check,
-            ttl: handed.ttl,
+            ttl: Span::new(handed.ttl),
             lives_by_check: handed.lives_by_check,
             deadline: super::lease::millis_after(now, remaining),
-            drain,
+            extras: Extras::new(Parts {
+                note: handed.report.note,
+                check: handed.check,
+                verdict: handed.verdict,
+                drain,
+            }),
         };
         (lease, instance)
     }

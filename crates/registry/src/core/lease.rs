@@ -10,6 +10,9 @@ use portolan_dialects::native::{Described, Misfit, Patch};
 use portolan_model::{Change, Health, Instance, State, Timestamp, Verdict, route::Check};
 use serde::{Deserialize, Serialize};
 
+mod extras;
+
+pub(super) use self::extras::{Extras, Parts};
 use super::{CheckOrder, DrainId, Moment, Recheck, Subject};
 
 /// What an instance is said to wait for until its first probe has ended.
@@ -29,19 +32,6 @@ pub struct Report {
     pub note: Option<Arc<str>>,
 }
 
-impl Report {
-    /// What holds after this one was followed by another.
-    fn followed_by(&self, next: Self) -> Self {
-        let health = next.health.or(self.health);
-        Self { health, ..next }
-    }
-
-    /// Whether the other one changes nothing.
-    fn is_same_after(&self, next: &Self) -> bool {
-        next.health.or(self.health) == self.health && next.note == self.note
-    }
-}
-
 /// What the catalogue was told of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
@@ -54,25 +44,35 @@ pub(super) enum Told {
 }
 
 /// There is one for each instance, so its size counts: the instance itself is the one that
-/// the catalogue has.
+/// the catalogue has, and what most do without stands elsewhere.
 #[derive(Debug)]
 pub(super) struct Lease {
     /// What the instance says of itself, in the state that the catalogue was told last.
     pub(super) shown: Arc<Instance>,
+    pub(super) extras: Extras,
+    pub(super) ttl: Span,
+    /// When it ends, in milliseconds of uptime.
+    pub(super) deadline: u64,
     pub(super) told: Told,
-    pub(super) report: Report,
-    pub(super) verdict: Option<Verdict>,
-    pub(super) check: Option<Check>,
+    /// What it last said of its own health.
+    pub(super) health: Option<Health>,
     /// The check or the address differs from what the prober was told.
     pub(super) is_check_new: bool,
     /// The prober may know of a check, or have told what it found to an earlier lease.
     pub(super) is_check_gone: bool,
-    pub(super) ttl: Duration,
     /// A good check is a sign of life, because nobody promised another one.
     pub(super) lives_by_check: bool,
-    /// When it ends, in milliseconds of uptime.
-    pub(super) deadline: u64,
-    pub(super) drain: Option<DrainId>,
+}
+
+/// A time span in nanoseconds, which takes half the room of a [`Duration`]; the longest is
+/// five centuries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(u64);
+
+impl Span {
+    pub(super) fn new(span: Duration) -> Self {
+        Self(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+    }
 }
 
 impl Lease {
@@ -89,28 +89,29 @@ impl Lease {
             note,
             ttl: asked,
         } = described;
-        let report = Report {
-            health: status,
-            note,
-        };
         let mut lease = Self {
             told: Told::Nothing,
             is_check_new: check.is_some(),
             is_check_gone: check.is_none(),
             lives_by_check: asked.is_none() && check.is_some(),
             shown: Arc::new(instance),
-            report,
-            verdict: check.as_ref().and_then(begun),
-            check,
-            ttl,
+            health: status,
+            extras: Extras::new(Parts {
+                note,
+                verdict: check.as_ref().and_then(begun),
+                check,
+                drain: None,
+            }),
+            ttl: Span::new(ttl),
             deadline: 0,
-            drain: None,
         };
         if let Some(known) = known {
-            if known.address() == lease.address() {
-                lease.follow(known.check.as_ref(), known.verdict);
+            let is_there = known.address() == lease.address();
+            let before = known.extras.into_parts();
+            lease.is_check_gone &= before.check.is_some();
+            if is_there {
+                lease.follow(before.check.as_ref(), before.verdict);
             }
-            lease.is_check_gone &= known.check.is_some();
             lease.succeed(known.shown, known.told);
         }
         lease.renew(now);
@@ -145,34 +146,37 @@ impl Lease {
             Arc::make_mut(&mut self.shown).metadata.insert(key, record);
             self.is_otherwise();
         }
-        self.report = report;
-        let before = std::mem::replace(&mut self.check, check);
-        let found = std::mem::replace(&mut self.verdict, self.check.as_ref().and_then(begun));
-        self.is_check_new = self.check.is_some();
-        self.is_check_gone = self.check.is_none() && before.is_some();
+        self.health = report.health;
+        let (before, found) = self.extras.change(|parts| {
+            parts.note = report.note;
+            let found = std::mem::replace(&mut parts.verdict, check.as_ref().and_then(begun));
+            (std::mem::replace(&mut parts.check, check), found)
+        });
+        self.is_check_new = self.has_check();
+        self.is_check_gone = !self.has_check() && before.is_some();
         self.follow(before.as_ref(), found);
     }
 
     /// Takes over what other checks of the same address found. It holds until the prober
     /// has judged anew, unless there is a check that nobody can say anything of yet.
     fn follow(&mut self, before: Option<&Check>, found: Option<Verdict>) {
-        let (Some(before), Some(check)) = (before, &self.check) else {
+        let (Some(before), Some(check)) = (before, &self.extras.check) else {
             return;
         };
         let is_known = |id: &str| before.probes().iter().any(|probe| &*probe.id == id);
         let begins_well = |word| matches!(word, Some(Health::Passing | Health::Warning));
         let mut probes = check.probes().iter();
-        if probes.all(|probe| is_known(&probe.id) || begins_well(probe.initial)) {
-            self.verdict = found;
-        }
         if before == check {
             self.is_check_new = false;
+        }
+        if probes.all(|probe| is_known(&probe.id) || begins_well(probe.initial)) {
+            self.extras.change(|parts| parts.verdict = found);
         }
     }
 
     /// What the prober has to learn after a registration.
     pub(super) fn order(&self, subject: &Subject) -> Option<CheckOrder> {
-        match &self.check {
+        match &self.extras.check {
             Some(check) if self.is_check_new => {
                 let (subject, check) = (subject.clone(), check.clone());
                 Some(CheckOrder::Set(subject, self.address(), check))
@@ -184,7 +188,7 @@ impl Lease {
 
     /// The same after it was taken over from another process.
     pub(super) fn resumption(&self, subject: &Subject) -> Option<CheckOrder> {
-        match (self.order(subject)?, &self.verdict) {
+        match (self.order(subject)?, &self.extras.verdict) {
             (CheckOrder::Set(subject, address, check), Some(found)) => {
                 Some(CheckOrder::Resume(subject, address, check, found.clone()))
             }
@@ -203,15 +207,15 @@ impl Lease {
     }
 
     pub(super) const fn ttl(&self) -> Duration {
-        self.ttl
+        Duration::from_nanos(self.ttl.0)
     }
 
-    pub(super) const fn drain(&self) -> Option<DrainId> {
-        self.drain
+    pub(super) fn drain(&self) -> Option<DrainId> {
+        self.extras.drain
     }
 
-    pub(super) const fn has_check(&self) -> bool {
-        self.check.is_some()
+    pub(super) fn has_check(&self) -> bool {
+        self.extras.check.is_some()
     }
 
     pub(super) const fn deadline(&self) -> u64 {
@@ -220,17 +224,17 @@ impl Lease {
 
     /// A sign of life. A drain has its own deadline, which nothing moves.
     pub(super) fn renew(&mut self, now: Moment) {
-        if self.drain.is_none() {
-            self.deadline = millis_after(now, self.ttl);
+        if self.drain().is_none() {
+            self.deadline = millis_after(now, self.ttl());
         }
     }
 
     /// When the last sign of life was; a drain has its own deadline, which says nothing of it.
     pub(super) fn last_heard(&self, now: Moment) -> Option<Timestamp> {
-        if self.drain.is_some() {
+        if self.drain().is_some() {
             return None;
         }
-        let heard = Duration::from_millis(self.deadline).saturating_sub(self.ttl);
+        let heard = Duration::from_millis(self.deadline).saturating_sub(self.ttl());
         let ago = now.uptime.saturating_sub(heard).as_millis();
         let ago = u64::try_from(ago).unwrap_or(u64::MAX);
         Some(Timestamp::from_millis(
@@ -242,16 +246,30 @@ impl Lease {
     pub(super) fn is_kept_by_check(&self) -> bool {
         let is_good =
             |verdict: &Verdict| matches!(verdict.health, Health::Passing | Health::Warning);
-        self.lives_by_check && self.drain.is_none() && self.verdict.as_ref().is_some_and(is_good)
+        let found = self.extras.verdict.as_ref();
+        self.lives_by_check && self.drain().is_none() && found.is_some_and(is_good)
     }
 
-    pub(super) fn report(&mut self, report: Report) {
-        self.report = self.report.followed_by(report);
+    /// Takes in what the instance says of its health.
+    pub(super) fn report(&mut self, Report { health, note }: Report) {
+        self.health = health.or(self.health);
+        if self.extras.note != note {
+            self.extras.change(|parts| parts.note = note);
+        }
+    }
+
+    /// What it said of its health, all in all.
+    pub(super) fn reported(&self) -> Report {
+        Report {
+            health: self.health,
+            note: self.extras.note.clone(),
+        }
     }
 
     /// Whether nobody learns anything by a report.
     pub(super) fn is_known(&self, report: &Report) -> bool {
-        self.told == Told::AsShown && self.report.is_same_after(report)
+        let is_same = report.health.or(self.health) == self.health;
+        self.told == Told::AsShown && is_same && report.note == self.extras.note
     }
 
     /// Changes what the instance said of itself.
@@ -269,7 +287,7 @@ impl Lease {
 
     pub(super) fn judge(&mut self, now: Moment, verdict: Option<Verdict>) {
         let was_kept = self.is_kept_by_check();
-        self.verdict = verdict;
+        self.extras.change(|parts| parts.verdict = verdict);
         if was_kept && !self.is_kept_by_check() {
             // Up to now it was alive.
             self.renew(now);
@@ -277,7 +295,7 @@ impl Lease {
     }
 
     pub(super) fn leave(&mut self, now: Moment, drain: DrainId, within: Duration) {
-        self.drain = Some(drain);
+        self.extras.change(|parts| parts.drain = Some(drain));
         self.deadline = millis_after(now, within);
     }
 
@@ -294,7 +312,7 @@ impl Lease {
             since,
             first_seen: before.map_or(now.at, |before| before.first_seen),
             note,
-            leaving: self.drain.is_some(),
+            leaving: self.drain().is_some(),
             ..State::default()
         };
         if self.told == Told::AsShown && self.shown.state == state {
@@ -309,9 +327,8 @@ impl Lease {
 
     /// The worse of what it says of itself and what its checks found.
     fn health(&self) -> (Health, Option<Arc<str>>) {
-        let Report { health, note } = &self.report;
-        let found = self.verdict.as_ref();
-        match (*health, found) {
+        let Parts { note, verdict, .. } = &*self.extras;
+        match (self.health, verdict) {
             (Some(own), Some(found)) if own.severity() > found.health.severity() => {
                 (own, note.clone())
             }
@@ -319,7 +336,7 @@ impl Lease {
             (Some(own), None) => (own, note.clone()),
             // A note alone says nothing against what the checks found.
             (None, Some(found)) => (found.health, found.note.clone().or_else(|| note.clone())),
-            (None, None) if self.check.is_some() => (Health::Starting, Some(UNCHECKED.into())),
+            (None, None) if self.has_check() => (Health::Starting, Some(UNCHECKED.into())),
             (None, None) => (Health::Passing, note.clone()),
         }
     }

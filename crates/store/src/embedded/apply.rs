@@ -68,7 +68,7 @@ impl Group<'_, '_> {
         for (key, value) in &batch.changes {
             let (key, facts) = (key.encode(), &mut self.tables.facts);
             match value {
-                Some(value) => self.log.put(facts, key, value)?,
+                Some(value) => self.log.put(facts, &key, value)?,
                 None => self.log.remove(facts, &key)?,
             }
         }

@@ -9,8 +9,12 @@
 //! Invariant: rows are taken off oldest first, so when a removal is the oldest row, nothing that
 //! it removed is left.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::{
+    HashTable,
+    hash_table::{Entry, OccupiedEntry},
+};
 use redb::{Error, ReadTransaction, ReadableTable, ReadableTableMetadata, Table};
 
 use super::tables::{FACTS, FactRow};
@@ -27,7 +31,7 @@ type OwnedRow = (Vec<u8>, Vec<u8>);
 /// Where the newest row of each fact is.
 #[derive(Debug, Default)]
 pub(super) struct FactLog {
-    newest: HashMap<Box<[u8]>, u64>,
+    newest: Newest,
     next: u64,
     written: usize,
 }
@@ -38,9 +42,11 @@ impl FactLog {
         for row in transaction.open_table(FACTS)?.iter()? {
             let (number, row) = row?;
             match row.value() {
-                (key, Some(_)) => log.newest.insert(key.into(), number.value()),
-                (key, None) => log.newest.remove(key),
-            };
+                (key, Some(_)) => log.newest.insert(key, number.value()),
+                (key, None) => {
+                    log.newest.remove(key);
+                }
+            }
             log.next = number.value() + 1;
         }
         Ok(log)
@@ -53,17 +59,17 @@ impl FactLog {
 
     /// Whether the row with this number counts.
     pub(super) fn is_newest(&self, number: u64, key: &[u8]) -> bool {
-        self.newest.get(key) == Some(&number)
+        self.newest.get(key) == Some(number)
     }
 
     pub(super) fn put(
         &mut self,
         table: &mut Table<'_, u64, FactRow>,
-        key: Vec<u8>,
+        key: &[u8],
         value: &[u8],
     ) -> Result<(), Error> {
-        table.insert(self.next, (&*key, Some(value)))?;
-        self.newest.insert(key.into(), self.next);
+        table.insert(self.next, (key, Some(value)))?;
+        self.newest.insert(key, self.next);
         self.advance();
         Ok(())
     }
@@ -73,7 +79,7 @@ impl FactLog {
         table: &mut Table<'_, u64, FactRow>,
         key: &[u8],
     ) -> Result<(), Error> {
-        if self.newest.remove(key).is_some() {
+        if self.newest.remove(key) {
             table.insert(self.next, (key, None))?;
             self.advance();
         }
@@ -91,7 +97,7 @@ impl FactLog {
                 continue;
             };
             table.insert(self.next, (&*key, Some(&*value)))?;
-            self.newest.insert(key.into(), self.next);
+            self.newest.insert(&key, self.next);
             self.next += 1;
         }
         Ok(())
@@ -115,6 +121,54 @@ impl FactLog {
     }
 }
 
+/// Numbers of rows by keys, of which only prints are kept: rows have the keys, and there are
+/// as many as there are instances.
+///
+/// Invariant: a key has one entry at most, in the place of the first half of its print.
+#[derive(Debug, Default)]
+struct Newest {
+    entries: HashTable<(Print, u64)>,
+    hashes: [RandomState; 2],
+}
+
+/// 128 bits that stand for a key. Keys that are as many as rows can be have no two prints that
+/// are equal, and nobody can look for some that have: the hashes are the process's own.
+type Print = [u64; 2];
+
+impl Newest {
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn get(&self, key: &[u8]) -> Option<u64> {
+        let print = self.print(key);
+        let entry = self.entries.find(print[0], |entry| entry.0 == print)?;
+        Some(entry.1)
+    }
+
+    fn insert(&mut self, key: &[u8], number: u64) {
+        let print = self.print(key);
+        let is_it = |entry: &(Print, u64)| entry.0 == print;
+        match self.entries.entry(print[0], is_it, |entry| entry.0[0]) {
+            Entry::Occupied(mut entry) => entry.get_mut().1 = number,
+            Entry::Vacant(entry) => {
+                entry.insert((print, number));
+            }
+        }
+    }
+
+    /// Forgets a key; says whether it was there.
+    fn remove(&mut self, key: &[u8]) -> bool {
+        let print = self.print(key);
+        let entry = self.entries.find_entry(print[0], |entry| entry.0 == print);
+        entry.map(OccupiedEntry::remove).is_ok()
+    }
+
+    fn print(&self, key: &[u8]) -> Print {
+        self.hashes.each_ref().map(|hash| hash.hash_one(key))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use redb::{Database, ReadableDatabase, backends::InMemoryBackend};
@@ -129,7 +183,7 @@ mod tests {
             let mut table = transaction.open_table(FACTS).unwrap();
             for write in group * 10..group * 10 + 10 {
                 let key = (write * 7 % facts).to_be_bytes();
-                log.put(&mut table, key.to_vec(), b"v").unwrap();
+                log.put(&mut table, &key, b"v").unwrap();
             }
             log.clean(&mut table).unwrap();
             drop(table);
