@@ -163,11 +163,11 @@ fn instance(number: u8) -> Instance {
     Instance {
         key: ServiceKey::parse("orders").expect("it is a key"),
         id: InstanceId::parse(&format!("i{number}")).expect("it is an id"),
-        endpoints: vec![port("http", 80), port("admin", 81)],
+        endpoints: Box::new([port("http", 80), port("admin", 81)]),
         zone: (number % 2 == 0).then(|| "z1".into()),
         version: None,
         weight: Weight::NORMAL,
-        tags: vec!["v1".into()],
+        tags: Box::new(["v1".into()]),
         metadata: if number % 3 == 0 {
             [("hostname".into(), "n".repeat(usize::from(number)).into())].into()
         } else {

@@ -187,14 +187,14 @@ fn instance(id: &str, version: &str, state: State) -> Change {
     let instance = Instance {
         key: ServiceKey::parse("orders").unwrap(),
         id: InstanceId::parse(id).unwrap(),
-        endpoints: vec![NamedPort {
+        endpoints: Box::new([NamedPort {
             name: Name::parse("default").unwrap(),
             address: "127.0.0.1:9001".parse().unwrap(),
-        }],
+        }]),
         zone: None,
         version: Some(version.into()),
         weight: Weight::NORMAL,
-        tags: Vec::new(),
+        tags: Box::default(),
         metadata: [].into(),
         source: SourceId::new("registry"),
         state,

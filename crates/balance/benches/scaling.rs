@@ -101,11 +101,11 @@ fn pool() -> Pool {
             instance: Arc::new(Instance {
                 key: key.clone(),
                 id,
-                endpoints: vec![NamedPort { name, address }],
+                endpoints: Box::new([NamedPort { name, address }]),
                 zone: None,
                 version: None,
                 weight: Weight::NORMAL,
-                tags: Vec::new(),
+                tags: Box::default(),
                 metadata: BTreeMap::new(),
                 source: SourceId::new("bench"),
                 state: State::default(),

@@ -146,11 +146,11 @@ pub(crate) mod tests {
             let instance = Instance {
                 key: ServiceKey::parse("s").unwrap(),
                 id: InstanceId::parse(&index.to_string()).unwrap(),
-                endpoints: Vec::new(),
+                endpoints: Box::default(),
                 zone: None,
                 version: None,
                 weight: Weight::NORMAL,
-                tags: Vec::new(),
+                tags: Box::default(),
                 metadata: [].into(),
                 source: SourceId::new("test"),
                 state: State::default(),

@@ -224,14 +224,14 @@ mod tests {
         let instance = Arc::new(Instance {
             key: ServiceKey::parse(&format!("service-{}", number % SERVICES)).unwrap(),
             id: InstanceId::parse(&format!("i{number}")).unwrap(),
-            endpoints: vec![NamedPort {
+            endpoints: Box::new([NamedPort {
                 name: Name::parse("default").unwrap(),
                 address: ([127, 0, 0, 1], port).into(),
-            }],
+            }]),
             zone: None,
             version: None,
             weight: Weight::NORMAL,
-            tags: Vec::new(),
+            tags: Box::default(),
             metadata: BTreeMap::new(),
             source: SourceId::new("file"),
             state: State::default(),

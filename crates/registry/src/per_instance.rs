@@ -163,14 +163,14 @@ mod tests {
         Arc::new(Instance {
             key: ServiceKey::parse("orders").unwrap(),
             id: InstanceId::parse("a").unwrap(),
-            endpoints: vec![NamedPort {
+            endpoints: Box::new([NamedPort {
                 name: Name::parse("default").unwrap(),
                 address: "127.0.0.1:9001".parse().unwrap(),
-            }],
+            }]),
             zone: None,
             version: None,
             weight: Weight::NORMAL,
-            tags: Vec::new(),
+            tags: Box::default(),
             metadata: BTreeMap::new(),
             source: SourceId::new("registry"),
             state: State::default(),

@@ -188,14 +188,14 @@ async fn instances_of_other_sources_are_checked_by_the_configuration() {
     let instance = Instance {
         key: key.clone(),
         id: InstanceId::parse("a").unwrap(),
-        endpoints: vec![NamedPort {
+        endpoints: Box::new([NamedPort {
             name: Name::parse("default").unwrap(),
             address: (Ipv4Addr::LOCALHOST, port).into(),
-        }],
+        }]),
         zone: None,
         version: None,
         weight: Weight::NORMAL,
-        tags: Vec::new(),
+        tags: Box::default(),
         metadata: Metadata::new(),
         source,
         state: State::default(),

@@ -93,14 +93,14 @@ fn instance(name: &str, port: u16, is_leaving: bool) -> Change {
         instance: Arc::new(Instance {
             key: key(),
             id: id(name),
-            endpoints: vec![NamedPort {
+            endpoints: Box::new([NamedPort {
                 name: Name::parse("default").unwrap(),
                 address: ([127, 0, 0, 1], port).into(),
-            }],
+            }]),
             zone: None,
             version: None,
             weight: Weight::NORMAL,
-            tags: Vec::new(),
+            tags: Box::default(),
             metadata: [].into(),
             source: SourceId::new("registry"),
             state: State {

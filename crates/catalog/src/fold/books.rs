@@ -17,14 +17,14 @@ use crate::SourceStatus;
 impl Fold {
     /// Writes an instance of a source, and ends its hold if it has one.
     pub(super) fn set(&mut self, step: &mut Step, source: &SourceId, instance: Arc<Instance>) {
-        let (key, id) = (instance.key.clone(), instance.id.clone());
-        self.end_hold(source, &key, &id);
+        let key = instance.key.clone();
+        self.end_hold(source, &key, &instance.id);
         let sure = is_sure(&instance);
         if sure {
             self.watch.wards.came(instance.zone.as_ref());
         }
         let share = self.share(source, &key);
-        let before = share.instances.insert(id, instance);
+        let before = share.instances.insert(instance);
         let sure_before = before.as_ref().filter(|before| is_sure(before));
         let was_sure = sure_before.is_some();
         share.sure = share.sure + usize::from(sure) - usize::from(was_sure);
@@ -80,7 +80,7 @@ impl Fold {
     /// Changes the state of every instance of a source.
     pub(super) fn mark_all(&mut self, step: &mut Step, source: &SourceId, mark: fn(&mut State)) {
         for key in self.holder(source).keys.clone() {
-            for instance in self.share(source, &key).instances.values_mut() {
+            for instance in self.share(source, &key).instances.iter_mut() {
                 mark(&mut Arc::make_mut(instance).state);
             }
             step.dirty.insert(key);

@@ -17,6 +17,7 @@ mod passes;
 mod remembered;
 mod reset;
 mod resolve;
+mod roll;
 mod rulings;
 mod share;
 #[cfg(test)]

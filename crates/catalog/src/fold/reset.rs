@@ -109,9 +109,9 @@ impl Fold {
         let gone = |instance: &&Arc<Instance>| {
             !told.contains_key(&instance.id) && !share.held.contains_key(&instance.id)
         };
-        let gone: Vec<_> = share.instances.values().filter(gone).collect();
+        let gone: Vec<_> = share.instances.iter().filter(gone).collect();
         let sure_told = told.values().filter(|instance| is_sure(instance));
-        let is_new = |instance: &&Arc<Instance>| !share.instances.contains_key(&instance.id);
+        let is_new = |instance: &&Arc<Instance>| !share.instances.has(&instance.id);
         let missing_sure = gone.iter().filter(|instance| is_sure(instance));
         Gap {
             missing: gone.iter().map(|instance| instance.id.clone()).collect(),

@@ -7,7 +7,7 @@ use std::{
 
 use portolan_model::{Guard, Instance, InstanceId, ServiceKey, SourceId, Timestamp};
 
-use super::rulings;
+use super::{roll::Roll, rulings};
 use crate::{
     Conflict, SourceStatus, Staleness,
     guard::{Hold, Losses},
@@ -16,7 +16,7 @@ use crate::{
 /// What one source says about one service.
 #[derive(Debug, Default)]
 pub(super) struct Share {
-    pub(super) instances: BTreeMap<InstanceId, Arc<Instance>>,
+    pub(super) instances: Roll,
     /// Instances that the source does not speak of any more and that the guard keeps.
     pub(super) held: BTreeMap<InstanceId, Hold>,
     /// Instances that get traffic and are no suspects.
@@ -76,6 +76,8 @@ impl Claims {
                 source: source.clone(),
                 share: Share::default(),
             };
+            // Nearly all services have one source.
+            claims.reserve_exact(1);
             claims.insert(place, claim);
             place
         });
@@ -91,7 +93,7 @@ impl Claims {
     /// The instances of which their source speaks.
     pub(super) fn spoken(&self) -> impl Iterator<Item = &Arc<Instance>> {
         self.0.iter().flat_map(|Claim { share, .. }| {
-            let instances = share.instances.values();
+            let instances = share.instances.iter();
             instances.filter(|instance| !share.held.contains_key(&instance.id))
         })
     }
@@ -121,12 +123,12 @@ impl Claims {
     /// nobody speaks of the service.
     pub(super) fn merge(&self) -> Option<(Vec<Arc<Instance>>, Vec<Conflict>)> {
         if let [only] = self.0.as_slice() {
-            let instances = only.share.instances.values();
+            let instances = only.share.instances.iter();
             return Some((instances.cloned().collect(), Vec::new()));
         }
         let claims = self.0.iter();
         let mut all: Vec<_> = claims
-            .flat_map(|claim| claim.share.instances.values())
+            .flat_map(|claim| claim.share.instances.iter())
             .collect();
         // Stable, so that the first of equal ids is the first in precedence.
         all.sort_by(|a, b| a.id.cmp(&b.id));

@@ -39,14 +39,14 @@ fn instance(service: &str, name: &str) -> Arc<Instance> {
     Arc::new(Instance {
         key: key(service),
         id: id(name),
-        endpoints: vec![NamedPort {
+        endpoints: Box::new([NamedPort {
             name: Name::parse("default").unwrap(),
             address: "127.0.0.1:9001".parse().unwrap(),
-        }],
+        }]),
         zone: None,
         version: None,
         weight: Weight::NORMAL,
-        tags: Vec::new(),
+        tags: Box::default(),
         metadata: BTreeMap::new(),
         source: source("whoever"),
         state: State::default(),
@@ -871,8 +871,8 @@ proptest! {
             for (source, holder) in &fold.holders {
                 let shares = holder.keys.iter().map(|key| fold.claims[key].share(source).unwrap());
                 let shares: Vec<_> = shares.collect();
-                let sure = |share: &share::Share| share.instances.values().filter(|i| share::is_sure(i)).count();
-                let held = |share: &share::Share| share.instances.values().filter(|i| share::is_held(i)).count();
+                let sure = |share: &share::Share| share.instances.iter().filter(|i| share::is_sure(i)).count();
+                let held = |share: &share::Share| share.instances.iter().filter(|i| share::is_held(i)).count();
                 prop_assert_eq!(holder.instances, shares.iter().map(|s| s.instances.len()).sum::<usize>());
                 prop_assert_eq!(holder.sure, shares.iter().map(|s| sure(s)).sum::<usize>());
                 prop_assert!(shares.iter().all(|s| s.sure == sure(s) && s.held.len() == held(s)));

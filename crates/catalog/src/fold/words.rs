@@ -138,7 +138,7 @@ impl Fold {
         for key in holder.keys {
             if let Some(claims) = self.claims.get_mut(&key) {
                 let share = claims.share(&origin.source);
-                let instances = share.into_iter().flat_map(|share| share.instances.values());
+                let instances = share.into_iter().flat_map(|share| share.instances.iter());
                 for instance in instances.filter(|instance| is_sure(instance)) {
                     self.watch.wards.went(instance.zone.as_ref());
                 }

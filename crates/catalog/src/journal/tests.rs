@@ -17,14 +17,14 @@ fn instance(id: &str, version: &str) -> Arc<Instance> {
     Arc::new(Instance {
         key: key(),
         id: InstanceId::parse(id).unwrap(),
-        endpoints: vec![NamedPort {
+        endpoints: Box::new([NamedPort {
             name: Name::parse("default").unwrap(),
             address: "127.0.0.1:9001".parse().unwrap(),
-        }],
+        }]),
         zone: None,
         version: Some(version.into()),
         weight: Weight::NORMAL,
-        tags: Vec::new(),
+        tags: Box::default(),
         metadata: BTreeMap::new(),
         source: SourceId::new("file:edge"),
         state: State::default(),

@@ -103,14 +103,14 @@ pub(super) fn instance(id: &str) -> Instance {
     Instance {
         key: ServiceKey::parse("orders").unwrap(),
         id: InstanceId::parse(id).unwrap(),
-        endpoints: vec![NamedPort {
+        endpoints: Box::new([NamedPort {
             name: Name::parse("default").unwrap(),
             address: ([127, 0, 0, 1], port).into(),
-        }],
+        }]),
         zone: None,
         version: None,
         weight: Weight::NORMAL,
-        tags: Vec::new(),
+        tags: Box::default(),
         metadata: BTreeMap::new(),
         source: SourceId::new("paper"),
         state: State::default(),

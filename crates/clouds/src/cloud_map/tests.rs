@@ -234,7 +234,7 @@ fn attributes_become_an_instance() {
         (Some("eu-1a"), Some("v2"), 50)
     );
     assert_eq!(one.state.health, Health::Critical);
-    assert_eq!(one.tags, ["a".into()]);
+    assert_eq!(*one.tags, ["a".into()]);
     assert!(one.metadata.keys().all(|key| !key.starts_with("AWS_")));
     assert_eq!(
         map::object(&service, &instance).keys().collect::<Vec<_>>(),

@@ -66,7 +66,7 @@ fn endpoints_become_instances() {
         (Some("z1"), Some("v2"), 50)
     );
     assert_eq!(one.metadata.get("tier").map(|text| &**text), Some("canary"));
-    assert_eq!(one.tags, ["a".into()]);
+    assert_eq!(*one.tags, ["a".into()]);
     assert_eq!(
         map::object(&listed(), &endpoint).keys().collect::<Vec<_>>(),
         NAMES

@@ -468,7 +468,7 @@ fn a_service_without_address_or_port_is_where_it_registered_from() {
     let caller: IpAddr = "10.0.0.7".parse().unwrap();
     let record = Record::new(bare.clone(), None, caller);
     let described = record.describe(&SourceId::new("registry")).unwrap();
-    assert_eq!(described.instance.endpoints, []);
+    assert_eq!(*described.instance.endpoints, []);
     let shown = |record: &Record, home: &str| {
         Registered::of(&instance(record))
             .service(home, 1)
@@ -722,11 +722,11 @@ fn foreign() -> Arc<Instance> {
     Arc::new(Instance {
         key: ServiceKey::parse("orders").unwrap(),
         id: InstanceId::parse("10.0.0.1:80").unwrap(),
-        endpoints: vec![port("http", 80), port("admin", 81)],
+        endpoints: Box::new([port("http", 80), port("admin", 81)]),
         zone: Some("z".into()),
         version: Some("v1".into()),
         weight: Weight::NORMAL,
-        tags: vec!["a".into()],
+        tags: Box::new(["a".into()]),
         metadata: BTreeMap::new(),
         source: SourceId::new("file:x"),
         state: State {

@@ -165,11 +165,11 @@ pub fn describe(info: &InstanceInfo, source: &SourceId) -> Result<Described, Rej
         instance: Instance {
             key: ServiceKey { namespace, name },
             id,
-            endpoints,
+            endpoints: endpoints.into(),
             zone,
             version,
             weight: Weight::NORMAL,
-            tags: Vec::new(),
+            tags: Box::default(),
             metadata,
             source: source.clone(),
             state: State::default(),

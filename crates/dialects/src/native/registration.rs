@@ -243,11 +243,11 @@ impl Registration {
         let instance = Instance {
             key,
             id,
-            endpoints,
+            endpoints: endpoints.into(),
             zone: self.zone.clone(),
             version: self.version.clone(),
             weight,
-            tags: self.tags.clone(),
+            tags: self.tags.as_slice().into(),
             metadata: self.metadata.clone(),
             source: source.clone(),
             state: State::default(),
@@ -312,7 +312,7 @@ impl Patch {
             };
         }
         if let Some(tags) = &self.tags {
-            patched.tags.clone_from(tags);
+            patched.tags = tags.as_slice().into();
         }
         if let Some(version) = &self.version {
             patched.version.clone_from(version);

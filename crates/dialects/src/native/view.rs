@@ -120,7 +120,7 @@ impl From<&Instance> for InstanceView {
             version: instance.version.clone(),
             zone: instance.zone.clone(),
             weight: instance.weight.as_u16(),
-            tags: instance.tags.clone(),
+            tags: instance.tags.to_vec(),
             metadata: shown_labels(&instance.metadata),
             source: instance.source.as_str().into(),
             foreign_id: instance.foreign_id().into(),

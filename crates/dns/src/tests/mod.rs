@@ -93,11 +93,11 @@ pub(super) fn instance(service: &str, address: &str) -> Instance {
     Instance {
         key: ServiceKey::parse(service).unwrap(),
         id: InstanceId::parse(&format!("i{}", address.port())).unwrap(),
-        endpoints: vec![port("default", address)],
+        endpoints: Box::new([port("default", address)]),
         zone: None,
         version: None,
         weight: Weight::NORMAL,
-        tags: Vec::new(),
+        tags: Box::default(),
         metadata: [].into(),
         source: SourceId::new("registry"),
         state: State::default(),

@@ -7,14 +7,16 @@ use super::*;
 async fn shop(settings: &str) -> World {
     let world = world(settings);
     let mut one = instance("orders", "10.0.0.1:9001");
-    one.tags = vec!["V1".into(), "eu.west".into()];
+    one.tags = Box::new(["V1".into(), "eu.west".into()]);
     one.metadata = [("colour".into(), "red".into()), ("a/b".into(), "x".into())].into();
     one.version = Some("1.4".into());
     world.put(one).await;
     let mut two = instance("orders", "10.0.0.2:9002");
     two.metadata = [("hostname".into(), "web-0".into())].into();
-    two.endpoints
-        .push(port("metrics", "10.0.0.2:9102".parse().unwrap()));
+    two.endpoints = Box::new([
+        port("default", "10.0.0.2:9002".parse().unwrap()),
+        port("metrics", "10.0.0.2:9102".parse().unwrap()),
+    ]);
     world.put(two).await;
     world.put(instance("shop/cart", "[2001:db8::1]:9003")).await;
     let mut down = instance("down", "10.0.0.9:9009");
@@ -548,9 +550,9 @@ async fn a_name_with_names_below_it_is_there() {
 async fn a_service_has_so_many_tags_and_the_rest_are_unknown() {
     let world = world("ttl: 0s");
     let mut one = instance("orders", "10.0.0.1:9001");
-    one.tags = (0..1024).map(|count| format!("t{count}").into()).collect();
-    one.tags.insert(0, "".into());
-    one.tags.push("last".into());
+    let tags = (0..1024).map(|count| format!("t{count}").into());
+    let empty = std::iter::once("".into());
+    one.tags = empty.chain(tags).chain(["last".into()]).collect();
     world.put(one).await;
     for (name, count) in [
         ("t0.orders.service.consul", 1),

@@ -290,13 +290,15 @@ async fn an_answer_from_the_table_allocates_nothing() {
     let hundred = (1..=100_u8).map(|last| instance("orders", &format!("10.0.0.{last}:{last}")));
     world.reset(hundred.collect()).await;
     let mut uneven = instance("orders", "10.0.1.1:80");
-    uneven.tags = vec!["v1".into(), "eu.west".into()];
+    uneven.tags = Box::new(["v1".into(), "eu.west".into()]);
     uneven.zone = Some("z1".into());
     uneven.version = Some("1".into());
     uneven.weight = Weight::new(7).unwrap();
     uneven.metadata = [("hostname".into(), "web-0".into())].into();
-    let more = port("metrics", "10.0.1.1:81".parse().unwrap());
-    uneven.endpoints.push(more);
+    uneven.endpoints = Box::new([
+        port("default", "10.0.1.1:80".parse().unwrap()),
+        port("metrics", "10.0.1.1:81".parse().unwrap()),
+    ]);
     world.put(uneven).await;
     world.put(instance("six", "[2001:db8::6]:1")).await;
     let mut hand = world.engine.hand();
@@ -361,7 +363,7 @@ async fn a_change_is_made_ready_before_the_query_that_sees_it() {
     let queries = queries.map(|(name, kind)| world.query(name, kind).by_stream());
     for round in 1..=3_u8 {
         let mut more = instance("orders", &format!("10.0.1.{round}:50{round}"));
-        more.tags = vec!["v1".into()];
+        more.tags = Box::new(["v1".into()]);
         world.put(more).await;
         for query in &queries {
             let asked = Asked {

@@ -94,7 +94,7 @@ fn labels_become_an_instance() {
         (Some("v2"), Some("z1"))
     );
     assert_eq!(instance.weight.as_u16(), 50);
-    assert_eq!(instance.tags, ["blue".into(), "canary".into()]);
+    assert_eq!(*instance.tags, ["blue".into(), "canary".into()]);
     let metadata: Vec<_> = instance
         .metadata
         .iter()

@@ -140,14 +140,14 @@ impl Port for Registrations {
                 instance: Instance {
                     key: service,
                     id: instance.id,
-                    endpoints: vec![NamedPort {
+                    endpoints: Box::new([NamedPort {
                         name,
                         address: instance.address,
-                    }],
+                    }]),
                     zone: None,
                     version: None,
                     weight: instance.weight,
-                    tags: Vec::new(),
+                    tags: Box::default(),
                     metadata: instance.metadata,
                     source: self.registry.source().clone(),
                     state: State::default(),

@@ -31,14 +31,14 @@ pub(super) fn fixed_instances(plan: &Plan, source: &SourceId) -> Change {
             instances.push(Arc::new(Instance {
                 key: key.clone(),
                 id,
-                endpoints: vec![NamedPort {
+                endpoints: Box::new([NamedPort {
                     name: port,
                     address: *address,
-                }],
+                }]),
                 zone: None,
                 version: None,
                 weight: Weight::NORMAL,
-                tags: Vec::new(),
+                tags: Box::default(),
                 metadata: [].into(),
                 source: source.clone(),
                 state: State::default(),

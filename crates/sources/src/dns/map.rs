@@ -194,11 +194,11 @@ fn instance(source: &SourceId, key: &ServiceKey, address: SocketAddr) -> Result<
     Ok(Instance {
         key: key.clone(),
         id: InstanceId::parse(&address.to_string())?,
-        endpoints: vec![NamedPort { name, address }],
+        endpoints: Box::new([NamedPort { name, address }]),
         zone: None,
         version: None,
         weight: Weight::NORMAL,
-        tags: Vec::new(),
+        tags: Box::default(),
         metadata: BTreeMap::new(),
         source: source.clone(),
         state: State::default(),

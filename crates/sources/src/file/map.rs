@@ -140,11 +140,11 @@ impl Reader<'_> {
         Ok(Instance {
             key: key.clone(),
             id: id.map_err(|bad| Flaw::new(node.line, bad.to_string()))?,
-            endpoints: endpoints.all,
+            endpoints: endpoints.all.into(),
             zone: optional_text(members, "zone")?,
             version: optional_text(members, "version")?,
             weight: weight(members)?,
-            tags: tags(members)?,
+            tags: tags(members)?.into(),
             metadata: metadata(members)?,
             source: self.source.clone(),
             state: State::default(),

@@ -109,7 +109,7 @@ impl Found {
         Ok(Instance {
             key,
             id,
-            endpoints,
+            endpoints: endpoints.into(),
             zone: self.zone.filter(|zone| !zone.is_empty()).map(text),
             version: self.version.filter(|version| !version.is_empty()).map(text),
             weight: self.weight.and_then(Weight::new).unwrap_or_default(),

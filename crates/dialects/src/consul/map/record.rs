@@ -200,7 +200,7 @@ impl Record {
                 zone: zone.filter(|zone| !zone.is_empty()).map(Arc::from),
                 version: None,
                 weight: Weight::new(weight).unwrap_or_default(),
-                tags,
+                tags: tags.into(),
                 metadata,
                 source: source.clone(),
                 state: State::default(),
@@ -222,7 +222,7 @@ impl Record {
         if !is_its_key || record.id().ok().as_ref() != Some(&instance.id) {
             return None;
         }
-        record.service.tags.clone_from(&instance.tags);
+        record.service.tags = instance.tags.to_vec();
         record.service.meta = plain(&instance.metadata);
         for key in &record.mirrored {
             record.service.meta.remove(key);

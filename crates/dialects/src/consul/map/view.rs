@@ -329,7 +329,7 @@ fn foreign(instance: &Instance) -> Record {
         service: ServiceDefinition {
             id: instance.id.as_str().to_owned(),
             name: instance.key.name.as_str().to_owned(),
-            tags: instance.tags.clone(),
+            tags: instance.tags.to_vec(),
             address: ip.to_string(),
             meta,
             port: first.map_or(0, |first| first.port()),

@@ -304,14 +304,14 @@ mod tests {
             let instance = Arc::new(Instance {
                 key: ServiceKey::parse(service).unwrap(),
                 id: InstanceId::parse(id).unwrap(),
-                endpoints: vec![NamedPort {
+                endpoints: Box::new([NamedPort {
                     name: Name::parse("default").unwrap(),
                     address: "127.0.0.1:9001".parse().unwrap(),
-                }],
+                }]),
                 zone: None,
                 version: None,
                 weight: Weight::NORMAL,
-                tags: Vec::new(),
+                tags: Box::default(),
                 metadata: BTreeMap::new(),
                 source: SourceId::new("file"),
                 state: State::default(),
