@@ -117,7 +117,7 @@ impl Engine {
             instances.push(instance);
             // A predecessor has each subject once; the last word counts all the same.
             let _doubled = self.leases.remove(&subject);
-            self.leases.insert(lease);
+            self.leases.insert(subject, lease);
         }
         let held = suspects
             .iter()

@@ -1,4 +1,8 @@
 //! All leases, found by instance and by deadline.
+//!
+//! There is a lease for each instance and a look-up for each sign of life, so what counts is
+//! how little a lease takes, and how few pieces of memory a look-up touches one after the other:
+//! a row has its subject beside it although its instance has it, too.
 
 use std::{
     collections::BTreeSet,
@@ -6,32 +10,33 @@ use std::{
 };
 
 use hashbrown::HashTable;
-use portolan_model::{InstanceId, ServiceKey};
 
 use super::{Moment, Subject, lease::Lease};
 
-/// A row's number: half the room of a pointer, for there are several to each lease.
+/// A row's number.
 type Place = u32;
 
-/// Leases lie in places that are used again; the set of deadlines names places, and so does
-/// the table of subjects, which the leases hold themselves.
+/// Leases lie in places that are used again; the table of subjects and the set of deadlines
+/// name places.
 ///
-/// Invariant: every lease stands exactly once in `deadlines`, under `armed`, which is
-/// never after its own deadline; and once in `places`, by what [`hash_of`] gives.
+/// Invariants: every lease stands exactly once in `deadlines`, under `armed`, which is
+/// never after its own deadline; and exactly once in `places`, under its subject's hash.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    places: HashTable<Place>,
+    places: HashTable<(Hash, Place)>,
     hash: RandomState,
-    rows: Rows,
+    rows: Vec<Option<Row>>,
     free: Vec<Place>,
     deadlines: BTreeSet<(u64, Place)>,
 }
 
-#[derive(Debug, Default)]
-struct Rows(Vec<Option<Box<Row>>>);
+/// What a subject is looked up by. It is kept, so that a table that grows needs no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hash(u32);
 
 #[derive(Debug)]
 struct Row {
+    subject: Subject,
     lease: Lease,
     /// Where it stands in the set of deadlines.
     armed: u64,
@@ -47,7 +52,7 @@ impl Leases {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Lease> {
-        self.rows.0.iter().flatten().map(|row| &row.lease)
+        self.rows.iter().flatten().map(|row| &row.lease)
     }
 
     pub(super) fn next_deadline(&self) -> Option<u64> {
@@ -55,33 +60,38 @@ impl Leases {
     }
 
     pub(super) fn get(&self, subject: &Subject) -> Option<&Lease> {
-        let row = self.rows.get(self.place(subject)?)?;
+        let row = self.rows.get(self.place(subject)? as usize)?.as_ref()?;
         Some(&row.lease)
     }
 
     pub(super) fn find(&mut self, subject: &Subject) -> Option<&mut Lease> {
         let place = self.place(subject)?;
-        let row = self.rows.get_mut(place)?;
+        let row = self.rows.get_mut(place as usize)?.as_mut()?;
         Some(&mut row.lease)
     }
 
     /// Puts in a lease that is not there.
-    pub(super) fn insert(&mut self, lease: Lease) {
-        let place = self.free.pop().unwrap_or_else(|| self.rows.grow());
-        let (armed, shown) = (lease.deadline(), lease.shown());
-        let hash = hash_of(&self.hash, &shown.key, &shown.id);
+    pub(super) fn insert(&mut self, subject: Subject, lease: Lease) {
+        let place = self.free.pop().unwrap_or_else(|| self.grow());
+        let (armed, hash) = (lease.deadline(), self.hash_of(&subject));
         self.deadlines.insert((armed, place));
-        self.rows.0[place as usize] = Some(Box::new(Row { lease, armed }));
-        let hash_at = |place: &Place| self.rows.hash(&self.hash, *place);
-        self.places.insert_unique(hash, place, hash_at);
+        self.rows[place as usize] = Some(Row {
+            subject,
+            lease,
+            armed,
+        });
+        let entry = (hash, place);
+        self.places
+            .insert_unique(hash.spread(), entry, |(hash, _)| hash.spread());
     }
 
     pub(super) fn remove(&mut self, subject: &Subject) -> Option<Lease> {
-        let hash = hash_of(&self.hash, &subject.key, &subject.id);
-        let is_it = |place: &Place| self.rows.is_of(*place, subject);
-        let entry = self.places.find_entry(hash, is_it).ok()?;
-        let (place, _) = entry.remove();
-        let row = self.rows.0.get_mut(place as usize)?.take()?;
+        let (hash, place) = (self.hash_of(subject), self.place(subject)?);
+        let entry = self
+            .places
+            .find_entry(hash.spread(), |entry| entry.1 == place);
+        entry.ok()?.remove();
+        let row = self.rows.get_mut(place as usize)?.take()?;
         self.deadlines.remove(&(row.armed, place));
         self.free.push(place);
         Some(row.lease)
@@ -89,9 +99,10 @@ impl Leases {
 
     /// Puts the set right after a deadline came nearer.
     pub(super) fn hasten(&mut self, subject: &Subject) {
-        let place = self.place(subject);
-        let row = place.and_then(|place| Some((place, self.rows.get_mut(place)?)));
-        if let Some((place, row)) = row {
+        let Some(place) = self.place(subject) else {
+            return;
+        };
+        if let Some(Some(row)) = self.rows.get_mut(place as usize) {
             self.deadlines.remove(&(row.armed, place));
             row.armed = row.lease.deadline();
             self.deadlines.insert((row.armed, place));
@@ -108,12 +119,12 @@ impl Leases {
             .copied()
             .filter(|first| first.0 <= millis)
         {
-            let row = self.rows.get_mut(first.1)?;
+            let row = self.rows.get_mut(first.1 as usize)?.as_mut()?;
             if row.lease.is_kept_by_check() {
                 row.lease.renew(now);
             }
             if row.lease.deadline() <= millis {
-                return Some((Subject::of(row.lease.shown()), row.lease.drain().is_some()));
+                return Some((row.subject.clone(), row.lease.drain().is_some()));
             }
             self.deadlines.remove(&first);
             row.armed = row.lease.deadline();
@@ -123,41 +134,40 @@ impl Leases {
     }
 
     fn place(&self, subject: &Subject) -> Option<Place> {
-        let hash = hash_of(&self.hash, &subject.key, &subject.id);
-        let is_it = |place: &Place| self.rows.is_of(*place, subject);
-        self.places.find(hash, is_it).copied()
-    }
-}
-
-impl Rows {
-    fn get(&self, place: Place) -> Option<&Row> {
-        self.0.get(place as usize)?.as_deref()
+        let hash = self.hash_of(subject);
+        let is_it = |entry: &(Hash, Place)| self.is_of(*entry, hash, subject);
+        let (_, place) = self.places.find(hash.spread(), is_it)?;
+        Some(*place)
     }
 
-    fn get_mut(&mut self, place: Place) -> Option<&mut Row> {
-        self.0.get_mut(place as usize)?.as_deref_mut()
+    fn is_of(&self, (known, place): (Hash, Place), hash: Hash, subject: &Subject) -> bool {
+        let row = self.rows.get(place as usize);
+        known == hash && matches!(row, Some(Some(row)) if row.subject == *subject)
+    }
+
+    fn hash_of(&self, subject: &Subject) -> Hash {
+        Hash(u32::try_from(self.hash.hash_one(subject) >> u32::BITS).unwrap_or_default())
     }
 
     /// A place more.
     fn grow(&mut self) -> Place {
-        self.0.push(None);
+        if self.rows.len() == self.rows.capacity() {
+            // Doubling would leave a quarter of the room empty.
+            self.rows.reserve_exact(16 + self.rows.len() / 8);
+        }
+        self.rows.push(None);
         // Memory ends long before there are that many leases.
-        Place::try_from(self.0.len() - 1).unwrap_or(Place::MAX)
-    }
-
-    fn is_of(&self, place: Place, subject: &Subject) -> bool {
-        let shown = self.get(place).map(|row| row.lease.shown());
-        shown.is_some_and(|shown| shown.id == subject.id && shown.key == subject.key)
-    }
-
-    fn hash(&self, hash: &RandomState, place: Place) -> u64 {
-        let shown = self.get(place).map(|row| row.lease.shown());
-        shown.map_or(0, |shown| hash_of(hash, &shown.key, &shown.id))
+        Place::try_from(self.rows.len() - 1).unwrap_or(Place::MAX)
     }
 }
 
-fn hash_of(hash: &RandomState, key: &ServiceKey, id: &InstanceId) -> u64 {
-    hash.hash_one((key, id))
+impl Hash {
+    /// As many bits as a table takes: it picks the place by the lower ones, and by the upper
+    /// ones it tells apart what is in one place.
+    fn spread(self) -> u64 {
+        // 2^64 over the golden ratio, an odd number whose bits look like chance.
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +176,6 @@ mod tests {
 
     #[test]
     fn a_row_takes_no_more_than_what_is_in_it() {
-        assert_eq!(size_of::<Row>(), 48);
+        assert_eq!(size_of::<Option<Row>>(), size_of::<Subject>() + 48);
     }
 }

@@ -190,7 +190,7 @@ impl Engine {
         step.changes.extend(lease.tell(now));
         step.facts.push(lease.fact());
         self.last = Some(Arc::clone(&lease.shown));
-        self.leases.insert(lease);
+        self.leases.insert(subject, lease);
         if is_new {
             Answer::Created(ttl)
         } else {

@@ -595,3 +595,37 @@ fn instances_of_a_service_share_what_they_have_in_common() {
     }
     assert_ne!(first.id, second.id);
 }
+
+#[test]
+fn a_lease_is_found_by_its_subject_however_many_came_and_went() {
+    let mut engine = engine();
+    let subjects: Vec<_> = (0..3000)
+        .map(|n| Subject {
+            // Ids are unique in a service only.
+            key: ServiceKey::parse(&format!("s{}/orders", n % 3)).unwrap(),
+            id: InstanceId::parse(&format!("i{}", n / 3)).unwrap(),
+        })
+        .collect();
+    let register = |engine: &mut Engine, subject: &Subject| {
+        let mut described = described("a", r#"{"port": 1}"#);
+        (described.instance.key, described.instance.id) = (subject.key.clone(), subject.id.clone());
+        engine.step(at(0), Input::Register(described)).answer
+    };
+    for subject in &subjects {
+        assert!(matches!(register(&mut engine, subject), Answer::Created(_)));
+    }
+    let leavers = || subjects.iter().step_by(2);
+    for subject in leavers() {
+        engine.step(at(0), Input::Deregister(subject.clone()));
+    }
+    assert_eq!(engine.len(), 1500);
+    for (n, subject) in subjects.iter().enumerate() {
+        assert_eq!(engine.has(subject), n % 2 == 1);
+        assert_eq!(engine.hear(at(0), subject, None).is_some(), n % 2 == 1);
+    }
+    for subject in leavers() {
+        assert!(matches!(register(&mut engine, subject), Answer::Created(_)));
+    }
+    assert!(subjects.iter().all(|subject| engine.has(subject)));
+    assert_eq!(engine.len(), 3000);
+}
