@@ -170,6 +170,7 @@ impl Roster {
         }
         let judgement = entry.judge(subject);
         self.touched.insert(subject.clone());
+        entry.targets.shrink_to_fit();
         if !entry.targets.is_empty() {
             self.entries.insert(subject.clone(), entry);
         }

@@ -107,6 +107,8 @@ impl Record {
     /// Adds a check, in place of one of the same id.
     pub fn put_check(&mut self, check: CheckDefinition) {
         self.checks.retain(|known| known.id != check.id);
+        // Most have one, of hundreds of bytes, and are kept: no room for more of them.
+        self.checks.reserve_exact(1);
         self.checks.push(check);
     }
 
