@@ -14,7 +14,7 @@ use portolan_dialects::consul::{
     probe_id,
 };
 use portolan_model::{Health, Verdict};
-use portolan_registry::check::{Heard, ReportError};
+use portolan_registry::check::ReportError;
 use portolan_wire::serve::{Query, Response};
 use serde_json::json;
 
@@ -180,13 +180,10 @@ async fn hear(parts: &Parts, id: &str, status: Health, output: &str) -> Result<R
         health: status,
         note: Some(said).filter(|said| !said.is_empty()).map(Arc::from),
     };
-    let reported = parts.clerk.checks().report(subject, probe_id(id), verdict);
+    let checks = parts.clerk.checks();
+    let reported = checks.report(subject.clone(), probe_id(id), verdict);
     match reported.await {
-        Ok(Heard::News) => {
-            let caught_up = parts.registry.caught_up().await;
-            caught_up.map_err(|error| answering::refusal(&error))?;
-        }
-        Ok(Heard::Known) => {}
+        Ok(()) => {}
         Err(ReportError::Unknown) => return Err(Refusal::unknown_check(id)),
         Err(ReportError::NotReported) => {
             let text = format!("CheckID {id:?} does not have associated TTL");
@@ -194,6 +191,8 @@ async fn hear(parts: &Parts, id: &str, status: Health, output: &str) -> Result<R
         }
         Err(error @ ReportError::Stopped) => return Err(Refusal::new(503, error.to_string())),
     }
+    let caught_up = parts.registry.caught_up_on(&subject).await;
+    caught_up.map_err(|error| answering::refusal(&error))?;
     Ok(answering::done())
 }
 

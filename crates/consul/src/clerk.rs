@@ -286,8 +286,9 @@ impl Clerk {
         Ok(begin(async move {
             let left = registry.deregister(Some(actor), subject, drain).await;
             match left {
-                // Somebody was faster.
-                Ok(_) | Err(RegistryError::Unknown) => Ok(()),
+                Ok(_) => Ok(()),
+                // Somebody was faster, but maybe by a moment only.
+                Err(RegistryError::Unknown) => Ok(registry.caught_up().await?),
                 Err(error) => Err(error.into()),
             }
         }))

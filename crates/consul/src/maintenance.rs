@@ -69,7 +69,9 @@ impl Clerk {
         let actor = self.actor();
         Ok(begin(async move {
             match registry.rule(Some(actor), subject, ruling).await {
-                Ok(_) | Err(RegistryError::NoRuling) => Ok(()),
+                Ok(_) => Ok(()),
+                // Somebody was faster, but maybe by a moment only.
+                Err(RegistryError::NoRuling) => Ok(registry.caught_up().await?),
                 Err(error) => Err(error.into()),
             }
         }))

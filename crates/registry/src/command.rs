@@ -14,8 +14,9 @@ use crate::{
 
 pub(crate) enum Command {
     Ask(Asked),
-    /// Resolves with what to wait for until all that was said before is visible and stored.
-    CatchUp(oneshot::Sender<Reply>),
+    /// Resolves with what to wait for until all that was said before, or all that was said of
+    /// one instance, is visible and stored.
+    CatchUp(Option<Subject>, oneshot::Sender<Reply>),
     /// When these instances last gave a sign of life.
     LastHeard(Vec<Subject>, oneshot::Sender<Vec<Option<Timestamp>>>),
     /// Another store, or none; resolves when it holds what is in memory.
@@ -35,6 +36,9 @@ pub(crate) struct Reply {
     /// Resolves when what followed would survive a crash; none if there is no store or
     /// nothing to keep.
     pub(crate) stored: Option<Later<()>>,
+    /// All that followed from the steps up to this one is settled once this is; none if that
+    /// can't be told.
+    pub(crate) settles: Option<u64>,
 }
 
 impl Reply {
@@ -47,6 +51,7 @@ impl Reply {
             answer,
             ticket,
             stored,
+            settles: None,
         }
     }
 }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use portolan_catalog::{Bequest, Catalog, Inbox, InboxClosed, Seen, Ticket};
-use portolan_model::{Change, Departure, Instance, SourceId, Timestamp};
+use portolan_model::{Change, Departure, Instance, SourceId};
 use portolan_runtime::{Env, Running};
 use portolan_store::Later;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::{
     Follow, Parts, Reader, Stored,
@@ -28,12 +28,12 @@ const COMMANDS_AT_ONCE: usize = 256;
 /// The task that owns the engine.
 pub struct Desk {
     env: Env,
-    shared: Arc<Shared>,
-    inbox: Arc<Inbox>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inbox: Arc<Inbox>,
     reader: Arc<dyn Reader>,
     commands: mpsc::Receiver<Command>,
     orders: mpsc::UnboundedSender<CheckOrder>,
-    keeper: Option<Keeper>,
+    pub(crate) keeper: Option<Keeper>,
     /// What the store held when the process began.
     inherited: Option<Handed>,
 }
@@ -87,6 +87,9 @@ impl Desk {
             return;
         }
         loop {
+            if self.keeper.as_ref().is_some_and(Keeper::is_behind) {
+                self.rewrite().await;
+            }
             let deadline = self.next_deadline();
             let done = tokio::select! {
                 command = self.commands.recv() => match command {
@@ -116,7 +119,7 @@ impl Desk {
         while let Some(command) = next {
             match command {
                 Command::Ask(asked) => self.take(asked).await?,
-                Command::CatchUp(reply) => self.catch_up(reply).await?,
+                Command::CatchUp(subject, reply) => self.catch_up(subject, reply).await?,
                 Command::LastHeard(subjects, reply) => self.tell_last_heard(&subjects, reply),
                 Command::Attach(stored, done) => {
                     self.attach(stored).await;
@@ -130,31 +133,6 @@ impl Desk {
             next = may_go_on.then(|| self.commands.try_recv().ok()).flatten();
         }
         Ok(())
-    }
-
-    /// Says nothing, but once that is visible, so is all that was said before.
-    async fn catch_up(&mut self, reply: oneshot::Sender<Reply>) -> Result<(), InboxClosed> {
-        let ticket = Some(self.inbox.bequeath(Bequest::default()).await?);
-        let reached = self.reached();
-        let stored = self.keeper.as_mut().map(|keeper| keeper.mark(reached));
-        // Whoever asked may have gone away.
-        let _asked = reply.send(Reply::new(Answer::Done, ticket, stored));
-        Ok(())
-    }
-
-    fn tell_last_heard(
-        &self,
-        subjects: &[Subject],
-        reply: oneshot::Sender<Vec<Option<Timestamp>>>,
-    ) {
-        let (now, engine) = (self.now(), self.engine());
-        let heard = subjects
-            .iter()
-            .map(|subject| engine.last_heard(now, subject))
-            .collect();
-        drop(engine);
-        // Whoever asked may have gone away.
-        let _asked = reply.send(heard);
     }
 
     fn next_deadline(&self) -> Instant {
@@ -196,6 +174,7 @@ impl Desk {
     /// Takes another store, or none, in place of the one that is there: it will hold what
     /// is in memory.
     async fn attach(&mut self, stored: Option<Stored>) {
+        self.shared.unsettle();
         self.keeper = stored.and_then(|stored| Keeper::new(stored.facts));
         let held = self.held(&self.reader.catalog());
         if let Some(keeper) = &mut self.keeper {
@@ -218,7 +197,7 @@ impl Desk {
         }
     }
 
-    fn reached(&self) -> Reached {
+    pub(crate) fn reached(&self) -> Reached {
         Reached {
             revision: self.reader.revision(),
             now: self.env.now(),
@@ -249,6 +228,7 @@ impl Desk {
             | Input::Adopt(_) => None,
         };
         let sign = sign_of(&input);
+        let repeated = repeated_by(&input);
         let mut step = self.step(input);
         self.pass_on(sign, &step.answer).await?;
         if let (Some(subject), Answer::Unknown) = (leaver, &step.answer)
@@ -267,9 +247,17 @@ impl Desk {
             self.export_catalogue(handed).await?;
         }
         let answer = std::mem::replace(&mut step.answer, Answer::Done);
-        let (ticket, stored) = self.speak(actor, step).await?;
+        let is_repeated = step.facts.is_empty()
+            && repeated.is_some_and(|subject| !self.shared.is_settled(&subject));
+        let said = if is_repeated {
+            // It changes nothing, but what it says once more may not be stored yet.
+            self.all_said(answer).await?
+        } else {
+            let (ticket, stored) = self.speak(actor, step).await?;
+            Reply::new(answer, ticket, stored)
+        };
         // Whoever asked may have gone away.
-        let _asked = reply.send(Reply::new(answer, ticket, stored));
+        let _asked = reply.send(said);
         Ok(())
     }
 
@@ -376,6 +364,14 @@ fn is_known(catalog: &Catalog, source: &SourceId, subject: &Subject) -> bool {
     let service = catalog.service(&subject.key);
     let mut instances = service.into_iter().flat_map(|service| &service.instances);
     instances.any(|instance| instance.id == subject.id && instance.source == *source)
+}
+
+/// Whom an input is about that may say what is known already.
+fn repeated_by(input: &Input) -> Option<Subject> {
+    let (Input::Renew(subject, Some(_)) | Input::Patch(subject, _)) = input else {
+        return None;
+    };
+    Some(subject.clone())
 }
 
 /// Resolves when something was published; never once nothing will be.

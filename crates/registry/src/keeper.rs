@@ -15,13 +15,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::ready,
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
 use portolan_model::{Departure, InstanceId, Name, Revision, RevisionClock, Timestamp};
-use portolan_store::{BATCH_BYTES_MAX, Batch, Condition, FactKey, Facts, Later, Loaded};
+use portolan_store::{
+    BATCH_BYTES_MAX, Batch, Condition, FactKey, Facts, Later, Loaded, StoreError,
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -55,6 +59,10 @@ pub(crate) struct Keeper {
     ghosts: BTreeSet<Subject>,
     /// The revision that the store has been told to remember.
     reached: Revision,
+    /// The store lacks something that it will not show to have failed.
+    is_behind: bool,
+    /// How it went when the store was made to hold the same as memory, each time.
+    rewritten: watch::Sender<Result<(), StoreError>>,
 }
 
 /// How far revisions have come.
@@ -84,6 +92,8 @@ impl Keeper {
             kinds,
             ghosts: BTreeSet::new(),
             reached: Revision::FIRST,
+            is_behind: false,
+            rewritten: watch::Sender::new(Ok(())),
         })
     }
 
@@ -114,15 +124,45 @@ impl Keeper {
             return None;
         }
         self.reach(&mut batch, reached);
-        Some(self.facts.commit(batch))
+        Some(self.commit(batch))
     }
 
     /// Resolves when all that was to be kept by now would survive a crash: what is committed
-    /// later is stored later.
+    /// later is stored later. What failed before, and nobody heard of, is waited for until it
+    /// was written again.
     pub(crate) fn mark(&mut self, reached: Reached) -> Later<()> {
+        let (condition, was_behind) = (self.condition.clone(), self.is_behind);
+        let mut rewritten = self.rewritten.subscribe();
         let mut batch = Batch::new();
         self.reach(&mut batch, reached);
-        self.facts.commit(batch)
+        let stored = self.commit(batch);
+        Box::pin(async move {
+            stored.await?;
+            // The store shows a failure before it answers those whose commit failed, and them
+            // before this one. A store that is gone was closed after it had answered.
+            if was_behind || condition.has_changed().unwrap_or(false) {
+                rewritten.changed().await.map_err(|_| StoreError::Closed)?;
+                rewritten.borrow().clone()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn commit(&mut self, batch: Batch) -> Later<()> {
+        let mut later = self.facts.commit(batch);
+        match later.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => later,
+            Poll::Ready(done) => {
+                // It has too much to do and is healthy all the same.
+                self.is_behind |= matches!(done, Err(StoreError::Busy { .. }));
+                Box::pin(ready(done))
+            }
+        }
+    }
+
+    /// Whether the store has to be written anew although it was healthy all along.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind && *self.condition.borrow() == Condition::Healthy
     }
 
     /// Makes the store remember more revisions if the catalogue has come close to those that
@@ -132,7 +172,7 @@ impl Keeper {
             let mut batch = Batch::new();
             self.reach(&mut batch, reached);
             // It is put right with everything else if it fails.
-            drop(self.facts.commit(batch));
+            drop(self.commit(batch));
         }
     }
 
@@ -165,7 +205,7 @@ impl Keeper {
         if !batch.is_empty() {
             self.reach(&mut batch, reached);
             // It is put right with everything else if it fails.
-            drop(self.facts.commit(batch));
+            drop(self.commit(batch));
         }
     }
 
@@ -185,13 +225,16 @@ impl Keeper {
 
     /// Makes the store hold these facts, and no others.
     pub(crate) async fn rewrite(&mut self, facts: Vec<Fact>, reached: Reached) {
-        let there = match self.facts.load().await {
-            Ok(loaded) => loaded.facts,
-            Err(error) => {
-                tracing::error!(%error, "the store can't be read; it may miss registrations");
-                return;
-            }
-        };
+        let done = self.write_all(facts, reached).await;
+        self.is_behind = done.is_err();
+        self.rewritten.send_modify(|before| *before = done);
+    }
+
+    async fn write_all(&mut self, facts: Vec<Fact>, reached: Reached) -> Result<(), StoreError> {
+        let loaded = self.facts.load().await.inspect_err(|error| {
+            tracing::error!(%error, "the store can't be read; it may miss registrations");
+        })?;
+        let there = loaded.facts;
         let mut surplus: BTreeMap<FactKey, Bytes> = there.into_iter().collect();
         surplus.retain(|key, _| self.kinds.owns(key) && !self.is_ghost(key));
         let mut changes = Vec::new();
@@ -212,15 +255,15 @@ impl Keeper {
                 None => batch.remove(key),
             };
             if bytes >= REWRITE_BYTES {
-                // A batch that fails makes the store ill, and all of this begins anew.
-                let _failed = self.facts.commit(std::mem::take(&mut batch)).await;
+                // If it fails, all of this begins anew.
+                self.facts.commit(std::mem::take(&mut batch)).await?;
                 bytes = 0;
             }
         }
         self.reach(&mut batch, reached);
-        if self.facts.commit(batch).await.is_ok() {
-            tracing::info!(written, "the store holds what is in memory again");
-        }
+        self.facts.commit(batch).await?;
+        tracing::info!(written, "the store holds what is in memory again");
+        Ok(())
     }
 
     fn is_ghost(&self, key: &FactKey) -> bool {

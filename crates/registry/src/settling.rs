@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use portolan_catalog::Past;
+use portolan_catalog::{Bequest, InboxClosed, Past};
 use portolan_model::{Revision, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Archive, Registry, RegistryError,
+    Archive, Desk, Registry, RegistryError,
     command::{Command, Reply},
     core::{Answer, Subject},
 };
@@ -38,8 +38,24 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Stopped`], or that it could not be stored.
     pub async fn caught_up(&self) -> Result<(), RegistryError> {
+        self.catch_up(None).await
+    }
+
+    /// Resolves when all that the registry has taken in of an instance by now is visible, and
+    /// would survive a crash. That is at once if it was so already; nothing is written then.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stopped`], or that it could not be stored.
+    pub async fn caught_up_on(&self, subject: &Subject) -> Result<(), RegistryError> {
+        if self.shared.try_is_settled(subject) == Some(true) {
+            return Ok(());
+        }
+        self.catch_up(Some(subject.clone())).await
+    }
+
+    async fn catch_up(&self, subject: Option<Subject>) -> Result<(), RegistryError> {
         let (reply, said) = oneshot::channel();
-        let sent = self.commands.send(Command::CatchUp(reply)).await;
+        let sent = self.commands.send(Command::CatchUp(subject, reply)).await;
         sent.map_err(|_| RegistryError::Stopped)?;
         let said = said.await.map_err(|_| RegistryError::Stopped)?;
         self.settle(said).await.map(drop)
@@ -61,6 +77,9 @@ impl Registry {
                 let _ended = journal.wait_for(|stored| *stored >= revision).await.is_ok();
             }
         }
+        if let Some(step) = reply.settles {
+            self.shared.settle(step);
+        }
         Ok((reply.answer, revision))
     }
 
@@ -78,5 +97,53 @@ impl Registry {
         let sent = self.commands.send(asked).await;
         sent.map_err(|_| RegistryError::Stopped)?;
         heard.await.map_err(|_| RegistryError::Stopped)
+    }
+}
+
+impl Desk {
+    /// Tells what to wait for until all that was said before, or all that was said of one
+    /// instance, is visible and stored.
+    pub(crate) async fn catch_up(
+        &mut self,
+        subject: Option<Subject>,
+        reply: oneshot::Sender<Reply>,
+    ) -> Result<(), InboxClosed> {
+        let is_settled = subject.is_some_and(|subject| self.shared.is_settled(&subject));
+        let said = if is_settled {
+            Reply::new(Answer::Done, None, None)
+        } else {
+            self.all_said(Answer::Done).await?
+        };
+        // Whoever asked may have gone away.
+        let _asked = reply.send(said);
+        Ok(())
+    }
+
+    /// An answer that goes out once all that was said before is visible and stored.
+    pub(crate) async fn all_said(&mut self, answer: Answer) -> Result<Reply, InboxClosed> {
+        let settles = Some(self.shared.engine().steps());
+        // It says nothing, but once it is visible, so is all that was said before.
+        let ticket = Some(self.inbox.bequeath(Bequest::default()).await?);
+        let reached = self.reached();
+        let stored = self.keeper.as_mut().map(|keeper| keeper.mark(reached));
+        Ok(Reply {
+            settles,
+            ..Reply::new(answer, ticket, stored)
+        })
+    }
+
+    pub(crate) fn tell_last_heard(
+        &self,
+        subjects: &[Subject],
+        reply: oneshot::Sender<Vec<Option<Timestamp>>>,
+    ) {
+        let (now, engine) = (self.shared.now(), self.shared.engine());
+        let heard = subjects
+            .iter()
+            .map(|subject| engine.last_heard(now, subject))
+            .collect();
+        drop(engine);
+        // Whoever asked may have gone away.
+        let _asked = reply.send(heard);
     }
 }

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     engine: Mutex<Engine>,
     /// What was known before the process began has been taken over.
     is_introduced: AtomicBool,
+    /// All that followed from the steps up to this one is visible and would survive a crash.
+    settled: AtomicU64,
 }
 
 impl Shared {
@@ -35,6 +37,7 @@ impl Shared {
             env,
             engine: Mutex::new(Engine::new(bounds)),
             is_introduced: AtomicBool::new(false),
+            settled: AtomicU64::new(0),
         }
     }
 
@@ -74,7 +77,8 @@ impl Shared {
         if !self.is_introduced.load(Ordering::Acquire) {
             return None;
         }
-        self.free_engine()?.hear(self.now(), subject, report)
+        let (now, settled) = (self.now(), self.settled());
+        self.free_engine()?.hear(now, subject, report, settled)
     }
 
     /// Hears signs of life, and gives back those that are for the desk.
@@ -82,10 +86,41 @@ impl Shared {
         if self.is_introduced.load(Ordering::Acquire)
             && let Some(mut engine) = self.free_engine()
         {
-            let now = self.now();
-            subjects.retain(|subject| engine.hear(now, subject, None).is_none());
+            let (now, settled) = (self.now(), self.settled());
+            subjects.retain(|subject| engine.hear(now, subject, None, settled).is_none());
         }
         subjects
+    }
+
+    fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// All that followed from the steps up to this one is visible and would survive a crash.
+    pub(crate) fn settle(&self, step: u64) {
+        self.settled.fetch_max(step, Ordering::AcqRel);
+    }
+
+    /// Another store has to show first that it holds anything.
+    pub(crate) fn unsettle(&self) {
+        self.settled.store(0, Ordering::Release);
+    }
+
+    /// Whether what was said of an instance is visible and would survive a crash; nobody is
+    /// waited for, so `None` if the engine makes a step just now.
+    pub(crate) fn try_is_settled(&self, subject: &Subject) -> Option<bool> {
+        let engine = self.free_engine()?;
+        Some(self.covers(&engine, subject))
+    }
+
+    /// The same for the desk, which makes the steps.
+    pub(crate) fn is_settled(&self, subject: &Subject) -> bool {
+        self.covers(&self.engine(), subject)
+    }
+
+    fn covers(&self, engine: &Engine, subject: &Subject) -> bool {
+        let written = engine.written(subject);
+        written.is_some_and(|written| written <= self.settled())
     }
 }
 

@@ -9,15 +9,23 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use common::World;
 use portolan_catalog::Turn;
-use portolan_model::{Change, Revision, ServiceKey, SourceId};
-use portolan_registry::Stored;
+use portolan_model::{Change, Revision, ServiceKey, SourceId, Verdict};
+use portolan_registry::{
+    RegistryError, Stored,
+    check::{self, Bench, Errand, Errands, Hearing, Prober, Probing},
+    core::Subject,
+};
 use portolan_runtime::Env;
 use portolan_store::{Batch, Condition, FactKey, Facts, JournalLine, Later, Loaded, StoreError};
 use serde_json::json;
@@ -32,6 +40,60 @@ struct Shelf {
     commits: Mutex<usize>,
     reached: Mutex<Revision>,
     condition: watch::Sender<Condition>,
+    /// Commits are not answered yet.
+    is_slow: watch::Sender<bool>,
+    /// More waits for the disk than it takes.
+    is_busy: AtomicBool,
+}
+
+/// Whoever is asked to probe or to hear does not.
+struct Nobody;
+
+impl Bench for Nobody {
+    fn hear<'a>(&'a self, _: &'a Subject, _: SocketAddr, _: Option<Verdict>) -> Hearing<'a> {
+        Box::pin(async {})
+    }
+}
+
+impl Errands for Nobody {
+    fn run(&self, _: Errand) -> Probing<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A registry over a store, with checks that take reports.
+fn reported_to(env: Env, shelf: &Arc<Shelf>) -> World {
+    let mut world = World::over(env, Some(shelf.stored()));
+    let (checks, wanted) = watch::channel(Arc::from([]));
+    let prober = Prober::new(check::Parts {
+        env: world.env.clone(),
+        registry: world.registry.clone(),
+        orders: world.orders.take().unwrap(),
+        checks: wanted,
+        bench: Arc::new(Nobody),
+        errands: Arc::new(Nobody),
+        reports: world.reports.take().unwrap(),
+    });
+    let probing = async move {
+        prober.run().await;
+        drop(checks);
+    };
+    let task = world.env.spawn("prober", probing);
+    world.keep(task);
+    world
+}
+
+/// Claims that a call is not answered while others are.
+async fn is_held(world: &World, call: impl Future<Output = (u16, serde_json::Value)>) {
+    let others = async {
+        for _ in 0..20 {
+            world.call("GET", "/v1/services", "").await;
+        }
+    };
+    tokio::select! {
+        (status, body) = call => panic!("{status}: {body}"),
+        () = others => {}
+    }
 }
 
 impl Shelf {
@@ -41,6 +103,8 @@ impl Shelf {
             commits: Mutex::default(),
             reached: Mutex::new(Revision::FIRST),
             condition: watch::Sender::new(Condition::Healthy),
+            is_slow: watch::Sender::new(false),
+            is_busy: AtomicBool::new(false),
         })
     }
 
@@ -79,6 +143,9 @@ impl Facts for Shelf {
             let path = "store.redb".into();
             return Box::pin(async move { Err(StoreError::Full { path }) });
         }
+        if self.is_busy.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(StoreError::Busy { waiting: 1 }) });
+        }
         let mut reached = self.reached.lock().unwrap();
         *reached = batch.reached().map_or(*reached, |more| more.max(*reached));
         let mut facts = self.facts.lock().unwrap();
@@ -88,12 +155,22 @@ impl Facts for Shelf {
                 None => facts.remove(key),
             };
         }
-        Box::pin(async { Ok(()) })
+        let mut is_slow = self.is_slow.subscribe();
+        Box::pin(async move {
+            let _gone = is_slow.wait_for(|is_slow| !is_slow).await.is_ok();
+            Ok(())
+        })
     }
 
     fn load(&self) -> Later<Loaded> {
         let loaded = self.loaded();
-        Box::pin(async move { Ok(loaded) })
+        Box::pin(async move {
+            // It takes a while.
+            for _ in 0..64 {
+                tokio::task::yield_now().await;
+            }
+            Ok(loaded)
+        })
     }
 
     fn journal(&self) -> Later<Vec<JournalLine>> {
@@ -191,6 +268,106 @@ async fn nobody_has_caught_up_with_what_is_not_stored() {
     world.registry.caught_up().await.unwrap();
     shelf.condition.send_replace(Condition::Full);
     assert!(world.registry.caught_up().await.is_err());
+}
+
+const CHECKED: &str = r#"{"port": 9001, "ttl": "1h", "checks": [{"ttl": "1h"}]}"#;
+const WARNING: &str = r#"{"status": "warning", "note": "slow"}"#;
+
+/// Everything by which an instance may say something that is known already.
+fn repeated() -> [(&'static str, String, &'static str); 3] {
+    [
+        ("PUT", format!("{A}/checks/ttl"), WARNING),
+        ("PUT", format!("{A}/heartbeat"), WARNING),
+        ("PATCH", A.to_owned(), r#"{"weight": 7}"#),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_known_is_acknowledged_once_it_is_stored() {
+    for (method, path, body) in repeated() {
+        let shelf = Shelf::new();
+        let world = reported_to(Env::system(), &shelf);
+        assert_eq!(world.call("PUT", A, CHECKED).await.0, 201);
+        shelf.is_slow.send_replace(true);
+        is_held(&world, world.call(method, &path, body)).await;
+        is_held(&world, world.call(method, &path, body)).await;
+        // A sign of life says nothing that could be lost.
+        let (status, _) = world.call("PUT", &format!("{A}/heartbeat"), "").await;
+        assert_eq!(status, 200, "{path}");
+        shelf.is_slow.send_replace(false);
+        assert_eq!(world.call(method, &path, body).await.0, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_is_not_acknowledged_if_the_disk_is_full() {
+    for (method, path, body) in repeated() {
+        let shelf = Shelf::new();
+        let world = reported_to(Env::system(), &shelf);
+        assert_eq!(world.call("PUT", A, CHECKED).await.0, 201);
+        shelf.condition.send_replace(Condition::Full);
+        for time in ["first", "second"] {
+            let (status, answer) = world.call(method, &path, body).await;
+            assert_eq!(
+                (status, &answer["cause"]),
+                (507, &json!("store_full")),
+                "{path}, {time}"
+            );
+        }
+        assert_eq!(
+            world.call("PUT", &format!("{A}/heartbeat"), "").await.0,
+            200
+        );
+        shelf.condition.send_replace(Condition::Healthy);
+        assert_eq!(world.call(method, &path, body).await.0, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_and_stored_writes_nothing() {
+    for (method, path, body) in repeated() {
+        let shelf = Shelf::new();
+        let world = reported_to(Env::system(), &shelf);
+        world.call("PUT", A, CHECKED).await;
+        for _ in 0..2 {
+            assert_eq!(world.call(method, &path, body).await.0, 200, "{path}");
+        }
+        let commits = shelf.commits();
+        for _ in 0..5 {
+            assert_eq!(world.call(method, &path, body).await.0, 200, "{path}");
+        }
+        assert_eq!(shelf.commits(), commits, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_caught_up_does_not_miss_what_failed_before() {
+    // The desk may hear of the store before it hears of the caller, or after.
+    for _ in 0..16 {
+        let shelf = Shelf::new();
+        let world = World::over(Env::system(), Some(shelf.stored()));
+        world.registry.caught_up().await.unwrap();
+        shelf.condition.send_replace(Condition::Full);
+        let (status, _) = world.call("PUT", A, r#"{"port": 9001}"#).await;
+        assert_eq!(status, 507);
+        shelf.condition.send_replace(Condition::Healthy);
+        world.registry.caught_up().await.unwrap();
+        assert_eq!(shelf.keys(), ["lease:a"]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_too_much_for_the_disk_is_written_later() {
+    let shelf = Shelf::new();
+    let world = World::over(Env::system(), Some(shelf.stored()));
+    world.registry.caught_up().await.unwrap();
+    shelf.is_busy.store(true, Ordering::Relaxed);
+    assert_ne!(world.call("PUT", A, r#"{"port": 9001}"#).await.0, 201);
+    let refused = world.registry.caught_up().await;
+    assert!(matches!(refused, Err(RegistryError::NotStored(_))));
+    shelf.is_busy.store(false, Ordering::Relaxed);
+    world.registry.caught_up().await.unwrap();
+    assert_eq!(shelf.keys(), ["lease:a"]);
 }
 
 #[tokio::test]

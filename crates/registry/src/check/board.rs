@@ -44,15 +44,6 @@ pub enum ReportError {
     Stopped,
 }
 
-/// What a report was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// The registry was told: readers of the catalogue will see another health or note.
-    News,
-    /// Readers of the catalogue see nothing new.
-    Known,
-}
-
 /// A handle on the checks; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Checks {
@@ -73,7 +64,7 @@ pub(super) struct Spoken {
     pub(super) subject: Subject,
     pub(super) id: Arc<str>,
     pub(super) verdict: Verdict,
-    pub(super) reply: oneshot::Sender<Result<Heard, ReportError>>,
+    pub(super) reply: oneshot::Sender<Result<(), ReportError>>,
 }
 
 /// States by instance. Written by the prober only; the lock is held for a look-up.
@@ -110,7 +101,8 @@ impl Checks {
     }
 
     /// Takes in what an instance says by its check `id`, which must be one by `ttl`.
-    /// When this resolves, the registry has heard of it.
+    /// When this resolves, the registry has heard of it: whoever acknowledges it waits until the
+    /// registry has caught up on the instance, whether or not that was news.
     ///
     /// # Errors
     /// [`ReportError`].
@@ -122,7 +114,7 @@ impl Checks {
         subject: Subject,
         id: Arc<str>,
         verdict: Verdict,
-    ) -> Result<Heard, ReportError> {
+    ) -> Result<(), ReportError> {
         let (reply, answer) = oneshot::channel();
         let spoken = Spoken {
             subject,

@@ -25,7 +25,7 @@ use portolan_model::{
 };
 use portolan_probe::Task;
 
-pub use board::{CheckState, Checks, Heard, ReportError, Reports};
+pub use board::{CheckState, Checks, ReportError, Reports};
 pub use portolan_probe::{Outcome, Reach, ReachSettings};
 pub use prober::{Parts, Prober};
 pub use turns::PROBES_MAX;

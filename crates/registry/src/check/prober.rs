@@ -15,7 +15,7 @@ use portolan_runtime::{Env, Running, Task};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Bench, CheckState, Errands, Heard, Outcome, PROBES_MAX, Reports, ServiceCheck,
+    Bench, CheckState, Errands, Outcome, PROBES_MAX, Reports, ServiceCheck,
     board::Spoken,
     roster::{Due, Judgement, Roster, Wish},
     turns::Turns,
@@ -220,11 +220,7 @@ impl Prober {
         } = spoken;
         let outcome = Outcome::said(verdict);
         let heard = self.roster.report(self.now(), (&subject, &id), &outcome);
-        let answer = heard.as_ref().map_err(|error| *error);
-        let answer = answer.map(|judgement| match judgement {
-            Some(_) => Heard::News,
-            None => Heard::Known,
-        });
+        let answer = heard.as_ref().map(drop).map_err(|error| *error);
         self.deliver(heard.ok().flatten()).await;
         self.show();
         // Whoever reported may have gone away.

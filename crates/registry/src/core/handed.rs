@@ -111,7 +111,9 @@ impl Engine {
                 self.drains += 1;
                 DrainId(self.drains)
             });
-            let (lease, instance) = Lease::adopt(now, handed, drain);
+            let (mut lease, instance) = Lease::adopt(now, handed, drain);
+            // Whether this process's store holds it is not known here.
+            lease.written = step.number;
             step.orders.extend(lease.resumption(&subject));
             self.last = Some(Arc::clone(&instance));
             instances.push(instance);
@@ -190,6 +192,7 @@ impl Lease {
                 verdict: handed.verdict,
                 drain,
             }),
+            written: 0,
         };
         (lease, instance)
     }

@@ -62,6 +62,8 @@ pub(super) struct Lease {
     pub(super) is_check_gone: bool,
     /// A good check is a sign of life, because nobody promised another one.
     pub(super) lives_by_check: bool,
+    /// The last step that left a fact of it.
+    pub(super) written: u64,
 }
 
 /// A time span in nanoseconds, which takes half the room of a [`Duration`]; the longest is
@@ -104,6 +106,7 @@ impl Lease {
             }),
             ttl: Span::new(ttl),
             deadline: 0,
+            written: 0,
         };
         if let Some(known) = known {
             let is_there = known.address() == lease.address();

@@ -176,6 +176,6 @@ mod tests {
 
     #[test]
     fn a_row_takes_no_more_than_what_is_in_it() {
-        assert_eq!(size_of::<Option<Row>>(), size_of::<Subject>() + 48);
+        assert_eq!(size_of::<Option<Row>>(), size_of::<Subject>() + 56);
     }
 }

@@ -48,6 +48,8 @@ pub struct Engine {
     leases: Leases,
     rulings: Rulings,
     drains: u64,
+    /// Steps that were made.
+    steps: u64,
     is_handed_over: bool,
     /// Who registered last: the next one is often of the same service.
     last: Option<Arc<Instance>>,
@@ -62,6 +64,7 @@ impl Engine {
             leases: Leases::default(),
             rulings: Rulings::default(),
             drains: 0,
+            steps: 0,
             is_handed_over: false,
             last: None,
         }
@@ -93,22 +96,36 @@ impl Engine {
     }
 
     /// Takes in a sign of life that nobody learns anything from but the lease itself, and gives
-    /// back its TTL; `None` if there is more to it, which [`Self::step`] then does.
+    /// back its TTL; `None` if there is more to it, which [`Self::step`] then does. A report that
+    /// is known may be answered only if what was written of it is settled, as all up to a step is.
     pub fn hear(
         &mut self,
         now: Moment,
         subject: &Subject,
         report: Option<&Report>,
+        settled: u64,
     ) -> Option<Duration> {
         if self.is_handed_over {
             return None;
         }
         let lease = self.leases.find(subject)?;
-        if report.is_some_and(|report| !lease.is_known(report)) {
+        if report.is_some_and(|report| !lease.is_known(report) || lease.written > settled) {
             return None;
         }
         lease.renew(now);
         Some(lease.ttl())
+    }
+
+    /// How many steps were made.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The last step that left a fact of an instance; `None` if it has no lease.
+    #[must_use]
+    pub fn written(&self, subject: &Subject) -> Option<u64> {
+        self.leases.get(subject).map(|lease| lease.written)
     }
 
     /// Whether there are none.
@@ -119,7 +136,11 @@ impl Engine {
 
     /// Takes in one input.
     pub fn step(&mut self, now: Moment, input: Input) -> Step {
-        let mut step = Step::default();
+        self.steps += 1;
+        let mut step = Step {
+            number: self.steps,
+            ..Step::default()
+        };
         step.answer = match input {
             Input::Register(_)
             | Input::Renew(..)
@@ -188,7 +209,7 @@ impl Engine {
         let mut lease = Lease::new(now, described, ttl, known);
         step.orders.extend(lease.order(&subject));
         step.changes.extend(lease.tell(now));
-        step.facts.push(lease.fact());
+        keep(&mut lease, step);
         self.last = Some(Arc::clone(&lease.shown));
         self.leases.insert(subject, lease);
         if is_new {
@@ -259,7 +280,7 @@ impl Engine {
         lease.recheck(recheck);
         step.orders.extend(lease.order(subject));
         step.changes.extend(lease.tell(now));
-        step.facts.push(lease.fact());
+        keep(lease, step);
         Answer::Kept(lease.ttl())
     }
 
@@ -344,6 +365,11 @@ impl Engine {
 fn tell(now: Moment, lease: &mut Lease, step: &mut Step) {
     if let Some(change) = lease.tell(now) {
         step.changes.push(change);
-        step.facts.push(lease.fact());
+        keep(lease, step);
     }
+}
+
+fn keep(lease: &mut Lease, step: &mut Step) {
+    lease.written = step.number;
+    step.facts.push(lease.fact());
 }

@@ -545,28 +545,31 @@ fn only_a_sign_of_life_without_news_is_heard_on_the_spot() {
         health,
         note: note.map(Into::into),
     };
-    assert_eq!(engine.hear(at(0), &subject("a"), None), None, "unknown");
+    assert_eq!(engine.hear(at(0), &subject("a"), None, 0), None, "unknown");
     register(&mut engine, 0, r#"{"port": 1, "ttl": "10s"}"#);
     let ttl = Some(Duration::from_secs(10));
-    assert_eq!(engine.hear(at(5), &subject("a"), None), ttl);
+    assert_eq!(engine.hear(at(5), &subject("a"), None, 0), ttl);
     let is_there = |engine: &mut Engine, now| {
         engine.step(at(now), Input::Tick);
         engine.has(&subject("a"))
     };
     assert!(is_there(&mut engine, 14));
     let critical = report(Some(Health::Critical), Some("disk full"));
-    assert_eq!(engine.hear(at(14), &subject("a"), Some(&critical)), None);
+    assert_eq!(engine.hear(at(14), &subject("a"), Some(&critical), 0), None);
     engine.step(at(14), Input::Renew(subject("a"), Some(critical.clone())));
-    assert_eq!(engine.hear(at(15), &subject("a"), Some(&critical)), ttl);
+    let written = engine.written(&subject("a")).unwrap();
+    let mut hear = |settled| engine.hear(at(15), &subject("a"), Some(&critical), settled);
+    assert_eq!(hear(written - 1), None, "may be lost");
+    assert_eq!(hear(written), ttl);
     let other = report(None, Some("disk nearly full"));
-    assert_eq!(engine.hear(at(15), &subject("a"), Some(&other)), None);
+    assert_eq!(engine.hear(at(15), &subject("a"), Some(&other), 0), None);
     engine.step(at(15), Input::Export);
-    assert_eq!(engine.hear(at(16), &subject("a"), None), None, "sealed");
+    assert_eq!(engine.hear(at(16), &subject("a"), None, 0), None, "sealed");
     engine.step(at(16), Input::Resume);
-    assert_eq!(engine.hear(at(17), &subject("a"), None), ttl);
+    assert_eq!(engine.hear(at(17), &subject("a"), None, 0), ttl);
     assert!(is_there(&mut engine, 26));
     assert!(!is_there(&mut engine, 27));
-    assert_eq!(engine.hear(at(27), &subject("a"), None), None, "expired");
+    assert_eq!(engine.hear(at(27), &subject("a"), None, 0), None, "expired");
 }
 
 #[test]
@@ -621,7 +624,7 @@ fn a_lease_is_found_by_its_subject_however_many_came_and_went() {
     assert_eq!(engine.len(), 1500);
     for (n, subject) in subjects.iter().enumerate() {
         assert_eq!(engine.has(subject), n % 2 == 1);
-        assert_eq!(engine.hear(at(0), subject, None).is_some(), n % 2 == 1);
+        assert_eq!(engine.hear(at(0), subject, None, 0).is_some(), n % 2 == 1);
     }
     for subject in leavers() {
         assert!(matches!(register(&mut engine, subject), Answer::Created(_)));

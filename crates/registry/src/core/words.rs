@@ -208,6 +208,8 @@ pub enum Fact {
 /// What follows from an input.
 #[derive(Default, Clone, Debug, PartialEq)]
 pub struct Step {
+    /// Which one of its engine it is, counted from one.
+    pub number: u64,
     /// Words for the catalogue, in order.
     pub changes: Vec<Change>,
     /// What operators ruled, for the catalogue.

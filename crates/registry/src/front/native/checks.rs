@@ -10,7 +10,7 @@ use portolan_wire::serve::{Request, Response};
 use super::{Parts, Refusal, json, write::read};
 use crate::{
     RegistryError,
-    check::{CheckState, Heard, ReportError},
+    check::{CheckState, ReportError},
     core::Subject,
 };
 
@@ -48,10 +48,9 @@ pub(super) async fn report(
         note: heartbeat.note,
     };
     let reported = parts.checks.report(subject.clone(), id.into(), verdict);
-    if reported.await? == Heard::News {
-        // As any other write: answered once every reader sees it.
-        parts.registry.caught_up().await?;
-    }
+    reported.await?;
+    // As any other write: answered once every reader sees it.
+    parts.registry.caught_up_on(&subject).await?;
     show(parts, &subject, id)
 }
 
