@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Grant, Need};
+use crate::{Grant, Need, Rights};
 
 /// Who made a request and what it may do. It goes with the request; without one, anybody
 /// may do everything. Cloning is cheap.
@@ -19,6 +19,8 @@ pub struct Caller {
     pub token: Option<Arc<str>>,
     /// What it may do.
     pub grant: Grant,
+    /// Whether that still holds.
+    pub rights: Rights,
 }
 
 /// What a change was about, where its path does not say so; among the extensions of the
@@ -29,12 +31,13 @@ pub struct Object(pub Arc<str>);
 impl Caller {
     /// Somebody where there is no access control.
     #[must_use]
-    pub const fn unnamed(address: IpAddr) -> Self {
+    pub fn unnamed(address: IpAddr) -> Self {
         Self {
             address,
             name: None,
             token: None,
             grant: Grant::Open,
+            rights: Rights::default(),
         }
     }
 

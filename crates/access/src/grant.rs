@@ -7,7 +7,7 @@ use portolan_model::ServiceKey;
 use crate::{Authority, Level, Need, Resource, Scopes};
 
 /// What a caller may do. Cloning is cheap.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Grant {
     /// Everything: there is no access control.
     #[default]
@@ -17,7 +17,7 @@ pub enum Grant {
 }
 
 /// What a caller may do where there is access control.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limited {
     /// By the scopes of its token or certificate.
     pub scopes: Scopes,

@@ -178,12 +178,10 @@ impl Book {
             scopes: token.read_scopes().unwrap_or_default(),
         }));
         Principal {
-            name: Some(Arc::clone(&token.name)),
             token: Some(Arc::clone(&token.id)),
-            grant,
             expires: token.expires,
             used: Arc::clone(&kept.extra.1),
-            is_for_this_machine: false,
+            ..Principal::new(Some(Arc::clone(&token.name)), grant)
         }
     }
 }

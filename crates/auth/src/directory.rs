@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use portolan_access::{Caller, Grant, SecretHash};
+use portolan_access::{Caller, Grant, Rights, SecretHash};
 use portolan_model::Timestamp;
 
 use crate::record::TokenId;
@@ -24,6 +24,8 @@ pub(crate) struct Principal {
     pub(crate) token: Option<TokenId>,
     /// What it may do.
     pub(crate) grant: Grant,
+    /// Which of its rights that is; shared by all directories.
+    pub(crate) rights: Rights,
     pub(crate) expires: Option<Timestamp>,
     /// When it was used last, in milliseconds since 1970; shared by all directories.
     pub(crate) used: Arc<AtomicU64>,
@@ -63,6 +65,7 @@ impl Principal {
             name,
             token: None,
             grant,
+            rights: Rights::default(),
             expires: None,
             used: Arc::default(),
             is_for_this_machine: false,
@@ -76,7 +79,20 @@ impl Principal {
             name: self.name.clone(),
             token: self.token.clone(),
             grant: self.grant.clone(),
+            rights: self.rights.clone(),
         }
+    }
+
+    /// Takes the place of one that was known before. `may_differ` if its requests were
+    /// answered by another one's rights.
+    fn follow(&mut self, before: Option<&Self>, number: u64, may_differ: bool) {
+        self.rights = match before {
+            None => Rights::new(number),
+            Some(before) if may_differ || before.grant != self.grant => {
+                before.rights.replace(number)
+            }
+            Some(before) => before.rights.clone(),
+        };
     }
 
     /// Notes that it was used. Says whether that has not been noted in a while.
@@ -97,6 +113,30 @@ impl Default for Principal {
 }
 
 impl Directory {
+    /// Takes the place of another one, with the number of that change: whose rights are others
+    /// now, or gone, are told so.
+    pub(crate) fn follow(&mut self, before: &Self, number: u64) {
+        let may_differ = self.is_on != before.is_on;
+        self.anonymous
+            .follow(Some(&before.anonymous), number, may_differ);
+        for (secret, principal) in &mut self.by_secret {
+            let before = before.by_secret.get(secret).map(|known| &**known);
+            Arc::make_mut(principal).follow(before, number, may_differ);
+        }
+        for (name, principal) in &mut self.by_certificate {
+            let before = before.by_certificate.get(name).map(|known| &**known);
+            Arc::make_mut(principal).follow(before, number, may_differ);
+        }
+        let secrets = before.by_secret.iter();
+        let secrets = secrets.filter(|(secret, _)| !self.by_secret.contains_key(secret));
+        let names = before.by_certificate.iter();
+        let names = names.filter(|(name, _)| !self.by_certificate.contains_key(*name));
+        let gone = secrets.map(|(_, gone)| gone);
+        for gone in gone.chain(names.map(|(_, gone)| gone)) {
+            let _none = gone.rights.replace(number);
+        }
+    }
+
     /// Who calls. Without access control a secret says nothing, but a certificate that was
     /// verified still has a name.
     pub(crate) fn find(

@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -76,7 +76,7 @@ struct Shared {
     book: Mutex<Book>,
     directory: ArcSwap<Directory>,
     /// How often there was another directory.
-    changes: AtomicU64,
+    changes: watch::Sender<u64>,
     /// Guards where it is stored; held for no await.
     store: Mutex<Option<Arc<dyn Ledger>>>,
     /// Whether what is stored has been read, or can't be.
@@ -96,7 +96,7 @@ impl Access {
             began: env.instant(),
             book: Mutex::default(),
             directory: ArcSwap::default(),
-            changes: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
             store: Mutex::default(),
             is_read: watch::Sender::new(false),
             trail: Trail::default(),
@@ -117,11 +117,12 @@ impl Access {
         self.0.directory.load().is_on
     }
 
-    /// How often it changed who may do what. Whoever keeps what it has shown to somebody
-    /// learns by this that it may not be what that one may see now.
+    /// How often it changed who may do what, now and when it does so again. Whoever keeps what
+    /// it has shown to somebody learns by this when to ask whether that one's
+    /// [rights](portolan_access::Rights) are current.
     #[must_use]
-    pub fn changes(&self) -> u64 {
-        self.0.changes.load(Ordering::Relaxed)
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
     }
 
     /// Where tokens and the trail are stored from now on, and reads what is there. Without a
@@ -355,8 +356,11 @@ impl Access {
     pub(crate) fn change(&self, change: impl FnOnce(&mut Book)) {
         let mut book = self.book();
         change(&mut book);
-        self.0.directory.store(Arc::new(book.directory()));
-        self.0.changes.fetch_add(1, Ordering::Relaxed);
+        let number = self.0.changes.borrow().saturating_add(1);
+        let mut directory = book.directory();
+        directory.follow(&self.0.directory.load(), number);
+        self.0.directory.store(Arc::new(directory));
+        self.0.changes.send_replace(number);
     }
 
     pub(crate) fn try_change(

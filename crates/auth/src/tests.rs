@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response as Answer, StatusCode, header};
-use portolan_access::{Caller, Kind, Need, Rate, Secret};
+use portolan_access::{Caller, Kind, Need, Rate, Rights, Secret};
 use portolan_config::{Access as Plan, Outside};
 use portolan_model::{ByteSize, Revision, Timestamp};
 use portolan_runtime::Env;
@@ -19,7 +19,7 @@ use portolan_wire::serve::{
 };
 use serde_json::Value;
 
-use crate::*;
+use crate::{directory::Shown, *};
 
 const HERE: &str = "127.0.0.1";
 const THERE: &str = "192.0.2.1";
@@ -221,6 +221,49 @@ async fn a_revocation_holds_for_the_next_request_and_after_a_restart() {
         world.access.revoke("ci").await,
         Err(Fault::Unknown(_))
     ));
+}
+
+#[tokio::test]
+async fn rights_are_others_for_those_alone_whose_rights_changed() {
+    let world = World::new().await;
+    let access = &world.access;
+    access.follow(plan("{}").as_ref());
+    let (ours, theirs) = (
+        world.make("ours", &["read"]).await,
+        world.make("theirs", &["read"]).await,
+    );
+    let found = |secret: Option<&str>| {
+        let shown = Shown {
+            address: HERE.parse().unwrap(),
+            secret,
+            names: &[],
+        };
+        let directory = access.directory();
+        let found = directory.find(shown, world.env.now());
+        found.map(|(caller, _)| caller.rights)
+    };
+    let all = [Some(&*ours), Some(&*theirs), None].map(|secret| found(secret).unwrap());
+    let mut changes = access.changes();
+    world.make("another", &["read"]).await;
+    let mut tokens = access.tokens().into_iter();
+    let (mut token, _) = tokens.find(|(token, _)| &*token.name == "ours").unwrap();
+    // That it was used, for one.
+    access.update(token.clone()).await.unwrap();
+    assert!(changes.has_changed().unwrap());
+    assert!(all.iter().all(Rights::are_current));
+    token.scopes.push("operate".to_owned());
+    access.update(token).await.unwrap();
+    let current = all.each_ref().map(Rights::are_current);
+    assert_eq!(current, [false, true, true]);
+    let others = found(Some(&ours)).unwrap();
+    assert!(others.are_current() && others.number() > all[0].number());
+    changes.mark_unchanged();
+    access.revoke("theirs").await.unwrap();
+    assert!(changes.has_changed().unwrap() && !all[1].are_current());
+    assert!(others.are_current() && all[2].are_current());
+    access.follow(None);
+    assert!(!others.are_current() && !all[2].are_current());
+    assert!(found(Some(&ours)).unwrap().number() > others.number());
 }
 
 #[tokio::test]

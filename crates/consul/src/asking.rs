@@ -44,6 +44,9 @@ pub(super) async fn look_when_news(
     let patience = blocking.patience(parts.env.dice().unit_f64());
     let mut drain = parts.drain.clone();
     tokio::select! {
+        biased;
+        // Whatever is news is not for whoever may see something else now.
+        () = parts.permit.outdated(&parts.access) => Ok((output, index.as_u64())),
         news = parts.ledger.wait(query, index) => {
             let (output, index) = news.map_err(|error| failed(&error))?;
             Ok((output, index.as_u64()))

@@ -114,6 +114,8 @@ async fn after(
 ) -> Result<Option<(Output, Revision)>, Refusal> {
     let mut drain = parts.drain.clone();
     tokio::select! {
+        biased;
+        () = parts.permit.outdated(&parts.access) => Ok(None),
         found = parts.ledger.wait(Wanted::Objects(Kind::Event), seen) => {
             found.map(Some).map_err(|error| asking::failed(&error))
         }

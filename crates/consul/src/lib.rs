@@ -216,7 +216,9 @@ impl Parts {
         if !allowed.iter().any(|allowed| method == *allowed) {
             return Ok(not_allowed(&method, allowed));
         }
-        let parameters = Parameters::read(|name| query.all(name).collect(), &self.home.datacenter)?;
+        let mut parameters =
+            Parameters::read(|name| query.all(name).collect(), &self.home.datacenter)?;
+        parameters.blocking.index = self.permit.seen(parameters.blocking.index);
         acl::vet(self, &place, &method)?;
         if method == Method::GET {
             let peer = request.extensions().get::<Peer>().copied();

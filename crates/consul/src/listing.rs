@@ -39,8 +39,6 @@ pub(super) struct Listing {
     shelves: Vec<Shelf>,
     /// The index of its last change.
     index: u64,
-    /// The count of changes of what callers may see that it knows of.
-    rights: u64,
     /// What a caller gets who may see everything.
     whole: Option<Bytes>,
 }
@@ -53,12 +51,10 @@ struct Shelf {
 }
 
 impl Listing {
-    /// Brings it up to date. `rights` counts changes of what callers may see, and `read` gives
-    /// what an instance registered as.
+    /// Brings it up to date. `read` gives what an instance registered as.
     pub(super) fn follow(
         &mut self,
         catalog: &Catalog,
-        rights: u64,
         read: impl Fn(&Arc<Instance>) -> Arc<Record>,
     ) {
         let mut is_new = self.index == 0;
@@ -71,10 +67,9 @@ impl Listing {
         if is_new {
             self.whole = None;
         }
-        // Another right may show another list. An index that went back is another history.
-        let may_differ = rights != self.rights && index != self.index;
-        if is_new || may_differ || index < self.index {
-            (self.index, self.rights) = (index, rights);
+        // An index that went back is another history.
+        if is_new || index < self.index {
+            self.index = index;
         }
     }
 

@@ -130,14 +130,12 @@ impl Office {
         self.read.get(instance, read)
     }
 
-    /// The names of services as they are now. `rights` counts changes of what callers may see.
-    pub(super) fn listing(&self, rights: u64) -> MutexGuard<'_, Listing> {
+    /// The names of services as they are now.
+    pub(super) fn listing(&self) -> MutexGuard<'_, Listing> {
         let listing = self.listing.lock();
         let mut listing = listing.unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that it never goes back.
-        listing.follow(&self.catalog(), rights, |instance| {
-            self.read(instance).0.record
-        });
+        listing.follow(&self.catalog(), |instance| self.read(instance).0.record);
         listing
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use portolan_catalog::Catalog;
 use portolan_dialects::consul::{
     Parameters, Refusal,
     blocking::{Blocking, Verdict},
@@ -54,7 +55,7 @@ pub(super) async fn of_everything<T: Serialize>(
 /// Answers with the names of services and their tags.
 pub(super) async fn of_names(parts: &Parts, parameters: &Parameters) -> Result<Response, Refusal> {
     let list = |_: &Scene<'_>, known: Option<&Made>| {
-        let mut listing = parts.clerk.listing(parts.access.changes());
+        let mut listing = parts.clerk.listing();
         match known {
             Some(known) if known.1 == listing.index() => Ok(known.clone()),
             Some(_) | None => Ok((listing.shown(&parts.permit)?, listing.index())),
@@ -63,22 +64,28 @@ pub(super) async fn of_names(parts: &Parts, parameters: &Parameters) -> Result<R
     answer(parts, parameters, Scope::Everything, list).await
 }
 
-/// The index of a service. One that is not there has not changed as long as it was not
-/// there at the index that the client has seen either.
+/// The index of a service. One that is not there has not changed if it was not there at the
+/// index that the client has seen either, and not since.
 fn service_index(scene: &Scene<'_>, key: &ServiceKey, seen: Option<u64>) -> u64 {
     let catalog = &scene.catalog;
     let index = match (catalog.service(key), seen) {
         (Some(service), _) => service.modified.as_u64(),
         (None, Some(seen)) if seen <= scene.index() => {
-            let then = Revision::from_u64(seen).min(catalog.revision());
-            match catalog.instances_at(key, then) {
-                Ok(instances) if instances.is_empty() => seen,
-                Ok(_) | Err(_) => catalog.revision().as_u64(),
+            if is_untouched(catalog, key, seen) {
+                seen
+            } else {
+                catalog.revision().as_u64()
             }
         }
         (None, _) => catalog.revision().as_u64(),
     };
     index.max(scene.nodes.index)
+}
+
+fn is_untouched(catalog: &Catalog, key: &ServiceKey, since: u64) -> bool {
+    let since = Revision::from_u64(since).min(catalog.revision());
+    let touched = catalog.journal().touched_since(since);
+    touched.is_ok_and(|touched| !touched.iter().any(|before| before.key == key))
 }
 
 /// `make` is given what it made last, as long as nobody was told.
@@ -89,7 +96,6 @@ async fn answer(
     make: impl Fn(&Scene<'_>, Option<&Made>) -> Result<Made, Refusal>,
 ) -> Result<Response, Refusal> {
     let blocking = parameters.blocking;
-    let rights = parts.access.changes();
     // Subscribing comes before reading, so that no change falls in between.
     let nodes = parts.clerk.watch_nodes();
     let revision = parts.clerk.catalog().revision();
@@ -101,7 +107,7 @@ async fn answer(
             let watcher = Watcher::new(&parts.hub, reader, scope, Some(revision)).await;
             let watcher =
                 watcher.ok_or_else(|| Refusal::new(503, "the program is coming to its end"))?;
-            wait(parts, blocking, (watcher, nodes), (first, rights), make).await?
+            wait(parts, blocking, (watcher, nodes), first, make).await?
         }
     };
     let response = json_bytes(answered.0);
@@ -112,7 +118,7 @@ async fn wait(
     parts: &Parts,
     blocking: Blocking,
     (mut watcher, mut nodes): (Watcher, watch::Receiver<()>),
-    (first, rights): (Made, u64),
+    first: Made,
     make: impl Fn(&Scene<'_>, Option<&Made>) -> Result<Made, Refusal>,
 ) -> Result<Made, Refusal> {
     let patience = blocking.patience(parts.env.dice().unit_f64());
@@ -121,6 +127,11 @@ async fn wait(
     let mut newest = first;
     loop {
         tokio::select! {
+            biased;
+            // What the client may see now is for its next request to find out.
+            () = parts.permit.outdated(&parts.access) => return Ok(newest),
+            () = drain.draining() => return Ok(newest),
+            () = parts.env.sleep_until(until) => return Ok(newest),
             told = watcher.next() => {
                 if told.is_none() {
                     return Ok(newest);
@@ -135,13 +146,6 @@ async fn wait(
                     return Ok(newest);
                 }
             }
-            () = drain.draining() => return Ok(newest),
-            () = parts.env.sleep_until(until) => return Ok(newest),
-        }
-        if parts.access.changes() != rights {
-            // What the client may see now is for its next request to find out. It comes back
-            // with the index that it was given for what it saw.
-            return Ok(newest);
         }
         let again = make(&Scene::new(parts), Some(&newest))?;
         if again.0 != newest.0 {

@@ -111,11 +111,82 @@ async fn another_right_shows_another_list_at_once() {
     agent.limit_to(r#"service "web" { policy = "write" }"#);
     let before = agent.get("catalog/services").await;
     agent.limit_to(r#"service_prefix "" { policy = "write" }"#);
-    agent.access.follow(None);
     // Something has changed since, though no name.
     register(&agent, &service("web", "1", 81, &["a"])).await;
     let path = format!("catalog/services?index={}&wait=60s", before.index());
     let after = agent.get(&path).await;
     assert_eq!(after.body["shop"], json!([]));
     assert!(after.index() > before.index());
+}
+
+/// Reads whose answers depend on who asks.
+const READS: [&str; 6] = [
+    "catalog/services?",
+    "catalog/nodes?",
+    "catalog/service/shop?",
+    "health/service/shop?",
+    "health/state/any?",
+    "kv/?recurse&",
+];
+const LITTLE: &str = r#"service "web" { policy = "read" } key "a" { policy = "read" }"#;
+const MUCH: &str = r#"
+    service_prefix "" { policy = "read" }
+    node_prefix "" { policy = "read" }
+    key_prefix "" { policy = "read" }
+"#;
+
+async fn furnished() -> Agent {
+    let agent = Agent::new();
+    register(&agent, &service("web", "1", 80, &["a"])).await;
+    register(&agent, &service("shop", "2", 80, &[])).await;
+    for key in ["a", "b"] {
+        agent.put(&format!("kv/{key}"), &json!(1)).await;
+    }
+    agent
+}
+
+#[tokio::test]
+async fn another_right_is_a_change_though_nothing_else_is() {
+    let agent = furnished().await;
+    for read in READS {
+        for (rights, others) in [(LITTLE, MUCH), (MUCH, LITTLE)] {
+            agent.limit_to(rights);
+            let before = agent.get(read).await;
+            agent.limit_to(others);
+            let path = format!("{read}index={}&wait=2s", before.index());
+            let after = agent.get(&path).await;
+            assert_ne!(after.text, before.text, "{read}");
+            assert!(after.index() > before.index(), "{read}");
+            // Who has seen that waits: each of these is the other's change.
+            let path = format!("{read}index={}&wait=10ms", after.index());
+            let again = agent.get(&path).await;
+            assert_eq!((again.index(), again.text), (after.index(), after.text));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waits_is_sent_back_when_its_rights_change() {
+    let agent = furnished().await;
+    for read in READS {
+        agent.limit_to(LITTLE);
+        let before = agent.get(read).await;
+        let path = format!("{read}index={}&wait=60s", before.index());
+        let change = async {
+            // Rights of others do not count.
+            agent.access.follow(None);
+            for _ in 0..20 {
+                agent.get("status/leader").await;
+            }
+            agent.limit_to(MUCH);
+        };
+        let (told, ()) = tokio::join!(agent.get(&path), change);
+        let path = format!("{read}index={}&wait=60s", told.index());
+        let after = if told.text == before.text {
+            agent.get(&path).await
+        } else {
+            told
+        };
+        assert_ne!(after.text, before.text, "{read}");
+    }
 }

@@ -1,4 +1,9 @@
 //! What the caller of one request may see and do.
+//!
+//! Other rights are a change of all that is shown, although nothing else has changed: the
+//! indexes that go out have the number of the caller's rights added to what they are within,
+//! so they grow with either. Both only grow, so an index that was given for other rights is
+//! never that of what there is now.
 
 use std::sync::{
     Arc,
@@ -7,9 +12,12 @@ use std::sync::{
 
 use http::{HeaderName, HeaderValue};
 use portolan_access::{Caller, Level, Need, Resource};
-use portolan_dialects::consul::Refusal;
+use portolan_auth::Access;
+use portolan_dialects::consul::{Refusal, blocking::shown};
 use portolan_wire::serve::{Peer, Request, Response};
 
+/// What a client names when it waits for something else than it has seen.
+const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 /// Says whether something was left out.
 const FILTERED: HeaderName = HeaderName::from_static("x-consul-results-filtered-by-acls");
 /// What holds where no policy speaks.
@@ -131,8 +139,34 @@ impl Permit {
         Refusal::new(403, text)
     }
 
+    /// What a client has seen, by the index that it was given. One that comes from elsewhere
+    /// may name any: numbers wrap.
+    pub(crate) fn seen(&self, index: Option<u64>) -> Option<u64> {
+        Some(index?.wrapping_sub(self.caller.rights.number()))
+    }
+
+    /// Resolves when the caller may do something else than this says. Cancel-safe.
+    pub(crate) async fn outdated(&self, access: &Access) {
+        let mut changes = access.changes();
+        let outdated = changes.wait_for(|_| !self.caller.rights.are_current());
+        if outdated.await.is_err() {
+            // Nobody changes rights any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// An answer that says what access control did to it.
     pub(crate) fn finished(&self, mut response: Response) -> Response {
+        let index = response.headers_mut().get_mut(&INDEX);
+        if let Some(index) = index
+            && let Some(within) = index
+                .to_str()
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok())
+        {
+            let given = within.wrapping_add(self.caller.rights.number());
+            *index = HeaderValue::from(shown(given));
+        }
         if self.is_open() {
             return response;
         }

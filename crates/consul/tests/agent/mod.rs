@@ -44,7 +44,7 @@ pub(crate) struct Agent {
     address: SocketAddr,
     scratch: Arc<Scratch>,
     /// What callers may do; everything if none.
-    grant: Arc<Mutex<Option<Grant>>>,
+    caller: Arc<Mutex<Option<Caller>>>,
 }
 
 /// Nobody here is of another source.
@@ -141,8 +141,8 @@ impl Agent {
             tls: None,
         };
         let drain = world.drain.watch();
-        let grant = Arc::new(Mutex::new(None));
-        let gate = gate(front, Arc::clone(&grant));
+        let caller = Arc::new(Mutex::new(None));
+        let gate = gate(front, Arc::clone(&caller));
         let served = serve(listener, gate, settings, drain, env.clone());
         world.keep(env.spawn("consul hub", watches.run()));
         world.keep(env.spawn("keeper", keeper.run()));
@@ -157,7 +157,7 @@ impl Agent {
             _configured: configured,
             address,
             scratch,
-            grant,
+            caller,
         }
     }
 
@@ -168,7 +168,15 @@ impl Agent {
             authority,
             ..Limited::default()
         };
-        *self.grant.lock().unwrap() = Some(Grant::Limited(Arc::new(limited)));
+        let number = *self.access.changes().borrow() + 1;
+        let mut caller = self.caller.lock().unwrap();
+        let before = caller.take().unwrap_or_default();
+        *caller = Some(Caller {
+            grant: Grant::Limited(Arc::new(limited)),
+            rights: before.rights.replace(number),
+            ..before
+        });
+        self.access.follow(None);
     }
 
     /// The status and the body as it came.
@@ -263,13 +271,9 @@ impl Agent {
 }
 
 /// Tells the front what its callers may do, as the gate before it does.
-fn gate(front: Consul, grant: Arc<Mutex<Option<Grant>>>) -> Arc<dyn Handler> {
+fn gate(front: Consul, caller: Arc<Mutex<Option<Caller>>>) -> Arc<dyn Handler> {
     Arc::new(move |mut request: Request| {
-        if let Some(grant) = grant.lock().unwrap().clone() {
-            let caller = Caller {
-                grant,
-                ..Caller::default()
-            };
+        if let Some(caller) = caller.lock().unwrap().clone() {
             request.extensions_mut().insert(caller);
         }
         front.handle(request)
