@@ -119,6 +119,27 @@ def test_history_goes_on_after_a_restart(start, programs, way):
     assert (status, answer["cause"]) == (410, "history_forgotten"), answer
 
 
+def test_what_history_does_not_know_is_told(start):
+    gateway = start(config())
+    register = lambda name: gateway.register("orders", name, 9001, ttl="10m", version="v1")["revision"]
+    first, last = register("a"), register("b")
+    successor = start(gateway.settings, "--take-over")
+    until(lambda: not gateway.is_running(), "the end of the predecessor", seconds=30)
+    later = successor.register("orders", "c", 9001, ttl="10m", version="v1")["revision"]
+    assert was(successor, first) == {"a": "v1"}
+    assert was(successor, last) == {"a": "v1", "b": "v1"}
+    assert was(successor, later) == {"a": "v1", "b": "v1", "c": "v1"}
+    _, told = successor.admin("GET", f"/v1/events?after={first}")
+    (gap,) = told["gaps"]
+    assert gap["after"] == last < gap["until"] < later
+    assert was(successor, gap["until"]) == was(successor, last)
+    status, answer = successor.admin("GET", f"{SERVICE}/instances?at={last + 1}")
+    assert (status, answer["cause"]) == (410, "history_forgotten"), answer
+    assert f"{last} and {gap['until']}" in answer["detail"]
+    _, told = successor.admin("GET", f"/v1/events?after={gap['until']}")
+    assert "gaps" not in told
+
+
 def test_the_journal_of_what_was_answered_survives_kill_9(start, programs):
     gateway = start(config())
     answered, enough = {}, threading.Event()

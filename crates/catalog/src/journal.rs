@@ -22,7 +22,7 @@ use portolan_model::{Change, Event, Instance, InstanceId, Revision, ServiceKey, 
 use self::past::Standing;
 pub use self::{
     line::{LINE_BYTES_MAX, Line},
-    past::{BadLine, Past},
+    past::{BadLine, Gap, Past},
 };
 
 /// Most entries that are remembered.
@@ -50,6 +50,8 @@ pub struct Journal {
     weight: usize,
     /// All that happened after this revision is known.
     oldest: Revision,
+    /// When that was; when the process began if nothing is forgotten.
+    oldest_at: Timestamp,
     /// When the process began.
     began_at: Timestamp,
 }
@@ -90,6 +92,7 @@ impl Journal {
             entries: 0,
             weight: 0,
             oldest,
+            oldest_at: began_at,
             began_at,
         }
     }
@@ -116,7 +119,7 @@ impl Journal {
         if let Some(entry) = Arc::make_mut(first).pop_front() {
             self.entries -= 1;
             self.weight -= entry.weight();
-            self.oldest = entry.revision;
+            (self.oldest, self.oldest_at) = (entry.revision, entry.at);
         }
         if first.is_empty() {
             chunks.pop_front();
@@ -165,16 +168,14 @@ impl Journal {
         past.newest() >= self.oldest
     }
 
-    /// What is to be stored of every entry after `revision`, oldest first.
-    ///
-    /// # Errors
-    /// [`Forgotten`] if the journal does not reach back that far: [`Line::gap`] says so to
-    /// whoever reads them.
-    pub fn lines_since(&self, revision: Revision) -> Result<impl Iterator<Item = Line>, Forgotten> {
-        self.check(revision)?;
-        let mut entries: Vec<_> = self.newest_first(revision).collect();
+    /// What is to be stored of every entry after `revision`, oldest first. If the journal does
+    /// not reach back that far, they begin with one that says so to whoever reads them.
+    pub fn lines_since(&self, revision: Revision) -> impl Iterator<Item = Line> {
+        let known = revision.max(self.oldest);
+        let gap = (known > revision).then(|| Line::gap(known, self.oldest_at));
+        let mut entries: Vec<_> = self.newest_first(known).collect();
         entries.reverse();
-        Ok(entries.into_iter().map(Line::of))
+        gap.into_iter().chain(entries.into_iter().map(Line::of))
     }
 
     /// Every event after `revision`, oldest first.

@@ -25,8 +25,8 @@ pub use inbox::{
     Pulses, Recollection, SAMPLING, Ticket, Turn, inboxes,
 };
 pub use journal::{
-    BadLine, Before, Forgotten, JOURNAL_ENTRIES_MAX, JOURNAL_WEIGHT_MAX, Journal, LINE_BYTES_MAX,
-    Line, Past,
+    BadLine, Before, Forgotten, Gap, JOURNAL_ENTRIES_MAX, JOURNAL_WEIGHT_MAX, Journal,
+    LINE_BYTES_MAX, Line, Past,
 };
 pub use source::{ParseSource, Source, SourceKind, SourceRun, SourceSpec};
 pub use witness::{Settled, Settling, Witness};

@@ -110,7 +110,7 @@ impl History {
         let recalled = self.recollection.recall(source, journaled).await;
         recorder.written = recalled.unwrap_or(journaled);
         let began_at = recorder.view.snapshot().catalog.journal().began_at();
-        recorder.start = Some(Line::start(recorder.written, began_at));
+        recorder.start = Some(Line::start(recorder.written, began_at, self.env.now()));
         // Whoever looks back from now on waits for that line.
         recorder.stored.send_replace(Revision::FIRST);
         self.env.spawn("history", recorder.run()).detach();
@@ -238,9 +238,7 @@ impl Recorder {
         let mut batch = Batch::new();
         let mut bytes = 0;
         let lines = snapshot.catalog.journal().lines_since(self.written);
-        let missed = lines.is_err().then(|| Line::gap(revision, self.env.now()));
-        let lines = lines.into_iter().flatten();
-        for line in self.start.clone().into_iter().chain(missed).chain(lines) {
+        for line in self.start.clone().into_iter().chain(lines) {
             bytes += line.text.len();
             let written = line.revision;
             batch.write(JournalLine {

@@ -35,8 +35,11 @@ pub(super) enum Text {
         said: Option<Vec<Said>>,
         undo: Vec<Touch>,
     },
-    /// A process began where the one before it had ended.
+    /// A process, which began when this was, went on where the one before it had ended.
     Start,
+    /// The same, of one that had begun earlier and was at work until then on becoming what the
+    /// one before it was.
+    Begun { since: Timestamp },
     /// What was before this is forgotten.
     Gap,
 }
@@ -78,10 +81,11 @@ fn is_there(standing: &Standing) -> bool {
 }
 
 impl Line {
-    /// Says that a process, which began at that time, took up where the one before had ended.
+    /// Says that a process, which had begun at `since`, goes on from `at` where the one before
+    /// had ended.
     #[must_use]
-    pub fn start(revision: Revision, at: Timestamp) -> Self {
-        Self::new(revision, at, &Text::Start)
+    pub fn start(revision: Revision, since: Timestamp, at: Timestamp) -> Self {
+        Self::new(revision, at, &Text::Begun { since })
     }
 
     /// Says that what was before is forgotten.

@@ -46,6 +46,8 @@ struct End {
     standings: HashMap<ServiceKey, HashMap<InstanceId, Standing>>,
     /// When it last wrote.
     at: Timestamp,
+    /// Since when everything that came is among them, if that is known.
+    since: Option<Timestamp>,
 }
 
 /// What was stored, to go back through.
@@ -71,8 +73,24 @@ struct Step {
 #[derive(Debug, PartialEq, Eq)]
 enum WayBack {
     Undo(Vec<Touch>),
-    /// A process began here, and the one before it had ended so.
-    Ended(End),
+    /// A process went on here that had begun at `since`, and the one before it had ended so.
+    Ended {
+        end: End,
+        since: Timestamp,
+    },
+}
+
+/// A stretch between two processes: what was published in it, by the one that ended or by the
+/// one that took over, is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "what was between revisions {after} and {until} is not known: one process took over from another"
+)]
+pub struct Gap {
+    /// The last revision that is known before it.
+    pub after: Revision,
+    /// The first one that is known after it.
+    pub until: Revision,
 }
 
 impl Past {
@@ -106,14 +124,12 @@ impl Past {
         let (events, way_back) = match text {
             Text::Gap => {
                 self.entries.clear();
-                self.ended = End::default();
+                self.ended = End::from(line.at);
                 (self.oldest, self.told_from) = (line.revision, line.revision);
                 (Vec::new(), WayBack::Undo(Vec::new()))
             }
-            Text::Start => {
-                self.began = line.revision;
-                (Vec::new(), WayBack::Ended(std::mem::take(&mut self.ended)))
-            }
+            Text::Start => self.begin(line, line.at, End::default()),
+            Text::Begun { since } => self.begin(line, since, End::from(line.at)),
             Text::Step { said, undo } => {
                 if said.is_none() {
                     self.told_from = line.revision;
@@ -139,6 +155,40 @@ impl Past {
             events,
             way_back,
         });
+    }
+
+    fn begin(&mut self, line: &Line, since: Timestamp, next: End) -> (Vec<Event>, WayBack) {
+        self.began = line.revision;
+        let end = std::mem::replace(&mut self.ended, next);
+        (Vec::new(), WayBack::Ended { end, since })
+    }
+
+    /// The gap that a revision is in, if it is in one.
+    #[must_use]
+    pub fn gap_at(&self, revision: Revision) -> Option<Gap> {
+        let gaps = self.gaps();
+        let mut around = gaps.filter(|(gap, _)| gap.after < revision && revision < gap.until);
+        around.next().map(|(gap, _)| gap)
+    }
+
+    /// The gaps that end after one revision, and at another at the latest.
+    #[must_use]
+    pub fn gaps_between(&self, after: Revision, until: Revision) -> Vec<Gap> {
+        let all = self.gaps().map(|(gap, _)| gap);
+        all.filter(|gap| after < gap.until && gap.until <= until)
+            .collect()
+    }
+
+    /// All gaps, and when the process had begun that took over.
+    fn gaps(&self) -> impl Iterator<Item = (Gap, Timestamp)> {
+        let pairs = self.entries.iter().zip(self.entries.iter().skip(1));
+        pairs.filter_map(|(before, entry)| match entry.way_back {
+            WayBack::Undo(_) => None,
+            WayBack::Ended { since, .. } => {
+                let (after, until) = (before.revision, entry.revision);
+                Some((Gap { after, until }, since))
+            }
+        })
     }
 
     /// The last revision.
@@ -180,14 +230,21 @@ impl Past {
     }
 
     /// The revision that the catalogue had at a time; `None` if that is forgotten.
-    #[must_use]
-    pub fn revision_at(&self, time: Timestamp) -> Option<Revision> {
+    ///
+    /// # Errors
+    /// [`Gap`]: a process was taking over then.
+    pub fn revision_at(&self, time: Timestamp) -> Result<Option<Revision>, Gap> {
         let mut earlier = self
             .entries
             .iter()
             .rev()
             .skip_while(|entry| entry.at > time);
-        earlier.next().map(|entry| entry.revision)
+        let found = earlier.next().map(|entry| entry.revision);
+        let gap = self.gaps().find(|(gap, _)| Some(gap.after) == found);
+        match gap {
+            Some((gap, since)) if time >= since => Err(gap),
+            Some(_) | None => Ok(found),
+        }
     }
 
     /// Turns what the instances of a service were at one revision into what they were at an
@@ -202,7 +259,7 @@ impl Past {
         let entries = entries.skip_while(|entry| entry.revision > from);
         for entry in entries.take_while(|entry| entry.revision > to) {
             match &entry.way_back {
-                WayBack::Ended(ended) => ended.put_right(key, instances, entry.at),
+                WayBack::Ended { end, since } => end.put_right(key, instances, *since),
                 WayBack::Undo(undo) => {
                     for touch in undo.iter().rev().filter(|touch| touch.key == *key) {
                         touch.undo(instances);
@@ -232,6 +289,13 @@ impl Touch {
 }
 
 impl End {
+    fn from(since: Timestamp) -> Self {
+        Self {
+            since: Some(since),
+            ..Self::default()
+        }
+    }
+
     /// Makes instances that were taken up, by a process that began then, what they were at the
     /// end of this one.
     fn put_right(
@@ -243,7 +307,13 @@ impl End {
         let nothing = HashMap::new();
         let standings = self.standings.get(key).unwrap_or(&nothing);
         instances.retain(|id, instance| {
-            let came_after = (self.at..began).contains(&instance.state.first_seen);
+            let first_seen = instance.state.first_seen;
+            // Who came later than all that is stored, or is missing there: an instance is seen a
+            // moment before the catalogue has it.
+            let came_after = first_seen < began
+                && self
+                    .since
+                    .map_or(first_seen >= self.at, |since| first_seen > since);
             let standing = match standings.get(id) {
                 Some(standing) => *standing,
                 None if came_after => Standing::Gone,

@@ -77,7 +77,7 @@ impl Process {
         Self {
             fold,
             began,
-            lines: vec![Line::start(began, at(now))],
+            lines: vec![Line::start(began, at(now), at(now))],
             now,
         }
     }
@@ -92,7 +92,7 @@ impl Process {
         next.news(now, News::Recalled(newest));
         next.began = next.fold.catalog().revision();
         next.lines = lines;
-        next.lines.push(Line::start(next.began, at(now)));
+        next.lines.push(Line::start(next.began, at(now), at(now)));
         next
     }
 
@@ -116,7 +116,7 @@ impl Process {
 
     fn stored(&self) -> Vec<Line> {
         let catalog = self.catalog();
-        let new = catalog.journal().lines_since(self.began).unwrap();
+        let new = catalog.journal().lines_since(self.began);
         self.lines.iter().cloned().chain(new).collect()
     }
 
@@ -178,7 +178,7 @@ fn what_is_not_in_memory_any_more_is_in_the_store() {
     for number in 0..=JOURNAL_ENTRIES_MAX {
         let known = one.catalog().revision();
         revisions.push(one.news(2, put("b", &number.to_string())).revision);
-        lines.extend(one.catalog().journal().lines_since(known).unwrap());
+        lines.extend(one.catalog().journal().lines_since(known));
     }
     let catalog = one.catalog();
     assert_eq!(catalog.journal().oldest(), revisions[0]);
@@ -214,9 +214,32 @@ fn what_came_when_a_process_was_cut_off_is_not_in_its_history() {
     two.news(10, News::Recalled(first));
     two.began = two.catalog().revision();
     two.lines = one.stored();
-    two.lines.push(Line::start(two.began, at(10)));
+    two.lines.push(Line::start(two.began, at(10), at(10)));
     assert_eq!(two.at(first).unwrap(), "a1");
     assert_eq!(two.at(two.began).unwrap(), "a1~ b1~");
+}
+
+#[test]
+fn what_came_a_moment_before_the_last_that_is_stored_is_not_in_history_either() {
+    let mut one = Process::first(0);
+    let first = one.news(1, put("a", "1")).revision;
+    // It was told to the registry before this was to the catalogue, and came to it later.
+    let last = one.news(5, put("z", "1")).revision;
+    let seen_at = |id: &str, seconds| {
+        let mut known = Instance::clone(&instance(id, "1"));
+        known.state.first_seen = at(seconds);
+        Arc::new(known)
+    };
+    let mut two = Process::first(10);
+    let kept = vec![seen_at("a", 1), seen_at("b", 4), seen_at("z", 5)];
+    two.news(10, News::Remembered(kept));
+    two.news(10, News::Recalled(last));
+    two.began = two.catalog().revision();
+    two.lines = one.stored();
+    two.lines.push(Line::start(two.began, at(10), at(10)));
+    assert_eq!(two.at(first).unwrap(), "a1");
+    assert_eq!(two.at(last).unwrap(), "a1 z1");
+    assert_eq!(two.at(two.began).unwrap(), "a1~ b1~ z1~");
 }
 
 #[test]
@@ -236,12 +259,85 @@ fn times_before_the_restart_are_known() {
     let second = one.news(5, put("a", "2")).revision;
     let two = one.next(&[("a", "2")], 10);
     let past = two.past();
-    let revision_at = |seconds| past.revision_at(at(seconds));
+    let revision_at = |seconds| past.revision_at(at(seconds)).unwrap();
     assert_eq!(revision_at(1), Some(first));
     assert_eq!(revision_at(4), Some(first));
     assert_eq!(revision_at(9), Some(second));
     assert!(revision_at(11) > Some(second));
-    assert_eq!(past.revision_at(Timestamp::from_millis(1)), None);
+    assert_eq!(past.revision_at(Timestamp::from_millis(1)), Ok(None));
+}
+
+#[test]
+fn what_was_while_a_successor_took_over_is_told_to_be_unknown() {
+    let mut one = Process::first(0);
+    let first = one.news(1, put("a", "1")).revision;
+    let last = one.news(12, put("a", "2")).revision;
+    let lines = one.stored();
+    // Its store is closed: who follows this process sees what no history has.
+    let unseen = one.news(13, put("b", "1")).revision;
+    // Its successor began while it was at work, and is ready later.
+    let mut two = Process::first(10);
+    two.news(14, News::Remembered(vec![instance("a", "2")]));
+    two.news(15, News::Recalled(last));
+    two.began = two.catalog().revision();
+    two.lines = lines;
+    two.lines.push(Line::start(two.began, at(10), at(15)));
+    let third = two.news(16, put("c", "1")).revision;
+
+    let past = two.past();
+    let gap = Gap {
+        after: last,
+        until: two.began,
+    };
+    assert_eq!(past.gap_at(unseen), Some(gap));
+    for known in [first, last, two.began, third] {
+        assert_eq!(past.gap_at(known), None);
+    }
+    assert_eq!(past.revision_at(at(11)), Ok(Some(first)));
+    for seconds in [12, 13, 14] {
+        assert_eq!(past.revision_at(at(seconds)), Err(gap));
+    }
+    assert_eq!(past.revision_at(at(15)), Ok(Some(two.began)));
+    assert_eq!(past.gaps_between(first, third), [gap]);
+    assert_eq!(past.gaps_between(last, two.began), [gap]);
+    assert_eq!(past.gaps_between(two.began, third), []);
+    assert_eq!(past.gaps_between(first, last), []);
+}
+
+#[test]
+fn where_lines_of_earlier_versions_began_is_known() {
+    let mut one = Process::first(0);
+    let first = one.news(1, put("a", "1")).revision;
+    let mut two = one.next(&[("a", "1")], 10);
+    for line in &mut two.lines {
+        if line.text.starts_with(b"{\"begun\"") {
+            line.text = b"\"start\"".to_vec();
+        }
+    }
+    assert_eq!(two.at(first).unwrap(), "a1");
+    assert_eq!(two.past().revision_at(at(9)), Ok(Some(first)));
+}
+
+#[test]
+fn what_is_in_memory_after_a_gap_is_stored() {
+    let mut one = Process::first(0);
+    let first = one.news(1, put("a", "1")).revision;
+    for number in 0..=JOURNAL_ENTRIES_MAX {
+        let seconds = 10 + number as u64;
+        one.news(seconds, put("b", &number.to_string()));
+    }
+    let (catalog, past) = (one.catalog(), one.past());
+    let oldest = catalog.journal().oldest();
+    assert!(oldest > first);
+    assert_eq!((past.oldest(), past.newest()), (oldest, catalog.revision()));
+    assert_eq!(past.revision_at(at(10)), Ok(Some(oldest)), "b0");
+    assert_eq!(past.revision_at(at(9)), Ok(None));
+    let mut two = one.next(&[("a", "1"), ("b", "2048")], 10_000);
+    two.lines = one.stored();
+    two.lines
+        .push(Line::start(two.began, at(10_000), at(10_000)));
+    assert_eq!(two.at(oldest).unwrap(), "a1 b0");
+    assert!(two.at(first).is_err());
 }
 
 #[test]
@@ -279,7 +375,7 @@ fn a_gap_forgets_what_was_before_it() {
     let mut two = Process::first(10);
     two.news(10, News::Remembered(vec![instance("a", "1")]));
     two.news(10, News::Recalled(past.newest()));
-    lines.push(Line::start(two.catalog().revision(), at(10)));
+    lines.push(Line::start(two.catalog().revision(), at(10), at(10)));
     two.lines = lines;
     two.began = two.catalog().revision();
     assert_eq!(two.at(after).unwrap(), "a1");
@@ -330,7 +426,7 @@ fn mass(count: usize, is_outage: bool) -> Entry {
 fn an_outage_is_a_short_line() {
     let line = Line::of(&mass(10_000, true));
     assert!(line.text.len() < 1 << 20, "{}", line.text.len());
-    let past = Past::read(&[Line::start(Revision::from_u64(1), at(0)), line]).0;
+    let past = Past::read(&[Line::start(Revision::from_u64(1), at(0), at(0)), line]).0;
     assert_eq!(past.unwrap().oldest(), Revision::from_u64(1));
 }
 
@@ -364,7 +460,7 @@ fn what_was_said_is_left_out_before_how_to_undo_it() {
     });
     let line = Line::of(&entry);
     assert!(line.text.len() < 10_000);
-    let past = Past::read(&[Line::start(Revision::from_u64(1), at(0)), line]).0;
+    let past = Past::read(&[Line::start(Revision::from_u64(1), at(0), at(0)), line]).0;
     let past = past.unwrap();
     assert_eq!(past.oldest(), Revision::from_u64(1));
     assert_eq!(past.told_from(), entry.revision);

@@ -240,6 +240,18 @@ pub struct EventList {
     pub events: Vec<EventView>,
     /// Whether later events were left out for the limit.
     pub is_cut: bool,
+    /// Stretches among them in which something may have happened that is not told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<GapView>,
+}
+
+/// A stretch of which the journal knows nothing: one process took over from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapView {
+    /// The last revision that is known before it.
+    pub after: Revision,
+    /// The first one that is known after it.
+    pub until: Revision,
 }
 
 /// How all sources are doing.

@@ -17,8 +17,8 @@ mod tests;
 mod view;
 
 pub use answer::{
-    Change, ChangeList, Drained, EventList, Gone, InstanceList, OverrideList, Removed, Renewed,
-    ServiceAnswer, ServiceList, ServiceSummary, SourceList, Synced, Written,
+    Change, ChangeList, Drained, EventList, GapView, Gone, InstanceList, OverrideList, Removed,
+    Renewed, ServiceAnswer, ServiceList, ServiceSummary, SourceList, Synced, Written,
 };
 pub(crate) use bounds::is_own_label;
 pub use check::{

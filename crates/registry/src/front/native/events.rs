@@ -1,8 +1,8 @@
 //! What happened: the journal.
 
 use http::StatusCode;
-use portolan_catalog::Journal;
-use portolan_dialects::native::{EventList, EventView};
+use portolan_catalog::{Gap, Journal, Past};
+use portolan_dialects::native::{EventList, EventView, GapView};
 use portolan_model::Event;
 use portolan_wire::serve::{Query, Response};
 
@@ -24,38 +24,45 @@ pub(super) async fn events(parts: &Parts, query: &Query<'_>) -> Result<Response,
     let catalog = parts.registry.reader().catalog();
     let journal = catalog.journal();
     let after = query::revision(query, "after")?;
+    let mut past = None;
     let mut events = match after {
         Some(after) if after < journal.oldest() => {
-            let past = parts.registry.past(journal.oldest()).await;
+            past = parts.registry.past(journal.oldest()).await;
             journal.told_since(after, past.as_deref())?
         }
         Some(after) => journal.since(after)?,
-        None => latest(parts, journal, limit).await?,
+        None => {
+            let events = journal.since(journal.oldest())?;
+            if events.len() < limit {
+                past = parts.registry.past(journal.oldest()).await;
+            }
+            latest(journal, past.as_deref()).unwrap_or(events)
+        }
     };
     let is_cut = after.is_some() && cut(&mut events, limit);
     if after.is_none() {
         events.drain(..events.len().saturating_sub(limit));
     }
+    let from = after.or(events.first().map(|event| event.revision));
+    let until = events.last().filter(|_| is_cut).map(|event| event.revision);
+    let until = until.unwrap_or(catalog.revision());
+    let gaps = past
+        .zip(from)
+        .map(|(past, from)| past.gaps_between(from, until));
+    let view = |Gap { after, until }| GapView { after, until };
     let list = EventList {
         revision: catalog.revision(),
         events: events.iter().map(EventView::from).collect(),
         is_cut,
+        gaps: gaps.into_iter().flatten().map(view).collect(),
     };
     json(StatusCode::OK, &list)
 }
 
-/// At least so many of the latest events, if there are so many.
-async fn latest(parts: &Parts, journal: &Journal, limit: usize) -> Result<Vec<Event>, Refusal> {
-    let events = journal.since(journal.oldest())?;
-    if events.len() >= limit {
-        return Ok(events);
-    }
-    let Some(past) = parts.registry.past(journal.oldest()).await else {
-        return Ok(events);
-    };
-    let from = past.told_from().min(journal.oldest());
-    // Nothing more is known if the two don't meet.
-    Ok(journal.told_since(from, Some(&past)).unwrap_or(events))
+/// All events that are known; none if nothing was stored, or if the two don't meet.
+fn latest(journal: &Journal, past: Option<&Past>) -> Option<Vec<Event>> {
+    let from = past?.told_from().min(journal.oldest());
+    journal.told_since(from, past).ok()
 }
 
 /// Keeps the first events, whole revisions, so that a reader can go on after the last.

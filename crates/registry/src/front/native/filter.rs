@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan_catalog::{Catalog, Forgotten, Past};
+use portolan_catalog::{Catalog, Forgotten, Gap, Past};
 use portolan_dialects::native::InstanceView;
 use portolan_expression::cel::{BadProgram, Budget, Program, Unanswered};
 use portolan_model::{Health, Instance, Revision, Timestamp};
@@ -163,7 +163,8 @@ pub(super) async fn moment(
         } else {
             None
         };
-        return Ok((revision, past));
+        let gap = past.as_ref().and_then(|past| past.gap_at(revision));
+        return gap.map_or(Ok((revision, past)), |gap| Err(gap.into()));
     }
     let time = Timestamp::parse(text)
         .map_err(|error| Refusal::malformed(format!("`at` is a revision or a time: {error}")))?;
@@ -171,7 +172,8 @@ pub(super) async fn moment(
         return Ok((revision, None));
     }
     let past = registry.past(journal.oldest()).await;
-    if let Some(revision) = past.as_ref().and_then(|past| past.revision_at(time)) {
+    let found = past.as_ref().map(|past| past.revision_at(time));
+    if let Some(revision) = found.transpose()?.flatten() {
         return Ok((revision, past));
     }
     let oldest = past.map_or(journal.oldest(), |past| past.oldest());
@@ -188,6 +190,12 @@ impl From<BadProgram> for Refusal {
 impl From<Unanswered> for Refusal {
     fn from(error: Unanswered) -> Self {
         Self::malformed(format!("`filter`, {error}"))
+    }
+}
+
+impl From<Gap> for Refusal {
+    fn from(gap: Gap) -> Self {
+        Self::forgotten(gap.to_string())
     }
 }
 
