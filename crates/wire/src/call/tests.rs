@@ -66,19 +66,22 @@ fn told_back_by(env: &Env, drain: DrainWatch, tls: Option<Arc<ServerTls>>) -> (U
     (url, task)
 }
 
+async fn listening() -> (TcpListener, Url) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    (listener, url)
+}
+
 #[tokio::test]
 async fn calls_follow_each_other_on_a_line() {
-    let env = Env::system();
-    let drain = Drain::new();
+    let (env, drain) = (Env::system(), Drain::new());
     let (url, _server) = told_back(&env, drain.watch());
     let mut line = Line::open(&url, None, &env).await.unwrap();
     let first = line.call(call(Method::PUT, "/a?b=c", Some("{}")), WITHIN);
     let first = first.await.unwrap();
     assert_eq!(first.status, StatusCode::ACCEPTED);
-    assert_eq!(
-        first.body,
-        "PUT /base/a?b=c Some(\"application/json\") b\"{}\""
-    );
+    let told = "PUT /base/a?b=c Some(\"application/json\") b\"{}\"";
+    assert_eq!(first.body, told);
     assert!(line.is_open());
     let second = line.call(call(Method::DELETE, "/d", None), WITHIN);
     assert_eq!(second.await.unwrap().body, "DELETE /base/d None b\"\"");
@@ -86,8 +89,7 @@ async fn calls_follow_each_other_on_a_line() {
 
 #[tokio::test]
 async fn an_answer_is_read_up_to_its_limit() {
-    let env = Env::system();
-    let drain = Drain::new();
+    let (env, drain) = (Env::system(), Drain::new());
     let (url, _server) = told_back(&env, drain.watch());
     let url = Url::parse(&url.to_string().replace("/base", "")).unwrap();
     let mut line = Line::open(&url, None, &env).await.unwrap();
@@ -99,8 +101,7 @@ async fn an_answer_is_read_up_to_its_limit() {
 
 #[tokio::test]
 async fn a_server_that_goes_away_closes_the_line() {
-    let env = Env::system();
-    let drain = Drain::new();
+    let (env, drain) = (Env::system(), Drain::new());
     let (url, _server) = told_back(&env, drain.watch());
     let mut line = Line::open(&url, None, &env).await.unwrap();
     let answer = line.call(call(Method::GET, "/", None), WITHIN).await;
@@ -115,8 +116,7 @@ async fn a_server_that_goes_away_closes_the_line() {
 #[tokio::test]
 async fn an_end_that_was_announced_is_no_news() {
     let env = Env::system();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let (listener, url) = listening().await;
     let _server = env.spawn("server", async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut buffer = [0; 1024];
@@ -135,8 +135,7 @@ async fn an_end_that_was_announced_is_no_news() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_given_up() {
     let env = Env::virtual_time(1);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let (_listener, url) = listening().await;
     let mut line = Line::open(&url, None, &env).await.unwrap();
     let answer = line.call(call(Method::GET, "/", None), WITHIN).await;
     let error = answer.unwrap_err();
@@ -156,8 +155,7 @@ async fn where_nobody_listens_there_is_no_line() {
 
 #[tokio::test]
 async fn a_bad_path_is_the_callers_fault() {
-    let env = Env::system();
-    let drain = Drain::new();
+    let (env, drain) = (Env::system(), Drain::new());
     let (url, _server) = told_back(&env, drain.watch());
     let mut line = Line::open(&url, None, &env).await.unwrap();
     let answer = line.call(call(Method::GET, "/a b", None), WITHIN).await;
@@ -233,10 +231,8 @@ async fn a_server_on_this_machine_is_called_by_its_socket() {
     let path = scratch.path().join("s.sock");
     let url = Url::parse("http://somebody").unwrap();
     let nobody = Line::open_socket(&path, &url, &env).await.unwrap_err();
-    assert_eq!(
-        nobody.to_string(),
-        format!("no connection to {}", path.display())
-    );
+    let told = format!("no connection to {}", path.display());
+    assert_eq!(nobody.to_string(), told);
     let listener = UnixListener::bind(&path).unwrap();
     let answering = async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -266,8 +262,7 @@ async fn trunk(url: &Url, env: &Env) -> Trunk {
 
 #[tokio::test]
 async fn a_trunk_has_so_many_lanes_and_gives_back_those_that_are_left() {
-    let env = Env::system();
-    let drain = Drain::new();
+    let (env, drain) = (Env::system(), Drain::new());
     let (url, _server) = told_back(&env, drain.watch());
     let trunk = trunk(&url, &env).await;
     assert_eq!(trunk.lanes_max(), LANES_MAX);
@@ -292,8 +287,7 @@ async fn a_trunk_has_so_many_lanes_and_gives_back_those_that_are_left() {
 
 #[tokio::test]
 async fn an_answer_on_a_lane_is_read_up_to_its_limit() {
-    let env = Env::system();
-    let drain = Drain::new();
+    let (env, drain) = (Env::system(), Drain::new());
     let (url, _server) = told_back(&env, drain.watch());
     let url = Url::parse(&url.to_string().replace("/base", "")).unwrap();
     let trunk = trunk(&url, &env).await;
@@ -313,8 +307,7 @@ async fn an_answer_on_a_lane_is_read_up_to_its_limit() {
 #[tokio::test]
 async fn a_server_of_http1_has_no_trunk() {
     let env = Env::system();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let (listener, url) = listening().await;
     let _server = env.spawn("server", async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut buffer = [0; 1024];
@@ -412,8 +405,7 @@ async fn a_trunk_lives_for_as_long_as_anything_is_answered() {
 
 #[tokio::test]
 async fn over_tls_the_server_chooses_what_is_spoken() {
-    let env = Env::system();
-    let drain = Drain::new();
+    let (env, drain) = (Env::system(), Drain::new());
     let scratch = Scratch::new();
     let authority = Authority::new("ours");
     let ca = scratch.write("ca.pem", &authority.certificate());

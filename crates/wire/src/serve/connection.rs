@@ -29,7 +29,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    Answering, Body, CertifiedNames, Handler, Never, Peer, Request, Response, Settings,
+    Body, CertifiedNames, Handler, Never, Peer, Request, Response, Settings,
     alarm::Alarm,
     body::{Patience, Received, empty},
     greeting::{PREFACE, greeting},
@@ -50,8 +50,9 @@ const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// to read a list of pieces.
 const COPIED_MAX: usize = 2 << 10;
 /// Requests of one HTTP/2 connection at a time, watches among them: each may hold a body. RFC
-/// 9113, section 6.5.2, recommends no fewer than 100.
-const REQUESTS_AT_ONCE: u32 = 128;
+/// 9113, section 6.5.2, recommends no fewer than 100, so clients begin with no more than that.
+/// The next ones wait at the client; one that does not is told to ask again (`REFUSED_STREAM`).
+pub(super) const REQUESTS_AT_ONCE: u32 = 128;
 
 pub(super) struct Connection {
     pub(super) peer: Peer,
@@ -240,14 +241,11 @@ impl Connection {
         else {
             return panicked();
         };
-        poll_fn(|cx| poll_caught(&mut answering, cx)).await
-    }
-}
-
-fn poll_caught(answering: &mut Answering, cx: &mut Context<'_>) -> Poll<Response> {
-    match catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))) {
-        Ok(answer) => answer,
-        Err(_) => Poll::Ready(panicked()),
+        poll_fn(|cx| {
+            let polled = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
+            polled.unwrap_or_else(|_| Poll::Ready(panicked()))
+        })
+        .await
     }
 }
 

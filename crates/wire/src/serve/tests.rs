@@ -24,6 +24,13 @@ struct Server {
     _task: Task,
 }
 
+/// The usual limits, but for one thing.
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
+}
+
 fn server(limits: Limits, handler: Arc<dyn Handler>) -> Server {
     server_with(limits, handler, None)
 }
@@ -57,6 +64,13 @@ fn echo() -> Arc<dyn Handler> {
     })
 }
 
+/// Asks on a connection, and has the beginning of the answer.
+async fn is_served(stream: &mut TcpStream) {
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'H');
+}
+
 /// Sends bytes and reads until the server closes.
 async fn talk(address: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -76,10 +90,7 @@ fn post(body: &str) -> String {
 
 #[tokio::test]
 async fn a_body_is_taken_up_to_the_limit_and_not_one_byte_more() {
-    let limits = Limits {
-        body: ByteSize::parse("4B").unwrap(),
-        ..Limits::default()
-    };
+    let limits = limits(|limits| limits.body = ByteSize::from_bytes(4));
     let server = server(limits, echo());
     assert!(talk(server.address, &post("1234")).await.ends_with("1234"));
     let refused = talk(server.address, &post("12345")).await;
@@ -111,26 +122,15 @@ async fn a_panic_is_a_500_and_the_next_request_is_served() {
 
 #[tokio::test]
 async fn a_connection_over_the_limit_is_closed_at_once() {
-    let limits = Limits {
-        connections: 1,
-        ..Limits::default()
-    };
-    let server = server(limits, echo());
+    let server = server(limits(|limits| limits.connections = 1), echo());
     let mut first = TcpStream::connect(server.address).await.unwrap();
-    first
-        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        .await
-        .unwrap();
-    assert_eq!(first.read_u8().await.unwrap(), b'H');
+    is_served(&mut first).await;
     assert_eq!(talk(server.address, "").await, "");
 }
 
 #[tokio::test]
 async fn a_head_that_does_not_come_ends_the_connection() {
-    let limits = Limits {
-        head_timeout: Duration::from_millis(20),
-        ..Limits::default()
-    };
+    let limits = limits(|limits| limits.head_timeout = Duration::from_millis(20));
     let server = server(limits, echo());
     let answer = talk(server.address, "GET / HTTP/1.1\r\nhost: lo").await;
     assert!(!answer.contains("200"), "{answer}");
@@ -140,10 +140,7 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 
 #[tokio::test]
 async fn a_body_that_stalls_is_given_up() {
-    let limits = Limits {
-        stall_timeout: Duration::from_millis(20),
-        ..Limits::default()
-    };
+    let limits = limits(|limits| limits.stall_timeout = Duration::from_millis(20));
     let server = server(limits, echo());
     let half = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf";
     let answer = talk(server.address, half).await;
@@ -177,6 +174,26 @@ async fn a_drain_lets_the_answer_under_way_come_to_its_end() {
     assert_eq!(drained, Ok(()));
 }
 
+/// Answers with the path, for `/waits` only once it is told to go on.
+fn gated() -> (tokio::sync::watch::Sender<bool>, Arc<dyn Handler>) {
+    let (open, opened) = tokio::sync::watch::channel(false);
+    let handler = move |request: Request| {
+        let mut opened = opened.clone();
+        async move {
+            if request.uri().path() == "/waits" {
+                opened.wait_for(|is_open| *is_open).await.unwrap();
+            }
+            Response::new(full(request.uri().path().to_owned()))
+        }
+    };
+    (open, Arc::new(handler))
+}
+
+fn post_to(path: &str) -> http::Request<()> {
+    let url = format!("http://localhost{path}");
+    http::Request::post(url).body(()).unwrap()
+}
+
 /// Speaks HTTP/2; the task is its connection.
 async fn http2(server: &Server) -> (h2::client::SendRequest<bytes::Bytes>, Task) {
     let stream = TcpStream::connect(server.address).await.unwrap();
@@ -204,22 +221,10 @@ async fn ask(
 
 #[tokio::test]
 async fn http2_carries_requests_side_by_side_and_keeps_the_guard() {
-    let (open, opened) = tokio::sync::watch::channel(false);
-    let handler = move |request: Request| {
-        let mut opened = opened.clone();
-        async move {
-            if request.uri().path() == "/waits" {
-                opened.wait_for(|is_open| *is_open).await.unwrap();
-            }
-            Response::new(full(request.uri().path().to_owned()))
-        }
-    };
-    let server = server(Limits::default(), Arc::new(handler));
+    let (open, handler) = gated();
+    let server = server(Limits::default(), handler);
     let (mut sender, _task) = http2(&server).await;
-    let request = http::Request::get("http://localhost/waits")
-        .body(())
-        .unwrap();
-    let (waits, _) = sender.send_request(request, true).unwrap();
+    let (waits, _) = sender.send_request(post_to("/waits"), true).unwrap();
     let (status, body) = ask(&mut sender, "http://localhost/passes").await;
     assert_eq!((status, &*body), (StatusCode::OK, &b"/passes"[..]));
     open.send_replace(true);
@@ -230,23 +235,12 @@ async fn http2_carries_requests_side_by_side_and_keeps_the_guard() {
 
 #[tokio::test]
 async fn http2_without_requests_is_closed_and_with_one_it_is_not() {
-    let limits = Limits {
-        head_timeout: Duration::from_millis(50),
-        ..Limits::default()
-    };
-    let (open, opened) = tokio::sync::watch::channel(false);
-    let handler = move |_| {
-        let mut opened = opened.clone();
-        async move {
-            opened.wait_for(|is_open| *is_open).await.unwrap();
-            Response::new(empty())
-        }
-    };
-    let server = server(limits, Arc::new(handler));
+    let limits = limits(|limits| limits.head_timeout = Duration::from_millis(50));
+    let (open, handler) = gated();
+    let server = server(limits, handler);
     let (idle, ended) = http2(&server).await;
     let (mut busy, mut stays) = http2(&server).await;
-    let request = http::Request::get("http://localhost/").body(()).unwrap();
-    let (answer, _) = busy.send_request(request, true).unwrap();
+    let (answer, _) = busy.send_request(post_to("/waits"), true).unwrap();
     ended.await;
     drop(idle);
     let is_open = server.env.timeout(Duration::from_millis(200), &mut stays);
@@ -254,6 +248,46 @@ async fn http2_without_requests_is_closed_and_with_one_it_is_not() {
     open.send_replace(true);
     assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
     stays.await;
+}
+
+#[tokio::test]
+async fn http2_has_so_many_requests_at_a_time_and_the_next_waits() {
+    let server = server(Limits::default(), echo());
+    let (mut sender, _task) = http2(&server).await;
+    // Who has had an answer knows the limit.
+    ask(&mut sender, "http://localhost/").await;
+    let mut held = Vec::new();
+    for _ in 0..connection::REQUESTS_AT_ONCE {
+        sender = sender.ready().await.unwrap();
+        held.push(sender.send_request(post_to("/"), false).unwrap());
+    }
+    let (mut next, _) = sender.send_request(post_to("/"), true).unwrap();
+    let answered = server.env.timeout(Duration::from_millis(50), &mut next);
+    assert!(answered.await.is_err(), "there is no place");
+    for (answer, mut body) in held {
+        body.send_data("late".into(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(next.await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn http2_refuses_who_does_not_wait_so_that_it_can_ask_again() {
+    let server = server(Limits::default(), echo());
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let mut hasty = h2::client::Builder::new();
+    let hasty = hasty.initial_max_send_streams(1000).handshake(stream);
+    let (mut sender, connection) = hasty.await.unwrap();
+    let send = |_| sender.send_request(post_to("/"), false).unwrap();
+    let mut held: Vec<_> = (0..=connection::REQUESTS_AT_ONCE).map(send).collect();
+    let _task = server
+        .env
+        .spawn("client", async { connection.await.unwrap() });
+    let refused = held.pop().unwrap().0.await.unwrap_err();
+    assert_eq!(refused.reason(), Some(h2::Reason::REFUSED_STREAM));
+    let (answer, mut body) = held.pop().unwrap();
+    body.send_data(bytes::Bytes::from("in time"), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -280,13 +314,10 @@ async fn who_connected_before_a_drain_is_answered_once() {
 async fn http2_ends_in_a_drain_with_the_answers_that_have_begun() {
     let server = server(Limits::default(), echo());
     let (mut sender, ended) = http2(&server).await;
-    let request = http::Request::post("http://localhost/").body(()).unwrap();
-    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    let (answer, mut body) = sender.send_request(post_to("/"), false).unwrap();
     // An answer that came says that the server knows the connection.
-    assert_eq!(
-        ask(&mut sender, "http://localhost/").await.0,
-        StatusCode::OK
-    );
+    let (status, _) = ask(&mut sender, "http://localhost/").await;
+    assert_eq!(status, StatusCode::OK);
     server.drain.start();
     body.send_data("late".into(), true).unwrap();
     assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
@@ -401,22 +432,18 @@ async fn an_authority_of_clients_changes_while_the_listener_runs() {
 
 #[tokio::test]
 async fn a_client_over_its_own_limit_is_closed_and_others_are_not() {
-    let limits = Limits {
-        connections_per_client: PerClient {
+    let limits = limits(|limits| {
+        limits.connections_per_client = PerClient {
             limit: 1,
             includes_this_machine: true,
-        },
-        ..Limits::default()
-    };
+        };
+    });
     let server = server(limits, echo());
     let mut first = TcpStream::connect(server.address).await.unwrap();
-    let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    first.write_all(request.as_bytes()).await.unwrap();
-    assert_eq!(first.read_u8().await.unwrap(), b'H');
+    is_served(&mut first).await;
     assert_eq!(talk(server.address, "").await, "");
     let from = tokio::net::TcpSocket::new_v4().unwrap();
     from.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut second = from.connect(server.address).await.unwrap();
-    second.write_all(request.as_bytes()).await.unwrap();
-    assert_eq!(second.read_u8().await.unwrap(), b'H');
+    is_served(&mut second).await;
 }

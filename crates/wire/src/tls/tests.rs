@@ -109,9 +109,8 @@ async fn certificate_fits_the_name_exact_before_wildcard_before_default() {
 #[tokio::test]
 async fn alpn_settles_on_what_both_speak() {
     let (scratch, authority) = (Scratch::new(), Authority::new("a"));
-    let files = authority
-        .issue(&["a.example"], Validity::Now)
-        .write(&scratch, "a");
+    let issued = authority.issue(&["a.example"], Validity::Now);
+    let files = issued.write(&scratch, "a");
     let trust = trusting(&scratch, &authority);
     for (alpn, protocol, settled) in [
         (Alpn::Both, Protocol::Auto, Some(ALPN_HTTP2)),
@@ -216,10 +215,9 @@ async fn reload_swaps_good_files_and_keeps_the_old_ones_when_the_new_are_bad() {
     // The certificate is written, its key not yet.
     scratch.write("a.pem", &new.certificate);
     let errors = server.reload(NOW).unwrap_err();
-    assert!(
-        matches!(errors.as_slice(), [TlsFileError::KeyMismatch { .. }]),
-        "{errors:?}"
-    );
+    let [TlsFileError::KeyMismatch { .. }] = errors.as_slice() else {
+        panic!("{errors:?}");
+    };
     assert_eq!(shown().await, der(&old.certificate));
 
     scratch.write("a.key", &new.key);
@@ -232,49 +230,40 @@ fn every_bad_file_is_named_with_what_is_wrong() {
     let (scratch, authority) = (Scratch::new(), Authority::new("a"));
     let good = authority.issue(&["a.example"], Validity::Now);
     let other = authority.issue(&["b.example"], Validity::Now);
-    let pair = |name: &str, certificate: &str, key: &str| CertificateFiles {
-        certificate: scratch.write(&format!("{name}.pem"), certificate),
-        key: scratch.write(&format!("{name}.key"), key),
-    };
     let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let encrypted = good.key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+    let (leaf, key) = (&*good.certificate, &*good.key);
     let cases = [
+        ("empty", "", key, "empty.pem holds no certificate in PEM"),
         (
-            pair("empty", "", &good.key),
-            "empty.pem holds no certificate in PEM",
-        ),
-        (
-            pair("keyless", &good.certificate, ""),
+            "keyless",
+            leaf,
+            "",
             "keyless.key holds no private key in PEM",
         ),
         (
-            pair("locked", &good.certificate, &encrypted),
+            "locked",
+            leaf,
+            &encrypted,
             "locked.key is encrypted; store it without a passphrase",
         ),
-        (
-            pair("cut", &good.certificate[..200], &good.key),
-            "cut.pem is not proper PEM",
-        ),
-        (
-            pair("rubbish", rubbish, &good.key),
-            "rubbish.pem can't be understood",
-        ),
-        (
-            pair("foreign", &good.certificate, &other.key),
-            "foreign.pem",
-        ),
-        (
-            CertificateFiles {
-                certificate: scratch.path().join("absent.pem"),
-                key: scratch.path().join("absent.key"),
-            },
-            "can't read",
-        ),
+        ("cut", &leaf[..200], key, "cut.pem is not proper PEM"),
+        ("rubbish", rubbish, key, "rubbish.pem can't be understood"),
+        ("foreign", leaf, &other.key, "foreign.pem"),
     ];
-    let files = cases.iter().map(|(files, _)| files.clone()).collect();
+    let written = cases.map(|(name, leaf, key, _)| CertificateFiles {
+        certificate: scratch.write(&format!("{name}.pem"), leaf),
+        key: scratch.write(&format!("{name}.key"), key),
+    });
+    let absent = CertificateFiles {
+        certificate: scratch.path().join("absent.pem"),
+        key: scratch.path().join("absent.key"),
+    };
+    let files = written.into_iter().chain([absent]).collect();
     let errors = ServerTls::new(&settings(files), NOW).unwrap_err();
-    assert_eq!(errors.len(), cases.len(), "{errors:?}");
-    for (error, (_, words)) in errors.iter().zip(&cases) {
+    assert_eq!(errors.len(), cases.len() + 1, "{errors:?}");
+    let words = cases.iter().map(|case| case.3).chain(["can't read"]);
+    for (error, words) in errors.iter().zip(words) {
         assert!(error.to_string().contains(words), "{error}");
     }
 }
@@ -297,21 +286,16 @@ fn a_file_is_read_up_to_the_limit() {
 #[test]
 fn certificates_out_of_date_or_without_a_name_are_concerns_not_errors() {
     let (scratch, authority) = (Scratch::new(), Authority::new("a"));
-    let past = authority
-        .issue(&["a.example"], Validity::Past)
-        .write(&scratch, "past");
-    let nameless = authority
-        .issue(&["127.0.0.1"], Validity::Now)
-        .write(&scratch, "nameless");
+    let issue = |name: &str, validity| authority.issue(&[name], validity);
+    let past = issue("a.example", Validity::Past).write(&scratch, "past");
+    let nameless = issue("127.0.0.1", Validity::Now).write(&scratch, "nameless");
     let both = settings(vec![past.clone(), nameless.clone()]);
     let (_, concerns) = ServerTls::new(&both, NOW).unwrap();
     let [Concern::Expired { files, since }, second] = concerns.as_slice() else {
         panic!("{concerns:?}");
     };
-    assert_eq!(
-        (files, since.to_string().as_str()),
-        (&past, "2020-01-01T00:00:00.000Z")
-    );
+    let since = since.to_string();
+    assert_eq!((files, &*since), (&past, "2020-01-01T00:00:00.000Z"));
     assert_eq!(*second, Concern::Nameless { files: nameless });
 }
 
