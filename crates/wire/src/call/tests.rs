@@ -245,11 +245,8 @@ async fn a_server_on_this_machine_is_called_by_its_socket() {
     };
     let answering = env.spawn("socket", answering);
     let mut line = Line::open_socket(&path, &url, &env).await.unwrap();
-    let answer = line
-        .call(call(Method::GET, "/a", None), WITHIN)
-        .await
-        .unwrap();
-    assert_eq!(answer.body, "ok");
+    let answer = line.call(call(Method::GET, "/a", None), WITHIN).await;
+    assert_eq!(answer.unwrap().body, "ok");
     drop(answering);
 }
 
@@ -270,16 +267,12 @@ async fn a_trunk_has_so_many_lanes_and_gives_back_those_that_are_left() {
     assert!(trunk.lane().is_none(), "all are taken");
     for (number, lane) in lanes.iter_mut().enumerate() {
         let path = format!("/{number}?x=y");
-        let answer = lane
-            .call(call(Method::PUT, &path, Some("{}")), WITHIN)
-            .await;
-        let answer = answer.unwrap();
+        let asked = lane.call(call(Method::PUT, &path, Some("{}")), WITHIN);
+        let answer = asked.await.unwrap();
         assert_eq!(answer.status, StatusCode::ACCEPTED);
         let told = String::from_utf8(answer.body.to_vec()).unwrap();
-        assert!(
-            told.contains(&format!("/base{path} Some(\"application/json\") b\"{{}}\"")),
-            "{told}"
-        );
+        let asked = format!("/base{path} Some(\"application/json\") b\"{{}}\"");
+        assert!(told.contains(&asked), "{told}");
     }
     lanes.pop();
     assert!(trunk.lane().is_some(), "one was left");
@@ -334,9 +327,8 @@ async fn a_trunk_that_is_about_to_close_has_no_lane_and_still_answers() {
         let running = async { while connection.accept().await.is_some() {} };
         let answering = async {
             gone.await.unwrap();
-            respond
-                .send_response(http::Response::default(), true)
-                .unwrap();
+            let answer = http::Response::default();
+            respond.send_response(answer, true).unwrap();
         };
         tokio::join!(running, answering);
     };
@@ -361,7 +353,7 @@ async fn answer_calls_only(server: tokio::io::DuplexStream, each: Duration, env:
     let (mut reading, mut writing) = tokio::io::split(server);
     let mut preface = [0; 24];
     reading.read_exact(&mut preface).await.unwrap();
-    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let (settings, acknowledgement) = ([0, 0, 0, 4, 0, 0, 0, 0, 0], [0, 0, 0, 4, 1, 0, 0, 0, 0]);
     writing.write_all(&settings).await.unwrap();
     let mut head = [0; 9];
     while reading.read_exact(&mut head).await.is_ok() {
@@ -377,10 +369,7 @@ async fn answer_calls_only(server: tokio::io::DuplexStream, each: Duration, env:
                 writing.write_all(&answer).await.unwrap();
             }
             // SETTINGS are acknowledged.
-            4 if flags == 0 => writing
-                .write_all(&[0, 0, 0, 4, 1, 0, 0, 0, 0])
-                .await
-                .unwrap(),
+            4 if flags == 0 => writing.write_all(&acknowledgement).await.unwrap(),
             _ => {}
         }
     }

@@ -355,11 +355,9 @@ fn a_registry_is_refused_in_words_of_the_source() {
 async fn an_instance_without_tls_is_told_from_one_that_hangs_up() {
     let (scratch, authority) = (Scratch::new(), Authority::new("a"));
     let client = connect_config(&trusting(&scratch, &authority), Protocol::Auto);
+    let plain = &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..];
     for (answer, words) in [
-        (
-            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
-            "does not speak TLS",
-        ),
+        (plain, "does not speak TLS"),
         (b"", "closed the connection"),
     ] {
         let (near, mut far) = duplex(64 * 1024);
@@ -376,11 +374,8 @@ async fn an_instance_without_tls_is_told_from_one_that_hangs_up() {
 #[tokio::test]
 async fn verification_is_off_only_where_it_is_said() {
     let (scratch, authority) = (Scratch::new(), Authority::new("a"));
-    let server = server(vec![
-        authority
-            .issue(&["a.example"], Validity::Past)
-            .write(&scratch, "a"),
-    ]);
+    let issued = authority.issue(&["a.example"], Validity::Past);
+    let server = server(vec![issued.write(&scratch, "a")]);
     let off = UpstreamTls {
         ca: None,
         verify: Verify::Off,
@@ -428,10 +423,8 @@ fn name_to_verify_is_the_configured_one_then_the_host_then_the_address() {
         server_name: Some("not a name".to_owned()),
         ..plain
     };
-    assert!(matches!(
-        tls.connector(&bad, Protocol::Auto),
-        Err(TlsFileError::ServerName { .. })
-    ));
+    let refused = tls.connector(&bad, Protocol::Auto);
+    assert!(matches!(refused, Err(TlsFileError::ServerName { .. })));
 }
 
 #[tokio::test]
@@ -444,11 +437,8 @@ async fn client_reload_takes_new_roots_and_keeps_sessions_when_nothing_changed()
     let mut tls = ClientTls::new();
     let connector = tls.connector(&trust, Protocol::Auto).unwrap();
     let before = connector.config();
-    assert!(
-        meet(&server, Arc::clone(&before), "a.example")
-            .await
-            .is_err()
-    );
+    let refused = meet(&server, Arc::clone(&before), "a.example").await;
+    assert!(refused.is_err());
 
     assert!(tls.reload().is_empty());
     assert!(Arc::ptr_eq(&before, &connector.config()));
