@@ -256,6 +256,11 @@ pub(super) async fn deregister(parts: &Parts, body: &[u8]) -> Result<Response, R
     } else if let Some(name) = node {
         writings.extend(remove_node(parts, name)?);
     }
+    if writings.is_empty() {
+        // It is gone already, but maybe since a moment ago only.
+        let caught_up = parts.registry.caught_up().await;
+        caught_up.map_err(|error| answering::refusal(&error))?;
+    }
     wait_for(writings).await?;
     answering::json(&true)
 }
