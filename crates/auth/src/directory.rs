@@ -84,7 +84,8 @@ impl Principal {
     }
 
     /// Takes the place of one that was known before. `may_differ` if its requests were
-    /// answered by another one's rights.
+    /// answered by another one's rights. Who waits as another principal, and is this one from
+    /// now on, learns of it with its next request.
     fn follow(&mut self, before: Option<&Self>, number: u64, may_differ: bool) {
         self.rights = match before {
             None => Rights::new(number),

@@ -62,8 +62,8 @@ pub struct Terms<'a> {
 }
 
 impl Pool {
-    /// The pool of those instances that `terms` ask for; they come service by service. Of several
-    /// instances of a service that claim one address, the first counts.
+    /// The pool of those instances that `terms` ask for. Of several instances of a service
+    /// that claim one address, the first counts.
     pub fn of<'a>(
         instances: impl IntoIterator<Item = &'a Arc<Instance>>,
         terms: Terms<'_>,
@@ -71,7 +71,6 @@ impl Pool {
     ) -> Self {
         let (mut endpoints, mut excluded) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
-        let mut seen_of: Option<&ServiceKey> = None;
         let instances = instances.into_iter();
         for instance in instances.filter(|instance| instance.matches(terms.subset)) {
             let traffic = instance.state.traffic();
@@ -79,13 +78,9 @@ impl Pool {
                 excluded.push(Excluded::new(instance, None));
                 continue;
             };
-            if seen_of.is_none_or(|key| *key != instance.key) {
-                seen.clear();
-                seen_of = Some(&instance.key);
-            }
             if !traffic.is_open() {
                 excluded.push(Excluded::new(instance, Some(traffic)));
-            } else if seen.insert(address) {
+            } else if seen.insert((&instance.key, address)) {
                 endpoints.push(Endpoint {
                     instance: Arc::clone(instance),
                     address,

@@ -257,9 +257,7 @@ pub(super) async fn deregister(parts: &Parts, body: &[u8]) -> Result<Response, R
         writings.extend(remove_node(parts, name)?);
     }
     if writings.is_empty() {
-        // It is gone already, but maybe since a moment ago only.
-        let caught_up = parts.registry.caught_up().await;
-        caught_up.map_err(|error| answering::refusal(&error))?;
+        writings.push(parts.clerk.catch_up());
     }
     wait_for(writings).await?;
     answering::json(&true)

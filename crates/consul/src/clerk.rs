@@ -151,6 +151,13 @@ impl Clerk {
         Ok(Some(writings))
     }
 
+    /// What there is nothing to write for: it is so already, but maybe since a moment ago only,
+    /// and whoever asked must not be told before it is stored.
+    pub(super) fn catch_up(&self) -> Writing {
+        let registry = self.registry.clone();
+        begin(async move { Ok(registry.caught_up().await?) })
+    }
+
     /// Changes the book, and tells what came of it.
     pub(super) fn change(
         &self,

@@ -24,10 +24,13 @@ impl Clerk {
             .record(key)
             .ok_or_else(|| Refusal::unknown_service(&key.id))?;
         let writing = match maintenance {
-            Maintenance::On(reason) => Some(self.rule(record, Some(reason))?),
-            Maintenance::Off => self.end_maintenance(record)?,
+            Maintenance::On(reason) => self.rule(record, Some(reason))?,
+            Maintenance::Off => {
+                let ending = self.end_maintenance(record)?;
+                ending.unwrap_or_else(|| self.catch_up())
+            }
         };
-        Ok(writing.into_iter().collect())
+        Ok(vec![writing])
     }
 
     /// Ends maintenance, if a client of Consul asked for it.

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     Stored,
     core::{Answer, Input, Subject},
+    shared::Settled,
 };
 
 pub(crate) enum Command {
@@ -38,7 +39,7 @@ pub(crate) struct Reply {
     pub(crate) stored: Option<Later<()>>,
     /// All that followed from the steps up to this one is settled once this is; none if that
     /// can't be told.
-    pub(crate) settles: Option<u64>,
+    pub(crate) settles: Option<Settled>,
 }
 
 impl Reply {

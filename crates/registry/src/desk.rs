@@ -142,7 +142,8 @@ impl Desk {
             || self.env.instant() + idle,
             |uptime| self.shared.instant(uptime),
         );
-        if self.keeper.as_ref().is_some_and(Keeper::has_ghosts) {
+        let has_work = |keeper: &Keeper| keeper.has_ghosts() || keeper.is_behind();
+        if self.keeper.as_ref().is_some_and(has_work) {
             deadline.min(self.env.instant() + GHOSTS_LAID)
         } else {
             deadline

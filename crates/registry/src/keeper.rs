@@ -132,6 +132,7 @@ impl Keeper {
     /// was written again.
     pub(crate) fn mark(&mut self, reached: Reached) -> Later<()> {
         let (condition, was_behind) = (self.condition.clone(), self.is_behind);
+        let facts = Arc::clone(&self.facts);
         let mut rewritten = self.rewritten.subscribe();
         let mut batch = Batch::new();
         self.reach(&mut batch, reached);
@@ -141,6 +142,8 @@ impl Keeper {
             // The store shows a failure before it answers those whose commit failed, and them
             // before this one. A store that is gone was closed after it had answered.
             if was_behind || condition.has_changed().unwrap_or(false) {
+                // If the disk is ill again, nobody waits until it is well.
+                facts.commit(Batch::new()).await?;
                 rewritten.changed().await.map_err(|_| StoreError::Closed)?;
                 rewritten.borrow().clone()?;
             }
@@ -231,6 +234,8 @@ impl Keeper {
     }
 
     async fn write_all(&mut self, facts: Vec<Fact>, reached: Reached) -> Result<(), StoreError> {
+        // What was taken before is not there before it is committed.
+        self.facts.commit(Batch::new()).await?;
         let loaded = self.facts.load().await.inspect_err(|error| {
             tracing::error!(%error, "the store can't be read; it may miss registrations");
         })?;

@@ -121,7 +121,7 @@ impl Desk {
 
     /// An answer that goes out once all that was said before is visible and stored.
     pub(crate) async fn all_said(&mut self, answer: Answer) -> Result<Reply, InboxClosed> {
-        let settles = Some(self.shared.engine().steps());
+        let settles = Some(self.shared.last_step());
         // It says nothing, but once it is visible, so is all that was said before.
         let ticket = Some(self.inbox.bequeath(Bequest::default()).await?);
         let reached = self.reached();

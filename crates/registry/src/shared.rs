@@ -18,6 +18,13 @@ use crate::{
     core::{Bounds, Engine, Moment, Report, Subject},
 };
 
+/// Steps are counted up to 2^48, which takes nine years at a million a second.
+const STEP_BITS: u32 = 48;
+
+/// A step, and the store that has to hold what followed from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled(u64);
+
 /// The engine and its clock.
 pub(crate) struct Shared {
     env: Env,
@@ -26,7 +33,8 @@ pub(crate) struct Shared {
     engine: Mutex<Engine>,
     /// What was known before the process began has been taken over.
     is_introduced: AtomicBool,
-    /// All that followed from the steps up to this one is visible and would survive a crash.
+    /// All that followed from the steps up to this one is visible and would survive a crash. Above
+    /// [`STEP_BITS`], how many stores there were before: what one of them held counts for less.
     settled: AtomicU64,
 }
 
@@ -93,17 +101,25 @@ impl Shared {
     }
 
     fn settled(&self) -> u64 {
-        self.settled.load(Ordering::Acquire)
+        self.settled.load(Ordering::Acquire) % (1 << STEP_BITS)
+    }
+
+    /// The step that was made last, for [`Self::settle`] once the store of now holds it.
+    pub(crate) fn last_step(&self) -> Settled {
+        let store = self.settled.load(Ordering::Acquire) >> STEP_BITS;
+        Settled(store << STEP_BITS | self.engine().steps())
     }
 
     /// All that followed from the steps up to this one is visible and would survive a crash.
-    pub(crate) fn settle(&self, step: u64) {
+    pub(crate) fn settle(&self, Settled(step): Settled) {
         self.settled.fetch_max(step, Ordering::AcqRel);
     }
 
-    /// Another store has to show first that it holds anything.
+    /// Another store has to show first that it holds anything. For the desk alone.
     pub(crate) fn unsettle(&self) {
-        self.settled.store(0, Ordering::Release);
+        let store = self.settled.load(Ordering::Acquire) >> STEP_BITS;
+        self.settled
+            .store((store + 1) << STEP_BITS, Ordering::Release);
     }
 
     /// Whether what was said of an instance is visible and would survive a crash; nobody is

@@ -2,8 +2,9 @@
 //!
 //! Other rights are a change of all that is shown, although nothing else has changed: the
 //! indexes that go out have the number of the caller's rights added to what they are within,
-//! so they grow with either. Both only grow, so an index that was given for other rights is
-//! never that of what there is now.
+//! so they grow with either. An index that was given for other rights is therefore not that of
+//! what there is now, short of a coincidence: who is answered by another principal's rights, and
+//! who comes back after a restart, which counts rights anew, may get a lower one.
 
 use std::sync::{
     Arc,

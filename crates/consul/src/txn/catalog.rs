@@ -241,13 +241,18 @@ fn delete(parts: &Parts, part: &CatalogPart) -> Result<Vec<Writing>, Refusal> {
         CatalogPart::Node(node) => catalog::remove_node(parts, &node.name),
         CatalogPart::Service(node, service) => {
             let holder = Holder::Service(key(&scene, node, &service.id));
-            Ok(parts.clerk.deregister(&holder)?.unwrap_or_default())
+            let gone = || vec![parts.clerk.catch_up()];
+            Ok(parts.clerk.deregister(&holder)?.unwrap_or_else(gone))
         }
         CatalogPart::Check(node, check) => {
             let key = key(&scene, node, &check.id);
-            parts
+            let mut writings = parts
                 .clerk
-                .change(|book, now| Ok(book.remove_check(now, &key).unwrap_or_default()))
+                .change(|book, now| Ok(book.remove_check(now, &key).unwrap_or_default()))?;
+            if writings.is_empty() {
+                writings.push(parts.clerk.catch_up());
+            }
+            Ok(writings)
         }
     }
 }

@@ -247,6 +247,10 @@ impl Inner {
         lease: Option<Duration>,
         held: &Held,
     ) -> Result<Option<Duration>, Refusal> {
+        if changes.register.is_empty() && changes.deregister.is_empty() {
+            let settled = self.registrations.settled().await;
+            settled.map_err(|error| not_done(&error))?;
+        }
         let registering = changes.register.into_iter().map(|one| {
             let (service, mut instance) = (one.service, one.instance);
             let own = instance.metadata.remove(LEASE_LABEL);

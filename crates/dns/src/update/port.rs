@@ -65,6 +65,10 @@ pub trait Registrations: Send + Sync {
     /// Removes an instance, once its requests have come to their end; one that is gone is no
     /// failure.
     fn deregister(&self, actor: Arc<str>, service: ServiceKey, id: InstanceId) -> Doing<'_>;
+
+    /// Resolves when all that was changed by now would survive a crash: for an update that finds
+    /// everything as it wants it, maybe since a moment ago only.
+    fn settled(&self) -> Doing<'_>;
 }
 
 /// What names of our zones are answered with at the moment.

@@ -108,6 +108,15 @@ impl Registrations for Fake {
             Ok(())
         })
     }
+
+    fn settled(&self) -> Doing<'_> {
+        Box::pin(async move {
+            if self.is_down {
+                return Err(NotDone::Failed("down".into()));
+            }
+            Ok(())
+        })
+    }
 }
 
 impl Shown for Fake {
@@ -698,6 +707,9 @@ async fn a_registry_that_is_down_is_a_failure_of_ours() {
         send(&fake, &adding([("orders.portolan.", a(1))])).await,
         ResponseCode::ServFail
     );
+    // Nothing is there to be deleted, but maybe since a moment ago only.
+    let gone = emptied("orders.portolan.", RecordType::A, DNSClass::ANY);
+    assert_eq!(send(&fake, &deleting(gone)).await, ResponseCode::ServFail);
 }
 
 #[test]

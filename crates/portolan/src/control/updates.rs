@@ -168,18 +168,17 @@ impl Port for Registrations {
                 .registry
                 .deregister(Some(actor), subject, Some(DRAIN))
                 .await;
-            left.map(drop).or_else(done)
+            match left {
+                Ok(_) => Ok(()),
+                // It is gone, but maybe since a moment ago only.
+                Err(RegistryError::Unknown) => self.settled().await,
+                Err(error) => Err(not_done(error)),
+            }
         })
     }
-}
 
-/// Whether it is done nonetheless.
-fn done(error: RegistryError) -> Result<(), NotDone> {
-    match error {
-        RegistryError::Unknown | RegistryError::NoRuling => Ok(()),
-        RegistryError::Refused(_) | RegistryError::NotStored(_) | RegistryError::Stopped => {
-            Err(not_done(error))
-        }
+    fn settled(&self) -> Doing<'_> {
+        Box::pin(async move { self.registry.caught_up().await.map_err(not_done) })
     }
 }
 

@@ -55,7 +55,7 @@ impl Publisher {
     fn welcome_back(&mut self, now: &BTreeSet<Departed>) {
         let slots = &mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let board = &self.board;
-        self.departed.retain(|departed| {
+        keep_departed(&mut self.departed, |departed| {
             let is_back = now.contains(departed);
             let (key, id, address) = departed;
             if is_back
@@ -78,7 +78,7 @@ impl Publisher {
             return;
         }
         let board = &self.board;
-        self.departed.retain(|(key, id, address)| {
+        keep_departed(&mut self.departed, |(key, id, address)| {
             let Some(slot) = slots.find(key, id, *address) else {
                 return false;
             };
@@ -89,6 +89,13 @@ impl Publisher {
             busy
         });
     }
+}
+
+/// Keeps those that `keep` says. The last is asked first: a list of slots is sorted as they are, and
+/// to release its last one moves none of the others.
+fn keep_departed(departed: &mut BTreeSet<Departed>, mut keep: impl FnMut(&Departed) -> bool) {
+    let all = std::mem::take(departed).into_iter().rev();
+    *departed = all.filter(|one| keep(one)).collect();
 }
 
 /// Whether that very instance is among some that are sorted by id.
