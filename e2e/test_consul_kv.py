@@ -303,6 +303,36 @@ def test_a_full_disk_is_told_and_nothing_is_half_done(small_disk, start):
     assert agent.client.kv.get("", keys=True)[1] == sorted(["a", "later", *written])
 
 
+def test_what_a_full_disk_refused_is_not_acknowledged_when_repeated(small_disk, start):
+    agent = Agent(start)
+    for name in ("web", "api", "old"):
+        assert agent.call("PUT", "/v1/agent/service/register", {"Name": name, "Port": 80})[0] == 200
+    maintenance = "/v1/agent/service/maintenance/web?enable="
+    assert agent.call("PUT", f"{maintenance}true")[0] == 200
+    filler = small_disk / "filler"
+    subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], check=False, capture_output=True)
+    for number in range(200):
+        if agent.call("PUT", f"/v1/kv/b/{number}", "x" * 200_000)[0] != 200:
+            break
+    node = agent.client.agent.self()["Config"]["NodeName"]
+    delete = {"Service": {"Verb": "delete", "Node": node, "Service": {"ID": "old"}}}
+    calls = [
+        (f"{maintenance}false", None),
+        ("/v1/agent/service/deregister/api", None),
+        ("/v1/txn", [delete]),
+    ]
+    for path, body in calls:
+        statuses = [agent.call("PUT", path, body)[0] for _ in range(2)]
+        assert 200 not in statuses, (path, statuses)
+    filler.unlink()
+    until(lambda: agent.call("PUT", f"{maintenance}false")[0] == 200, "it to be acknowledged", 20)
+    agent.gateway.kill()
+    agent.restart()
+    services = agent.client.agent.services()
+    assert sorted(services) == ["web"]
+    assert "_service_maintenance:web" not in agent.client.agent.checks()
+
+
 def test_the_metrics_say_how_much_there_is(agent):
     agent.client.kv.put("a", "1")
     agent.client.session.create("one")
