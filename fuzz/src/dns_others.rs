@@ -98,6 +98,10 @@ impl Registrations for Nobody {
     fn deregister(&self, _: Arc<str>, _: ServiceKey, _: InstanceId) -> Doing<'_> {
         panic!("nobody signed the update");
     }
+
+    fn settled(&self) -> Doing<'_> {
+        panic!("nobody signed the update");
+    }
 }
 
 impl Shown for Nobody {
