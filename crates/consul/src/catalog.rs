@@ -275,6 +275,8 @@ pub(super) fn remove_node(parts: &Parts, name: &str) -> Result<Vec<Writing>, Ref
     for holder in on_it {
         writings.extend(parts.clerk.deregister(&holder)?.unwrap_or_default());
     }
+    // Somebody else may have begun with its services.
+    writings.push(parts.clerk.catch_up());
     Ok(writings)
 }
 
