@@ -31,6 +31,12 @@ fn instance(id: &str, version: &str) -> Arc<Instance> {
     })
 }
 
+fn seen_at(id: &str, seconds: u64) -> Arc<Instance> {
+    let mut known = Instance::clone(&instance(id, "1"));
+    known.state.first_seen = at(seconds);
+    Arc::new(known)
+}
+
 fn put(id: &str, version: &str) -> News {
     let instance = instance(id, version);
     News::Said(Change::Put { instance })
@@ -204,11 +210,6 @@ fn what_came_when_a_process_was_cut_off_is_not_in_its_history() {
     let mut one = Process::first(0);
     let first = one.news(1, put("a", "1")).revision;
     let mut two = Process::first(10);
-    let seen_at = |id: &str, seconds| {
-        let mut known = Instance::clone(&instance(id, "1"));
-        known.state.first_seen = at(seconds);
-        Arc::new(known)
-    };
     let kept = vec![seen_at("a", 1), seen_at("b", 2)];
     two.news(10, News::Remembered(kept));
     two.news(10, News::Recalled(first));
@@ -225,11 +226,6 @@ fn what_came_a_moment_before_the_last_that_is_stored_is_not_in_history_either() 
     let first = one.news(1, put("a", "1")).revision;
     // It was told to the registry before this was to the catalogue, and came to it later.
     let last = one.news(5, put("z", "1")).revision;
-    let seen_at = |id: &str, seconds| {
-        let mut known = Instance::clone(&instance(id, "1"));
-        known.state.first_seen = at(seconds);
-        Arc::new(known)
-    };
     let mut two = Process::first(10);
     let kept = vec![seen_at("a", 1), seen_at("b", 4), seen_at("z", 5)];
     two.news(10, News::Remembered(kept));
